@@ -1,0 +1,94 @@
+"""Configuration: where it lies, what may be built from it, and errors that name the near choices."""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+from emotion.errors import EmotionError, suggest
+
+Built = TypeVar("Built")
+
+DIRECTORY = Path(__file__).parent.parent / "conf"
+
+ALLOWED_TARGETS = frozenset(
+    f"torch.optim.{name}"
+    for name in (
+        "Adam",
+        "AdamW",
+        "NAdam",
+        "RAdam",
+        "RMSprop",
+        "SGD",
+        "lr_scheduler.ConstantLR",
+        "lr_scheduler.CosineAnnealingLR",
+        "lr_scheduler.OneCycleLR",
+        "lr_scheduler.ReduceLROnPlateau",
+        "lr_scheduler.StepLR",
+    )
+)
+"""What a `_target_` may name outside of this package."""
+
+
+def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Built:
+    """Build what `config._target_` names, with the other keys of `config` as its arguments.
+
+    A configuration may come from a stranger's run, so only two kinds of target are resolved: subclasses of `base` that
+    this package defines, and `ALLOWED_TARGETS`. Nothing else is so much as imported. Keys that start with an underscore
+    or are called `name` are ours, not arguments.
+
+    Args:
+        config: With `_target_`.
+        base: What has to come out.
+        **arguments: Given besides; those that the target does not take are left out.
+
+    Raises:
+        EmotionError: the target is not allowed, does not exist, or does not take an argument.
+    """
+    target = str(config.get("_target_"))
+    module_name, _, name = target.rpartition(".")
+    if target not in ALLOWED_TARGETS and not module_name.startswith("emotion."):
+        raise EmotionError(f"_target_: {target} is refused: it is neither of this package nor a known optimiser or scheduler")
+    try:
+        cls = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise EmotionError(f"_target_: {target} does not exist") from error
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise EmotionError(f"_target_: {target} is refused: a {base.__name__} is wanted here")
+
+    given = {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}
+    given = {key: value for key, value in given.items() if not key.startswith("_") and key != "name"}
+    parameters = inspect.signature(cls).parameters
+    unknown = sorted(set(given) - set(parameters))
+    if unknown:
+        raise EmotionError(f"{name} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - set(arguments))}")
+    arguments = {key: value for key, value in arguments.items() if key in parameters}
+    return cls(**arguments, **given)
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """`config` as plain dictionaries and lists, interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def flat(config: DictConfig, *groups: str) -> dict[str, Any]:
+    """The values of some groups as one level, such as `{"optimizer.lr": 0.002}`; lists become text."""
+    values: dict[str, Any] = {}
+
+    def visit(prefix: str, node: Any) -> None:
+        if isinstance(node, dict):
+            for key, child in node.items():
+                visit(f"{prefix}.{key}" if prefix else str(key), child)
+        elif isinstance(node, list) or node is None:
+            values[prefix] = str(node)
+        else:
+            values[prefix] = node
+
+    for group in groups:
+        visit(group, to_plain(config)[group])
+    return values
+
+
+OmegaConf.register_new_resolver("run_directory", lambda resume, run_dir: resume or run_dir, replace=True)

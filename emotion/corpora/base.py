@@ -1,0 +1,98 @@
+"""The contract of a corpus: find its folder, and read that folder into one table of recordings."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from emotion.errors import EmotionError
+
+COLUMNS = (
+    "recording",
+    "speaker",
+    "emotion",
+    "audio",
+    "video",
+    "channel",
+    "intensity",
+    "statement",
+    "repetition",
+    "gender",
+)
+"""What a table of recordings holds, one row a take. `recording` is the key (`ravdess/01-05-02-02-01-07`), `audio` and
+`video` are paths relative to the corpus folder, empty where the take has none; what a corpus does not know is empty."""
+
+CHANNELS = ("speech", "song", "both")
+
+
+class Corpus(ABC):
+    """A corpus of recordings of people whose emotion is known.
+
+    Attributes:
+        name: The first part of every recording key, and the folder looked for below `data.root`.
+        how_to_get: What a person does who has not got it, as an imperative clause.
+    """
+
+    name: str
+    how_to_get: str
+
+    def locate(self, root: str | None) -> Path:
+        """The corpus folder: `<root>/<name>` if that exists, else `root` itself. Siblings are never scanned.
+
+        Raises:
+            EmotionError: there is no such folder.
+        """
+        if not root:
+            raise EmotionError(f"the {self.name} corpus needs a folder: give data.root=DIR or set EMOTION_DATA")
+        for candidate in (Path(root) / self.name, Path(root)):
+            if candidate.is_dir():
+                return candidate
+        raise EmotionError(
+            f"the {self.name} corpus was looked for in {Path(root) / self.name} and {root}, and neither exists; "
+            f"give its folder with data.root=DIR, or {self.how_to_get}"
+        )
+
+    def scan(self, directory: Path, channel: str = "both") -> pd.DataFrame:
+        """Every recording of `channel` (speech, song or both) below `directory`, sorted by key, with `COLUMNS`.
+
+        Raises:
+            EmotionError: nothing there is a recording of this corpus, or `channel` is none.
+        """
+        if channel not in CHANNELS:
+            raise EmotionError(f"data.channel={channel} is none of {', '.join(CHANNELS)}")
+        rows = self.read(directory)
+        if not rows:
+            raise EmotionError(
+                f"no {self.name} recording was found below {directory}; give the folder that holds them with "
+                f"data.root=DIR, or {self.how_to_get}"
+            )
+        table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("recording", ignore_index=True)
+        return table if channel == "both" else table[table["channel"] == channel].reset_index(drop=True)
+
+    @abstractmethod
+    def read(self, directory: Path) -> list[dict[str, str]]:
+        """One dictionary with the keys `COLUMNS` for each recording below `directory`, in any order."""
+
+    @abstractmethod
+    def describe(self, table: pd.DataFrame, channel: str) -> str:
+        """In words and numbers: how many recordings there are, and what differs from the documented corpus."""
+
+
+def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
+    """Paths below `directory`, relative to it, whose suffix (in any case) is one of `suffixes`; links are not followed."""
+    suffixes = tuple(suffixes)
+    for folder, subfolders, files in os.walk(directory):
+        subfolders.sort()
+        relative = os.path.relpath(folder, directory)
+        for file in sorted(files):
+            if file.lower().endswith(suffixes):
+                yield file if relative == "." else f"{Path(relative).as_posix()}/{file}"
+
+
+def count_in_words(found: int, documented: int, what: str) -> str:
+    """`1,440 speech recordings, complete` or `1,009 of 1,012 song recordings (3 missing)`."""
+    if found == documented:
+        return f"{found:,} {what} recordings, complete"
+    return f"{found:,} of {documented:,} {what} recordings ({documented - found:,} missing)"

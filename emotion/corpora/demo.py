@@ -1,0 +1,77 @@
+"""A corpus that the package synthesises: RAVDESS names and containers, 24 invented actors, so that everything runs
+before anything is downloaded. It proves plumbing only; its figures never enter a results table."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from emotion.corpora import demo_face, demo_voice
+from emotion.corpora.ravdess import Ravdess, documented_takes
+from emotion.files import atomic_path, cache_directory, locked
+from emotion.progress import track
+
+VERSION = 1  # names the rendered files: raise it when they change
+
+_COMPLETE = "complete"
+
+
+class Demo(Ravdess):
+    """24 actors × 8 emotions × 2 statements, rendered into the cache on first use.
+
+    The emotions overlap in the voice (neutral with calm, happy with surprised, sad with fearful) and in the face
+    (neutral with sad, calm with happy, fearful with surprised, angry with disgust), so that neither tells all and both
+    together tell most.
+    """
+
+    name = "demo"
+    how_to_get = "leave data.root alone: it renders itself"
+
+    def documented(self) -> list[str]:
+        """See `Ravdess.documented`: normal intensity, first repetition, spoken."""
+        return [take for take in documented_takes() if take.split("-")[0::2][:2] + [take.split("-")[4]] == ["01"] * 3]
+
+    def locate(self, root: str | None) -> Path:
+        """The folder of the rendered recordings, rendered now if need be; a given `root` holds it instead of the cache."""
+        directory = (Path(root) if root else cache_directory()) / f"demo-{VERSION}"
+        self._render(directory, self.documented(), "wav", _write_voice, ThreadPoolExecutor)
+        return directory
+
+    def render_videos(self, directory: Path, takes: Iterable[str] | None = None) -> None:
+        """Render the `.mp4` of each of `takes` (by default all) into `directory`, where they are not yet."""
+        # Drawing a face is many small calls that hold the interpreter's lock: processes, not threads.
+        self._render(directory, list(takes or self.documented()), "mp4", _write_video, ProcessPoolExecutor)
+
+    def _render(
+        self, directory: Path, takes: list[str], kind: str, write: Callable[[Path, str], None], pool_class: type
+    ) -> None:
+        complete = directory / f".{kind}-{_COMPLETE}"
+        if complete.exists():
+            return
+        with locked(directory / f".{kind}.lock", waiting_for=f"another process renders the demo corpus ({kind})"):
+            missing = [take for take in takes if not _path(directory, take, kind).exists()]
+            with pool_class(os.cpu_count()) as pool:
+                done = pool.map(partial(write, directory), missing)
+                for _ in track(done, f"rendering the demo corpus ({kind})", len(missing)):
+                    pass
+            if len(takes) == len(self.documented()):
+                complete.touch()
+
+
+def _path(directory: Path, take: str, kind: str) -> Path:
+    modality = {"wav": "03", "mp4": "01"}[kind]
+    return directory / f"Actor_{take[-2:]}" / f"{modality}-{take}.{kind}"
+
+
+def _write_voice(directory: Path, take: str) -> None:
+    import soundfile
+
+    with atomic_path(_path(directory, take, "wav")) as temporary:
+        waveform = demo_voice.synthesise(take).waveform
+        soundfile.write(temporary, waveform, demo_voice.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+
+
+def _write_video(directory: Path, take: str) -> None:
+    with atomic_path(_path(directory, take, "mp4")) as temporary:
+        demo_face.write_video(temporary, take, demo_voice.synthesise(take))

@@ -1,0 +1,108 @@
+"""RAVDESS: 24 actors, eight emotions, speech and song, as sound and as video.
+
+Source: Livingstone & Russo (2018), https://doi.org/10.1371/journal.pone.0196391; https://zenodo.org/records/1188976.
+"""
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from emotion.corpora.base import Corpus, count_in_words, media_files
+from emotion.labels import EMOTIONS
+
+CHANNELS = {"01": "speech", "02": "song"}
+INTENSITIES = {"01": "normal", "02": "strong"}
+ACTORS = range(1, 25)
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+VIDEO_SUFFIXES = (".mp4",)
+
+# modality, then what all files of one take share: channel, emotion, intensity, statement, repetition, actor
+_NAME = re.compile(r"(?P<modality>0[1-3])-(?P<take>0[12]-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4]))\.\w+")
+
+
+def documented_takes() -> list[str]:
+    """The 1,440 speech and 1,012 song takes that the corpus documents, as `01-05-02-02-01-07`, sorted.
+
+    Neutral has no strong intensity; disgust and surprised were not sung; actor 18 did not sing.
+    """
+    takes = []
+    for channel, emotion, intensity, statement, repetition, actor in product(
+        (1, 2), range(1, 9), (1, 2), (1, 2), (1, 2), ACTORS
+    ):
+        never_recorded = (emotion == 1 and intensity == 2) or (channel == 2 and (emotion >= 7 or actor == 18))
+        if not never_recorded:
+            takes.append(f"{channel:02}-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}")
+    return sorted(takes)
+
+
+def describe_take(corpus: str, take: str) -> dict[str, str]:
+    """The row of a take as far as its name tells it (no paths yet)."""
+    channel, emotion, intensity, statement, repetition, actor = take.split("-")
+    return {
+        "recording": f"{corpus}/{take}",
+        "speaker": f"{corpus}/{actor}",
+        "emotion": EMOTIONS[int(emotion) - 1],
+        "audio": "",
+        "video": "",
+        "channel": CHANNELS[channel],
+        "intensity": INTENSITIES[intensity],
+        "statement": statement,
+        "repetition": repetition,
+        "gender": "male" if int(actor) % 2 else "female",
+    }
+
+
+class Ravdess(Corpus):
+    """The RAVDESS files (`.wav`, `.flac`, `.mp4`) in any nesting; copies of a take count once."""
+
+    name = "ravdess"
+    how_to_get = "unpack Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976 there"
+
+    def read(self, directory: Path) -> list[dict[str, str]]:
+        """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
+        paths: dict[tuple[str, str], str] = {}
+        for path in media_files(directory, AUDIO_SUFFIXES + VIDEO_SUFFIXES):
+            match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
+            if not match:
+                continue
+            key = (match["modality"], match["take"])
+            if key not in paths or (len(path), path) < (len(paths[key]), paths[key]):
+                paths[key] = path
+
+        rows: dict[str, dict[str, str]] = {}
+        # Modality 03 (audio only) comes after 01 (audio and video), so that a take's sound is read from its audio file
+        # where there is one; 02 (video only) never replaces the picture of 01, which is the same.
+        for (modality, take), path in sorted(paths.items()):
+            row = rows.setdefault(take, describe_take(self.name, take))
+            is_video = path.lower().endswith(VIDEO_SUFFIXES)
+            if modality != "02":
+                row["audio"] = path
+            if modality != "03" and is_video:
+                row["video"] = row["video"] or path
+        return list(rows.values())
+
+    def documented(self) -> list[str]:
+        """The takes that a whole copy of this corpus holds."""
+        return documented_takes()
+
+    def describe(self, table: pd.DataFrame, channel: str) -> str:
+        """See `Corpus.describe`."""
+        documented = pd.Series([describe_take(self.name, take)["channel"] for take in self.documented()])
+        parts = [
+            count_in_words(int((table["channel"] == name).sum()), int((documented == name).sum()), name)
+            for name in ("speech", "song")
+            if channel in (name, "both") and (documented == name).any()
+        ]
+        text = f"{self.name}: {'; '.join(parts)}"
+        if "missing" in text:
+            wanted = {f"{self.name}/{take}" for take in self.documented()}
+            missing = sorted(
+                key
+                for key in wanted - set(table["recording"])
+                if channel == "both" or CHANNELS[key.split("/")[1][:2]] == channel
+            )
+            text += f"; missing: {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
+        return text

@@ -1,0 +1,190 @@
+"""The LightningDataModule: a corpus, split by a protocol, as batches."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from emotion.corpora import Corpus
+from emotion.data.dataset import Batch, Ragged, RecordingDataset
+from emotion.data.feature_cache import cached_features
+from emotion.data.sampler import EpochSampler
+from emotion.errors import EmotionError
+from emotion.features.front_end import AudioFrontEnd
+from emotion.labels import classes, scheme
+from emotion.prepare.waveforms import prepare_waveforms
+from emotion.protocols import SPLITS, Protocol
+
+log = logging.getLogger(__name__)
+
+PROBLEM_HANDLING = ("stop", "skip")
+
+
+class EmotionDataModule(pl.LightningDataModule):
+    """Scans the corpus, prepares its sound on first use, and serves the splits of a protocol.
+
+    Args:
+        corpus: What is read.
+        protocol: Who is train, dev and test.
+        labels: Name of the label scheme.
+        root: Where the corpus is looked for; see `Corpus.locate`.
+        channel: `speech`, `song` or `both`.
+        sample_rate: Of the prepared sound, in Hz.
+        batch_size: Recordings in a batch.
+        seed: Of the order in which the training split is visited.
+        on_problem: `stop` or `skip` when a file cannot be used.
+
+    Attributes:
+        table: After `setup`, all recordings of the three splits: the corpus's columns, `split`, `label` (a class index)
+            and `speaker_index`.
+        classes: The labels in the order of a model's outputs.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        protocol: Protocol,
+        labels: str,
+        root: str | None,
+        channel: str,
+        sample_rate: int,
+        batch_size: int,
+        seed: int = 0,
+        on_problem: str = "stop",
+    ) -> None:
+        super().__init__()
+        if on_problem not in PROBLEM_HANDLING:
+            raise EmotionError(f"data.on_problem={on_problem} is none of {', '.join(PROBLEM_HANDLING)}")
+        if batch_size < 1:
+            raise EmotionError(f"data.batch_size={batch_size} must be at least 1")
+        self.corpus, self.protocol, self.root, self.channel = corpus, protocol, root, channel
+        self.labels, self.classes = scheme(labels), classes(labels)
+        self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
+        self.table: pd.DataFrame | None = None
+        self.waveforms: Ragged | None = None
+        self.features: Ragged | None = None
+        self.waveforms_key = ""
+
+    def prepare_data(self) -> None:
+        """Scan, decode and cache; in one process only when there are several."""
+        directory = self.corpus.locate(self.root)
+        prepare_waveforms(self._with_sound(self._scan(directory)), directory, self.sample_rate)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Join the recordings with the protocol and open the prepared sound.
+
+        Raises:
+            EmotionError: the corpus is missing, a file cannot be used and `on_problem` is `stop`, or a split is empty.
+        """
+        if self.table is not None:
+            return
+        directory = self.corpus.locate(self.root)
+        recordings = self._scan(directory)
+        log.info("%s", self.corpus.describe(recordings, self.channel))
+        prepared = prepare_waveforms(self._with_sound(recordings), directory, self.sample_rate)
+        self._handle_problems(prepared.problems)
+        usable = prepared.index[prepared.index["problem"] == ""]
+        self.waveforms = Ragged(
+            prepared.samples, usable.index, usable["offset"].to_numpy(np.int64), usable["length"].to_numpy(np.int64)
+        )
+        self.waveforms_key = prepared.key
+        self.table = self._join(recordings[recordings["recording"].isin(usable.index)])
+
+    def cache_features(self, front_end: AudioFrontEnd, configuration: object) -> None:
+        """From now on serve the features that `front_end` extracts instead of waveforms.
+
+        Args:
+            front_end: On the CPU.
+            configuration: Plain data: everything that determines what it extracts.
+        """
+        self.features = cached_features(front_end, self.waveforms, [self.waveforms_key, configuration])
+
+    def dataset(self, split: str) -> RecordingDataset:
+        """The recordings of `split`, in the order of their keys."""
+        rows = self.table[self.table["split"] == split]
+        if rows.empty:
+            raise EmotionError(
+                f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
+                f"recordings is in the {self.corpus.name} corpus at hand (channel {self.channel})"
+            )
+        return RecordingDataset(rows, self.waveforms, self.features)
+
+    def batches(self, *splits: str) -> Iterator[Batch]:
+        """All recordings of `splits`, in order: for statistics and evaluation."""
+        for split in splits:
+            dataset = self.dataset(split)
+            for start in range(0, len(dataset), self.batch_size):
+                yield dataset.__getitems__(range(start, min(start + self.batch_size, len(dataset))))
+
+    def all_batches(self) -> Iterator[Batch]:
+        """All recordings of all splits that hold any."""
+        return self.batches(*(split for split in SPLITS if (self.table["split"] == split).any()))
+
+    @property
+    def num_speakers(self) -> int:
+        """Speakers of all splits together."""
+        return int(self.table["speaker_index"].max()) + 1
+
+    def class_weights(self) -> torch.Tensor:
+        """The weight of each class that gives all classes of the training split the same total; 0 for an absent class."""
+        labels = torch.from_numpy(self.table.loc[self.table["split"] == "train", "label"].to_numpy())
+        counts = torch.bincount(labels, minlength=len(self.classes)).float()
+        return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of the training split in a new order every epoch.
+
+        The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
+        """
+        dataset = self.dataset("train")
+        sampler = EpochSampler(len(dataset), self.seed)
+        drop_last = len(dataset) > self.batch_size
+        return DataLoader(dataset, self.batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of the dev split."""
+        return DataLoader(self.dataset("dev"), self.batch_size, collate_fn=_as_it_is)
+
+    def _scan(self, directory: Path) -> pd.DataFrame:
+        table = self.corpus.scan(directory, self.channel)
+        if table.empty:
+            raise EmotionError(f"the {self.corpus.name} corpus in {directory} has no {self.channel} recordings")
+        return table
+
+    def _with_sound(self, table: pd.DataFrame) -> pd.DataFrame:
+        silent = table["audio"] == ""
+        if silent.any():
+            log.warning("%d recordings are video without sound and take no part", int(silent.sum()))
+        return table[~silent]
+
+    def _handle_problems(self, problems: pd.Series) -> None:
+        if problems.empty:
+            return
+        first = problems.iloc[0]
+        if self.on_problem == "stop":
+            raise EmotionError(
+                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; mend or remove them, "
+                "or leave them out with data.on_problem=skip"
+            )
+        log.warning("%d files cannot be used and are left out:", len(problems))
+        for problem in problems:
+            log.warning("  %s", problem)
+
+    def _join(self, recordings: pd.DataFrame) -> pd.DataFrame:
+        sides = self.protocol.table[["recording", "split"]]
+        table = recordings.merge(sides, on="recording")
+        table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
+        label_index = {label: index for index, label in enumerate(self.classes)}
+        table["label"] = table["emotion"].map(self.labels).map(label_index)
+        table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
+        return table
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """The data set gathers whole batches itself."""
+    return batch

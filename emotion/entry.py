@@ -1,0 +1,102 @@
+"""The common start of `train.py` and `evaluate.py`: refuse what was mistyped, in one line, before anything begins."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+
+from emotion import runs
+from emotion.config import DIRECTORY
+from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
+
+
+@contextmanager
+def command_line(config_name: str) -> Iterator[None]:
+    """Around a call of a `hydra.main` function: errors become one line and exit status 1.
+
+    Hydra alone reports the first mistake of the first job of a sweep, with a traceback; here every choice of every job
+    is checked before the first one starts.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
+    with one_line_errors():
+        typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+        overrides = check_overrides(typed, config_name)
+        _check_run_directories(overrides)
+        if config_name == "evaluate" and not any(override.key_or_group == "run" for override in overrides):
+            if not any(argument.startswith("-") for argument in sys.argv[1:]):
+                raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
+        try:
+            yield
+        except HydraException as error:
+            if os.environ.get(TRACEBACK_VARIABLE):
+                raise
+            raise EmotionError(_explain(error, overrides, config_name)) from error
+
+
+def check_overrides(arguments: list[str], config_name: str = "train") -> list[Override]:
+    """Parse overrides and refuse those whose first name, or whose choice in a group, does not exist.
+
+    Raises:
+        EmotionError: names the argument, and what was probably meant.
+    """
+    overrides = []
+    for argument in arguments:
+        try:
+            overrides += OverridesParser.create().parse_overrides([argument])
+        except OverrideParseException as error:
+            raise EmotionError(f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces") from error
+    groups = {path.relative_to(DIRECTORY).as_posix() for path in DIRECTORY.rglob("*") if path.is_dir()}
+    keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
+    for override in overrides:
+        name = override.key_or_group
+        first = name.split(".")[0]
+        if name not in groups and first not in groups | keys:
+            raise EmotionError(f"unknown key {first}: {suggest(first, {g for g in groups if '/' not in g} | keys)}")
+        if name in groups and not name.startswith("hydra"):
+            _check_choices(name, override)
+    return overrides
+
+
+def _check_choices(group: str, override: Override) -> None:
+    choices = {path.stem for path in (DIRECTORY / group).glob("*.yaml")}
+    wanted = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    for choice in wanted:
+        if choice is not None and str(choice) not in choices:
+            raise EmotionError(f"unknown choice {group}={choice}: {suggest(str(choice), choices)}")
+
+
+def _check_run_directories(overrides: list[Override]) -> None:
+    # Hydra makes the folder of a run before anything looks into it.
+    for override in overrides:
+        if override.key_or_group in ("resume", "run") and override.value() and not override.is_sweep_override():
+            runs.require(Path(str(override.value())))
+
+
+def _explain(error: HydraException, overrides: list[Override], config_name: str) -> str:
+    """Hydra's complaint in one line, with the keys that are near the one that does not exist."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    first_line = str(error).strip().splitlines()[0]
+    groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
+    for override in overrides:
+        parent, _, key = override.key_or_group.rpartition(".")
+        if not parent or parent.startswith("hydra"):
+            continue
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+                node = OmegaConf.select(compose(config_name, overrides=groups), parent)
+        except HydraException:
+            continue
+        if OmegaConf.is_dict(node) and key not in node:
+            return f"unknown key {override.key_or_group}: {suggest(key, [str(name) for name in node])}"
+        if node is None or not OmegaConf.is_dict(node):
+            return f"unknown key {override.key_or_group}: there is no {parent}"
+    return first_line

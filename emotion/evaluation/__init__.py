@@ -1,0 +1,1 @@
+"""Predictions, the figures made of them, and pictures."""

@@ -1,0 +1,51 @@
+"""What a classifier says of every recording of a split, and the files that keep it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emotion import metrics
+from emotion.data import EmotionDataModule
+from emotion.files import atomic_path
+from emotion.models.base import Classifier
+
+KEYS = ("split", "recording", "speaker", "emotion", "predicted")
+
+
+def predict(classifier: Classifier, datamodule: EmotionDataModule, split: str, device: torch.device) -> pd.DataFrame:
+    """Judge every recording of `split`, each once.
+
+    Returns:
+        One row a recording: `split`, `recording`, `speaker`, `emotion` (the true label), `predicted`, and a column of
+        probabilities for each label, named after it.
+    """
+    classifier = classifier.to(device)
+    probabilities = []
+    for batch in datamodule.batches(split):
+        batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        probabilities.append(classifier.probabilities(batch).cpu())
+    rows = datamodule.table[datamodule.table["split"] == split]
+    classes = np.array(datamodule.classes)
+    scores = torch.cat(probabilities).numpy()
+    table = rows[["split", "recording", "speaker"]].assign(
+        emotion=classes[rows["label"]], predicted=classes[scores.argmax(axis=1)]
+    )
+    return table.join(pd.DataFrame(scores, columns=classes, index=table.index)).reset_index(drop=True)
+
+
+def figures(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+    """The figures of a table of predictions, keyed `<split>/<figure>`; see `metrics.summary`."""
+    index = {label: number for number, label in enumerate(classes)}
+    result = {}
+    for split, rows in predictions.groupby("split", sort=True):
+        summary = metrics.summary(rows["emotion"].map(index).to_numpy(), rows[list(classes)].to_numpy(), classes)
+        result |= {f"{split}/{key}": value for key, value in summary.items()}
+    return result
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
+    """Write `predictions.csv`; probabilities with six decimals."""
+    with atomic_path(path) as temporary:
+        predictions.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

@@ -1,0 +1,43 @@
+"""Cut silence off both ends of each waveform of a batch."""
+
+import torch
+from torch import Tensor, nn
+
+from emotion.features.base import frame_mask
+
+FRAME, HOP = 2048, 512
+
+
+def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
+    """`librosa.effects.trim(y, top_db=top_db)` for each item.
+
+    What is kept runs from the first to the last frame (2048 samples, hop 512) whose mean power is less than `top_db`
+    decibels below that of the item's loudest frame.
+
+    Args:
+        waveform: Shape (B, T), zero beyond each item's length.
+        length: Shape (B,).
+        top_db: In decibels, above 0.
+
+    Returns:
+        The trimmed waveforms, shape (B, T'), zero beyond their lengths, and those lengths.
+    """
+    frames = 1 + length // HOP
+    power = nn.functional.avg_pool1d(
+        nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2))[:, None], FRAME, HOP, ceil_mode=False
+    )[:, 0]
+    decibels = 10 * power.clamp(min=1e-10).log10()
+    inside = frame_mask(frames, decibels.shape[-1])
+    loudest = decibels.masked_fill(~inside, -torch.inf).amax(dim=1, keepdim=True)
+    loud = (decibels > loudest - top_db) & inside
+
+    positions = torch.arange(loud.shape[1], device=waveform.device)
+    first = torch.where(loud, positions, loud.shape[1]).amin(dim=1)
+    last = torch.where(loud, positions, -1).amax(dim=1)
+    start = first * HOP
+    trimmed_length = torch.minimum((last + 1) * HOP, length) - start
+
+    time = torch.arange(int(trimmed_length.max()), device=waveform.device)
+    source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
+    trimmed = torch.take_along_dim(waveform, source, dim=1)
+    return trimmed * (time < trimmed_length[:, None]), trimmed_length

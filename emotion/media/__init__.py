@@ -1,0 +1,1 @@
+"""Decode audio and video files, nothing else."""

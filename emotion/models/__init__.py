@@ -1,0 +1,1 @@
+"""Encoders, heads, and how they make a classifier."""

@@ -1,0 +1,100 @@
+"""The contract of an encoder, and the classifier that every encoder can become."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emotion.features.front_end import AudioFrontEnd
+
+
+class AudioNetwork(nn.Module):
+    """A network over frames of audio features. What every model file of sound defines.
+
+    The constructor takes `num_features` first. A padded item must give what the item alone gives.
+
+    Attributes:
+        embed_dim: Size of the embedding.
+    """
+
+    embed_dim: int
+
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Embed a batch.
+
+        Args:
+            features: Shape (B, F, N), zero beyond each item's frames.
+            frames: Shape (B,).
+
+        Returns:
+            Shape (B, embed_dim).
+        """
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+
+class AudioEncoder(nn.Module):
+    """A front end and a network: from the waveforms of a batch to embeddings.
+
+    Args:
+        front_end: Features, with `num_features` of them.
+        network: Takes those features.
+    """
+
+    def __init__(self, front_end: AudioFrontEnd, network: AudioNetwork) -> None:
+        super().__init__()
+        self.front_end, self.network = front_end, network
+        self.embed_dim = network.embed_dim
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Embed a batch as `AudioFrontEnd.forward` takes it; shape (B, embed_dim)."""
+        return self.network(*self.front_end(batch))
+
+
+class MlpHead(nn.Sequential):
+    """Embedding to logits through hidden layers, each linear, batch-normalised, rectified and dropped out.
+
+    Args:
+        embed_dim: Size of the embedding.
+        num_classes: Logits.
+        hidden: Width of each hidden layer; empty for a linear head.
+        dropout: In [0, 1).
+    """
+
+    def __init__(self, embed_dim: int, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
+        widths = [embed_dim, *hidden]
+        layers: list[nn.Module] = []
+        for narrow, wide in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
+        super().__init__(*layers, nn.Linear(widths[-1], num_classes))
+
+
+class Classifier(nn.Module):
+    """An encoder and a head.
+
+    Args:
+        encoder: Embeds a batch; has `embed_dim`.
+        num_classes: Logits.
+        hidden: See `MlpHead`.
+        dropout: See `MlpHead`.
+    """
+
+    def __init__(
+        self, encoder: AudioEncoder, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = MlpHead(encoder.embed_dim, num_classes, hidden, dropout)
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Logits, shape (B, num_classes)."""
+        return self.head(self.encoder(batch))
+
+    @torch.no_grad()
+    def probabilities(self, batch: dict[str, Any]) -> Tensor:
+        """Class probabilities in evaluation mode, shape (B, num_classes); the mode is left as it was found."""
+        was_training = self.training
+        self.eval()
+        try:
+            return self(batch).float().softmax(dim=1)
+        finally:
+            self.train(was_training)

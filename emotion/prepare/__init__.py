@@ -1,0 +1,1 @@
+"""Media to arrays on disk, once."""

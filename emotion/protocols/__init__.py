@@ -1,0 +1,5 @@
+"""Who is train, dev and test: the committed CSVs, how they are read, and what they promise."""
+
+from emotion.protocols.protocol import SPLITS, Protocol, load
+
+__all__ = ["SPLITS", "Protocol", "load"]

@@ -1,0 +1,192 @@
+"""Generate the committed split CSVs, bit for bit.
+
+Whatever is random is ordered by a SHA-256 of (protocol, fold, what is ordered), which gives the same order on every
+machine and with every version of every library, as no library's random generator promises.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from emotion.corpora.demo import Demo
+from emotion.corpora.ravdess import ACTORS, Ravdess, describe_take
+from emotion.files import write_text
+from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS
+
+Row = dict[str, str]  # as in a table of recordings
+Fold = dict[str, list[Row]]  # split -> its rows
+Unit = tuple[Row, ...]  # rows that stay on one side
+Generator = Callable[[list[Row]], Iterator[Fold]]
+
+LUNA5 = (
+    ((2, 5, 14, 15, 16), (3, 6)),
+    ((3, 6, 7, 13, 18), (10, 11)),
+    ((10, 11, 12, 19, 20), (8, 17)),
+    ((8, 17, 21, 23, 24), (1, 14)),
+    ((1, 4, 9, 22), (2, 5)),
+)
+"""Test and dev actors of each fold: the test folds of Luna-Jimenez et al. (2021), https://doi.org/10.3390/s21227665,
+with two of the training actors set aside as dev."""
+EMOBOX6 = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
+"""Test actors of each fold: Ma et al. (2024), EmoBox, https://arxiv.org/abs/2406.07162."""
+IDENTICAL_PAIR = ("01-03-01-02-01-07", "01-03-01-02-02-07")
+"""Two RAVDESS takes that are the same samples."""
+HAPPY_SAD_REPEATS = 20
+
+
+def _actors(folds: Iterable[tuple[Collection[int], Collection[int]]]) -> Generator:
+    """Folds given as (test actors, dev actors); all others train."""
+
+    def generate(rows: list[Row]) -> Iterator[Fold]:
+        for test, dev in folds:
+            sides = dict.fromkeys(test, "test") | dict.fromkeys(dev, "dev")
+            fold: Fold = {split: [] for split in SPLITS}
+            for row in rows:
+                fold[sides.get(int(row["speaker"].split("/")[1]), "train")].append(row)
+            yield fold
+
+    return generate
+
+
+def _dev_is_next(tests: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Pair each fold's test actors with those of the next fold, as dev."""
+    return list(zip(tests, tests[1:] + tests[:1], strict=True))
+
+
+def _random(rows: list[Row]) -> Iterator[Fold]:
+    yield _divide(rows, "random", by=lambda row: (row["channel"], row["emotion"]), test=0.2, dev=0.2)
+
+
+def _per_actor(rows: list[Row]) -> Iterator[Fold]:
+    speech = [row for row in rows if row["channel"] == "speech"]
+    yield _divide(speech, "per_actor", by=lambda row: row["speaker"], test=20 / 60, dev=8 / 60)
+
+
+def _happy_sad(rows: list[Row]) -> Iterator[Fold]:
+    for repeat in range(HAPPY_SAD_REPEATS):
+        yield _divide(_only_happy_sad(rows), f"happy_sad/{repeat}", by=lambda row: row["emotion"], test=0.2, dev=0.16)
+
+
+def _happy_sad_kfold(rows: list[Row]) -> Iterator[Fold]:
+    yield from _kfold(_units(_only_happy_sad(rows)), "happy_sad_kfold", by=lambda unit: unit[0]["emotion"])
+
+
+def _happy_sad_actor(rows: list[Row]) -> Iterator[Fold]:
+    for repeat in range(HAPPY_SAD_REPEATS):
+        units = _ranked(_by_speaker(_only_happy_sad(rows)), f"happy_sad_actor/{repeat}")
+        yield _cut(units, test=round(0.2 * len(units)), dev=round(0.16 * len(units)))
+
+
+def _happy_sad_actor_kfold(rows: list[Row]) -> Iterator[Fold]:
+    yield from _kfold(_by_speaker(_only_happy_sad(rows)), "happy_sad_actor_kfold", by=lambda unit: None)
+
+
+def _only_happy_sad(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["channel"] == "speech" and row["emotion"] in ("happy", "sad")]
+
+
+def _units(rows: list[Row]) -> list[Unit]:
+    """Each row by itself, but the identical pair as one."""
+    pair = tuple(row for row in rows if _take(row) in IDENTICAL_PAIR)
+    return [(row,) for row in rows if row not in pair] + ([pair] if pair else [])
+
+
+def _by_speaker(rows: list[Row]) -> list[Unit]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["speaker"]].append(row)
+    return [tuple(group) for group in groups.values()]
+
+
+def _take(row: Row) -> str:
+    return row["recording"].split("/")[1]
+
+
+def _ranked(units: Iterable[Unit], salt: str) -> list[Unit]:
+    """The units in an order that looks random and never changes. The identical pair comes last, so that where test and
+    dev are cut off first it trains, and their sizes stay exact."""
+
+    def key(unit: Unit) -> tuple[bool, str]:
+        name = f"{salt}:{unit[0]['recording']}"
+        return _take(unit[0]) in IDENTICAL_PAIR and len(unit) == 2, hashlib.sha256(name.encode()).hexdigest()
+
+    return sorted(units, key=key)
+
+
+def _strata(units: Iterable[Unit], by: Callable[[Unit], Hashable]) -> list[list[Unit]]:
+    groups: dict[Hashable, list[Unit]] = defaultdict(list)
+    for unit in units:
+        groups[by(unit)].append(unit)
+    return list(groups.values())
+
+
+def _cut(units: list[Unit], test: int, dev: int) -> Fold:
+    sides = {"train": units[test + dev :], "dev": units[test : test + dev], "test": units[:test]}
+    return {split: list(chain.from_iterable(side)) for split, side in sides.items()}
+
+
+def _divide(rows: list[Row], salt: str, by: Callable[[Row], Hashable], test: float, dev: float) -> Fold:
+    """One stratified split; `test` and `dev` are fractions of the rows of each stratum."""
+    fold: Fold = {split: [] for split in SPLITS}
+    for stratum in _strata(_units(rows), by=lambda unit: by(unit[0])):
+        size = sum(len(unit) for unit in stratum)
+        part = _cut(_ranked(stratum, salt), test=round(test * size), dev=round(dev * size))
+        for split in SPLITS:
+            fold[split] += part[split]
+    return fold
+
+
+def _kfold(units: list[Unit], salt: str, by: Callable[[Unit], Hashable], folds: int = 5) -> Iterator[Fold]:
+    """Each unit is in test once; dev is a fifth of what is left, so 64 / 16 / 20."""
+    strata = [_ranked(stratum, salt) for stratum in _strata(units, by)]
+    for number in range(folds):
+        fold: Fold = {split: [] for split in SPLITS}
+        for stratum in strata:
+            test = stratum[number::folds]
+            rest = [unit for unit in stratum if unit not in test]
+            dev = _ranked(rest, f"{salt}/dev/{number}")[: round(len(rest) / folds)]
+            for unit in stratum:
+                fold["test" if unit in test else "dev" if unit in dev else "train"] += unit
+        yield fold
+
+
+_SPEAKER_INDEPENDENT: dict[str, Generator] = {
+    "actor6": _actors(_dev_is_next([tuple(range(first, first + 4)) for first in range(1, 25, 4)])),
+    "luna5": _actors(LUNA5),
+    "emobox6": _actors(_dev_is_next(list(EMOBOX6))),
+    "fixed": _actors([((21, 22, 23, 24), (16, 17, 19, 20))]),
+    "loso24": _actors([((a,), (a % 24 + 1, (a + 1) % 24 + 1)) for a in ACTORS]),
+}
+GENERATORS: dict[str, dict[str, Generator]] = {
+    "ravdess": _SPEAKER_INDEPENDENT
+    | {
+        "random": _random,
+        "per_actor": _per_actor,
+        "happy_sad": _happy_sad,
+        "happy_sad_kfold": _happy_sad_kfold,
+        "happy_sad_actor": _happy_sad_actor,
+        "happy_sad_actor_kfold": _happy_sad_actor_kfold,
+    },
+    "demo": _SPEAKER_INDEPENDENT | {"random": _random},
+}
+"""Every protocol of every corpus: corpus -> protocol -> from its documented rows to its folds."""
+
+
+def generate(directory: Path = DIRECTORY) -> int:
+    """Write every CSV of every protocol below `directory`; returns how many folds were written."""
+    written = 0
+    for corpus in (Ravdess(), Demo()):
+        rows = [describe_take(corpus.name, take) for take in corpus.documented()]
+        for protocol, folds in GENERATORS[corpus.name].items():
+            for number, fold in enumerate(folds(rows)):
+                for split in SPLITS:
+                    _write_csv(directory / corpus.name / protocol / str(number) / f"{split}.csv", fold[split])
+                written += 1
+    return written
+
+
+def _write_csv(path: Path, rows: list[Row]) -> None:
+    lines = [",".join(row[column] for column in COLUMNS) for row in sorted(rows, key=lambda row: row["recording"])]
+    write_text(path, "\n".join([",".join(COLUMNS), *lines]) + "\n")

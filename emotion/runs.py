@@ -1,0 +1,143 @@
+"""A run directory: describe it, and load a model back from it.
+
+    config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt
+    overrides.yaml     what was typed                tensorboard/   curves, pictures, hyperparameters
+    environment.json   versions, commit, device      metrics.json, predictions.csv, confusion_matrix.png, train.log
+"""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from emotion.errors import EmotionError
+from emotion.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from emotion.models.base import Classifier
+
+PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
+PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
+_ONLY_OF_THE_COMMAND = ("run_dir", "resume")
+
+
+def describe(run_dir: Path, config: DictConfig, overrides: list[str]) -> None:
+    """Write what a run is made of: `config.yaml`, `overrides.yaml` and `environment.json`.
+
+    The first two travel with results, so they hold no path of this machine: a corpus folder that was typed is kept in
+    `environment.json` alone.
+    """
+    saved = OmegaConf.create(
+        {key: value for key, value in OmegaConf.to_container(config).items() if key not in _ONLY_OF_THE_COMMAND}
+    )
+    root = OmegaConf.to_container(config)["data"]["root"]
+    if root is not None:
+        saved.data.root = PORTABLE_ROOT
+    portable = [override for override in overrides if override.split("=")[0] not in ("data.root", *_ONLY_OF_THE_COMMAND)]
+    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
+    write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
+    write_json(run_dir / "environment.json", _environment(config))
+
+
+def require(run_dir: Path) -> Path:
+    """`run_dir` itself, if it is a run directory.
+
+    Raises:
+        EmotionError: it is not.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        what = "holds no config.yaml" if run_dir.is_dir() else "does not exist"
+        raise EmotionError(f"{run_dir} is not a run directory: it {what}; train.py prints the one that it makes")
+    return run_dir
+
+
+def load_config(run_dir: Path) -> DictConfig:
+    """The configuration of a run, with the corpus folder of its training as the last resort for `data.root`.
+
+    Raises:
+        EmotionError: `run_dir` is not a run directory, or its configuration is damaged.
+    """
+    path = require(run_dir) / "config.yaml"
+    try:
+        config = OmegaConf.load(path)
+        root = config.data.root
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise EmotionError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # PyYAML's errors share no base with the others
+        raise EmotionError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if root is not None and not Path(root).exists():
+        config.data.root = _recorded_root(run_dir) or config.data.root
+    return config
+
+
+def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpoint: str = "best.ckpt") -> "Classifier":
+    """Rebuild the classifier of a run with the weights of one of its checkpoints.
+
+    Args:
+        run_dir: Of a finished run.
+        config: As `load_config` gives it.
+        num_classes: Of the run's label scheme.
+        checkpoint: Which of the files in `checkpoints/`.
+
+    Raises:
+        EmotionError: the checkpoint is missing, damaged, or of another model.
+    """
+    import torch
+
+    from emotion.models.build import build_classifier
+    from emotion.training.module import checkpoint_weights
+
+    path = require(run_dir) / "checkpoints" / checkpoint
+    if not path.is_file():
+        raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
+    try:
+        weights = checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a damaged file fails in many ways, all of which mean the same
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {str(error).splitlines()[0]}") from error
+    classifier = build_classifier(config, num_classes)
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise EmotionError(f"{path} is the checkpoint of another model than {run_dir}/config.yaml: {problem}") from error
+    return classifier.eval()
+
+
+def _recorded_root(run_dir: Path) -> str | None:
+    try:
+        return json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["data_root"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _environment(config: DictConfig) -> dict[str, Any]:
+    import torch
+
+    on_gpu = config.trainer.accelerator in ("gpu", "cuda") and torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "data_root": None if config.data.root is None else str(Path(config.data.root).resolve()),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the package's own source tree, with `+` if it was changed since; None outside of a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,205 @@
+"""What `train.py` and `evaluate.py` do, from a composed configuration to files in a run directory."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from emotion import runs
+from emotion.config import to_plain
+from emotion.data import EmotionDataModule
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.evaluation import figures as pictures
+from emotion.evaluation.predictions import figures, predict, write_predictions
+from emotion.files import write_json
+from emotion.labels import classes
+from emotion.models.base import Classifier
+from emotion.models.build import build_classifier
+from emotion.protocols import SPLITS
+from emotion.training.fit import fit, require_device
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
+    """Train a model, choose its epoch on dev, then judge dev and, once, test.
+
+    Args:
+        config: The whole configuration; with `resume` set, that of the run is used, changed by `overrides`.
+        run_dir: Where everything goes.
+        overrides: What was typed.
+
+    Returns:
+        The dev figure that chose the epoch.
+    """
+    resume_from = None
+    if config.resume:
+        resume_from = run_dir / "checkpoints" / "last.ckpt"
+        if not resume_from.is_file():
+            raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
+        config = transplant(runs.load_config(run_dir), config, overrides)
+    require_device(config.trainer.accelerator)
+    pl.seed_everything(config.seed, verbose=False)
+    datamodule = build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
+    classifier = build_classifier(config, len(datamodule.classes))
+    _prepare_features(config, classifier, datamodule)
+    runs.describe(run_dir, config, overrides)
+
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
+    log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
+    log.info("%s, %s parameters, on %s", config.model.name, f"{parameters:,}", config.trainer.accelerator)
+    fitted = fit(config, classifier, datamodule, run_dir, resume_from)
+
+    if not fitted.is_main:
+        return 0.0
+    device = _device(config)
+    predictions = pd.concat([predict(classifier, datamodule, split, device) for split in ("dev", "test")])
+    results = figures(predictions, datamodule.classes) | _provenance(config, config.protocol.speaker_independent)
+    results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    _write(run_dir, predictions, results, datamodule.classes, "test")
+
+    from emotion.evaluation.tensorboard import write_summary
+
+    write_summary(run_dir, config, classifier, datamodule, predictions, results)
+    _say_what_next(run_dir, config, results)
+    return results[config.training.monitor]
+
+
+def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Judge one split with a finished run, rebuilt from the run's own configuration.
+
+    Args:
+        config: `run` and `split`, and a whole configuration of which only what `overrides` name counts.
+        overrides: What was typed.
+
+    Returns:
+        The figures, as written to `RUN/evaluations/<data>-<protocol>-<fold>-<split>/metrics.json`.
+    """
+    split = config.split
+    if split not in ("dev", "test"):
+        raise EmotionError(f"split={split} is neither dev nor test")
+    run_dir = runs.require(Path(config.run))
+    own = runs.load_config(run_dir)
+    changed = transplant(own, config, [o for o in overrides if o.split("=")[0] not in ("run", "split")])
+    device = _device(changed)
+    classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
+
+    datamodule = build_datamodule(changed)
+    if datamodule.classes != classes(own.labels):
+        raise EmotionError(f"the run tells apart {own.labels}, not {changed.labels}; choose a protocol with its labels")
+    datamodule.prepare_data()
+    datamodule.setup()
+    _fit_or_cache(changed, classifier, datamodule)
+    strangers = _refuse_training_recordings(own, datamodule, split)
+
+    predictions = predict(classifier, datamodule, split, device)
+    independent = changed.protocol.speaker_independent and strangers
+    results = figures(predictions, datamodule.classes) | _provenance(changed, independent)
+    protocol = changed.protocol
+    folder = run_dir / "evaluations" / f"{changed.data.name}-{protocol.name}-{protocol.fold}-{split}"
+    _write(folder, predictions, results, datamodule.classes, split)
+    log.info("%s on %s: %s", run_dir, split, _headline(results, split))
+    log.info("written to %s", folder)
+    return results
+
+
+def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:
+    """The saved configuration of a run with what `overrides` name taken from the `composed` one.
+
+    Another corpus brings its own protocol, unless one is named too.
+    """
+    config = OmegaConf.create(OmegaConf.to_container(saved))
+    keys = [override.split("=")[0].lstrip("+") for override in overrides]
+    if "data" in keys and "protocol" not in keys:
+        keys.insert(0, "protocol")
+    # Whole groups first, so that a value inside one counts.
+    for key in sorted(keys, key=lambda key: "." in key):
+        if key not in ("resume", "run_dir"):
+            OmegaConf.update(config, key, OmegaConf.select(composed, key), merge=False)
+    return config
+
+
+def _prepare_features(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    """Cache features and fit their normalisation on the training split."""
+    _fit_or_cache(config, classifier, datamodule)
+    classifier.encoder.front_end.fit(datamodule.batches("train"))
+
+
+def _fit_or_cache(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    front_end = classifier.encoder.front_end
+    if config.features.cache:
+        own = {key: value for key, value in to_plain(config.features).items() if key not in ("normalize", "cache")}
+        datamodule.cache_features(front_end, own | {"sample_rate": config.data.sample_rate})
+    front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+
+
+def _refuse_training_recordings(own: DictConfig, datamodule: EmotionDataModule, split: str) -> bool:
+    """Refuse to judge a model on what it was trained or chosen on; returns whether all speakers are new to it."""
+    from emotion import protocols
+
+    trained_on = protocols.load(own.data.name, own.protocol.name, own.protocol.fold, own.protocol.speaker_independent)
+    seen = trained_on.table[trained_on.table["split"].isin(["train"] if split == "dev" else ["train", "dev"])]
+    judged = datamodule.table[datamodule.table["split"] == split]
+    shared = judged["recording"].isin(seen["recording"])
+    if shared.any():
+        raise EmotionError(
+            f"{int(shared.sum())} of the {len(judged)} recordings of this {split} split were used to train or choose "
+            f"the run (protocol {own.protocol.name}, fold {own.protocol.fold}); its figure would be no result"
+        )
+    return not judged["speaker"].isin(seen["speaker"]).any()
+
+
+def _provenance(config: DictConfig, speaker_independent: bool) -> dict[str, Any]:
+    return {
+        "model": config.model.name,
+        "data": config.data.name,
+        "channel": config.data.channel,
+        "labels": config.labels,
+        "protocol": config.protocol.name,
+        "fold": config.protocol.fold,
+        "speaker_independent": bool(speaker_independent),
+        "transductive": config.features.normalize == "speaker",
+        "seed": config.seed,
+    }
+
+
+def _write(folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str) -> None:
+    write_predictions(folder / "predictions.csv", predictions)
+    title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
+    rows = predictions[predictions["split"] == split]
+    pictures.save(pictures.confusion_figure(rows, labels, title), folder / "confusion_matrix.png")
+    write_json(folder / "metrics.json", results)
+
+
+def _device(config: DictConfig) -> torch.device:
+    on_gpu = config.trainer.accelerator in ("gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
+def _in_words(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{size:,} {split}" for split, size in sizes.items()) + " recordings"
+
+
+def _headline(results: dict[str, Any], split: str) -> str:
+    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
+
+
+def _say_what_next(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
+    log.info("dev  %s", _headline(results, "dev"))
+    chance = 1 / len(classes(config.labels))
+    log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
+    log.info("run  %s", run_dir)
+    log.info("")
+    log.info("next: tensorboard --logdir outputs")
+    log.info("      python evaluate.py run=%s", run_dir)
+    if config.data.name == "demo":
+        log.info("      python train.py data=ravdess data.root=DIR   (the demo corpus proves plumbing only)")

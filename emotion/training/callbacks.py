@@ -1,0 +1,91 @@
+"""What happens around the steps: randomness and checkpoints."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+
+from emotion.data.sampler import epoch_seed
+from emotion.files import atomic_path
+
+
+class ReseedEachEpoch(pl.Callback):
+    """Makes everything random in an epoch follow from (seed, epoch), so that a resumed run equals an unbroken one.
+
+    Lightning's checkpoints hold no state of random-number generators; this needs none.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reseed torch on every device; ranks differ, so that they do not all draw the same masks."""
+        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch) + 7_919 * trainer.global_rank)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, and that never execute anything when read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
+        """Write beside `path`, then rename."""
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: str | os.PathLike, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read tensors and plain data only."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class DevCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt`, chosen on dev, and `last.ckpt`; a run directory that was moved keeps its best one."""
+
+    def __init__(self, directory: Path, monitor: str) -> None:
+        mode = "min" if monitor.endswith("loss") else "max"
+        super().__init__(
+            directory,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            save_top_k=1,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Read the paths in the checkpoint as paths in the present directory."""
+        here = Path(self.dirpath)
+        moved = {"dirpath": str(here)}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[key] = str(here / Path(state_dict[key]).name) if state_dict.get(key) else ""
+        moved["best_k_models"] = {str(here / Path(k).name): v for k, v in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved)
+
+
+def build_callbacks(
+    checkpoints: Path, seed: int, monitor: str, patience: int | None, ema_decay: float | None, show_progress: bool
+) -> list[pl.Callback]:
+    """The callbacks of a fit, in an order in which each finds what it needs.
+
+    Args:
+        checkpoints: The folder for checkpoints.
+        seed: Of the run.
+        monitor: The dev figure by which the best epoch is chosen.
+        patience: Epochs without a better one after which training stops, or None.
+        ema_decay: Of the moving average of the weights over steps that is judged, kept and used, or None.
+        show_progress: Whether a progress bar is drawn.
+    """
+    checkpoint = DevCheckpoint(checkpoints, monitor)
+    callbacks: list[pl.Callback] = [ReseedEachEpoch(seed)]
+    if ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=ema_decay))
+    if patience:
+        callbacks.append(EarlyStopping(monitor, mode=checkpoint.mode, patience=patience, check_on_train_epoch_end=True))
+    if show_progress:
+        callbacks.append(RichProgressBar(leave=False))
+    return [*callbacks, checkpoint]

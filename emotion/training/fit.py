@@ -1,0 +1,115 @@
+"""Fit a classifier on the training split, choose the epoch on dev."""
+
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from emotion.config import to_plain
+from emotion.data import EmotionDataModule
+from emotion.errors import EmotionError
+from emotion.models.base import Classifier
+from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
+from emotion.training.module import EmotionModule, checkpoint_weights
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a fit.
+
+    Attributes:
+        epochs: Trained, including those before an interruption.
+        seconds: Of this process.
+        best: The checkpoint chosen on dev.
+        is_main: False in the helper processes of a distributed fit.
+    """
+
+    epochs: int
+    seconds: float
+    best: Path
+    is_main: bool
+
+
+def fit(
+    config: DictConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    run_dir: Path,
+    resume_from: Path | None = None,
+) -> Fitted:
+    """Train `classifier` and leave the weights of the best epoch in it.
+
+    Args:
+        config: The whole configuration.
+        classifier: Changed in place.
+        datamodule: Already set up.
+        run_dir: Receives `checkpoints/` and `tensorboard/`.
+        resume_from: A checkpoint of the same run to go on from.
+    """
+    require_device(config.trainer.accelerator)
+    training = config.training
+    weights = datamodule.class_weights() if training.class_weights else None
+    module = EmotionModule(
+        classifier,
+        datamodule.classes,
+        config.optimizer,
+        config.scheduler,
+        weights,
+        training.label_smoothing,
+        training.monitor,
+    )
+    checkpoints = run_dir / "checkpoints"
+    callbacks = build_callbacks(
+        checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
+    )
+    _quiet_lightning()
+    trainer = pl.Trainer(
+        **to_plain(config.trainer),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
+        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+        default_root_dir=run_dir,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+    )
+    started = time.perf_counter()
+    trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
+    seconds = time.perf_counter() - started
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = checkpoints / "best.ckpt"
+    if not best.exists():
+        raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
+    classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
+    return Fitted(trainer.current_epoch, seconds, best, trainer.is_global_zero)
+
+
+def require_device(accelerator: str) -> None:
+    """Refuse an accelerator that is not there.
+
+    Raises:
+        EmotionError: a GPU is asked for and torch sees none.
+    """
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise EmotionError("a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
+
+
+def _quiet_lightning() -> None:
+    """Leave the console to what the user asked for."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Batches are gathered from memory in one copy, which worker processes would only slow down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -1,0 +1,121 @@
+"""The LightningModule: loss, optimiser, and the figures of every epoch."""
+
+import logging
+import sys
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from emotion import metrics
+from emotion.config import instantiate
+from emotion.models.base import Classifier
+
+
+log = logging.getLogger(__name__)
+
+
+class EmotionModule(pl.LightningModule):
+    """Trains a classifier with cross-entropy.
+
+    Args:
+        classifier: What is trained.
+        classes: Names of its outputs.
+        optimizer: The group `optimizer`.
+        scheduler: The group `scheduler`; it advances with every step, `ReduceLROnPlateau` with every epoch.
+        class_weights: Of the loss, shape (num_classes,), or None.
+        label_smoothing: Probability that the loss spreads over all classes, in [0, 1).
+        monitor: The dev figure that `ReduceLROnPlateau` follows.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        classes: tuple[str, ...],
+        optimizer: DictConfig,
+        scheduler: DictConfig,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        monitor: str = "dev/uar",
+    ) -> None:
+        super().__init__()
+        self.classifier, self.classes, self.monitor = classifier, classes, monitor
+        self.optimizer_config, self.scheduler_config = optimizer, scheduler
+        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
+        self.seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"train": [], "dev": []}
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        """The loss of a batch."""
+        logits = self.classifier(batch)
+        loss = self.loss(logits, batch["label"])
+        self._remember("train", logits, batch["label"])
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        """Remember the outputs; figures are of the whole split, not of batches."""
+        self._remember("dev", self.classifier(batch), batch["label"])
+
+    def on_train_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self.seen["train"].clear()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self.seen["dev"].clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training figures, of the batches as they were trained on, and the learning rate."""
+        figures = self._figures("train")
+        self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
+        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
+        self._report_epoch(figures)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the dev figures."""
+        figures = {f"dev/{key}": value for key, value in self._figures("dev").items()}
+        self.log_dict({key: value for key, value in figures.items() if key != "dev/uar"})
+        self.log("dev/uar", figures["dev/uar"], prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Build both from their groups. Biases and normalisation parameters do not decay."""
+        decay = [parameter for parameter in self.classifier.parameters() if parameter.ndim > 1]
+        rest = [parameter for parameter in self.classifier.parameters() if parameter.ndim <= 1]
+        groups = [{"params": decay}, {"params": rest, "weight_decay": 0.0}]
+        optimizer = instantiate(self.optimizer_config, Optimizer, params=groups)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = instantiate(
+            self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps
+        )
+        each = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else "step"
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": each, "monitor": self.monitor},
+        }
+
+    def _report_epoch(self, train: dict[str, float]) -> None:
+        """A line for every epoch in the log file; on the console for some, where no progress bar is shown."""
+        number, epochs = self.current_epoch + 1, self.trainer.max_epochs
+        worth_showing = number in (1, epochs) or number % max(1, epochs // 10) == 0
+        level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
+        dev = self.trainer.callback_metrics
+        text = "epoch %d/%d  train loss %.3f  dev loss %.3f  dev UAR %.3f"
+        log.log(level, text, number, epochs, train["loss"], dev["dev/loss"], dev["dev/uar"])
+
+    def _remember(self, split: str, logits: Tensor, label: Tensor) -> None:
+        probabilities = logits.detach().float().softmax(dim=1)
+        self.seen[split].append((label.cpu().numpy(), probabilities.cpu().numpy()))
+
+    def _figures(self, split: str) -> dict[str, float]:
+        labels, probabilities = zip(*self.seen[split], strict=True)
+        return metrics.summary(np.concatenate(labels), np.concatenate(probabilities), self.classes)
+
+
+def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The classifier's part of a checkpoint's state."""
+    prefix = "classifier."
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
