@@ -50,7 +50,9 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
     target = str(config.get("_target_"))
     module_name, _, name = target.rpartition(".")
     if target not in ALLOWED_TARGETS and not module_name.startswith("emotion."):
-        raise EmotionError(f"_target_: {target} is refused: it is neither of this package nor a known optimiser or scheduler")
+        raise EmotionError(
+            f"_target_: {target} is refused: it is neither of this package nor a known optimiser or scheduler"
+        )
     try:
         cls = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:

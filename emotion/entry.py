@@ -28,15 +28,22 @@ def command_line(config_name: str) -> Iterator[None]:
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         overrides = check_overrides(typed, config_name)
         _check_run_directories(overrides)
-        if config_name == "evaluate" and not any(override.key_or_group == "run" for override in overrides):
-            if not any(argument.startswith("-") for argument in sys.argv[1:]):
-                raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
-        try:
+        flags = any(argument.startswith("-") for argument in sys.argv[1:])  # such as --help, which needs no run
+        if config_name == "evaluate" and not flags and not any(o.key_or_group == "run" for o in overrides):
+            raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
+        with explained(overrides, config_name):
             yield
-        except HydraException as error:
-            if os.environ.get(TRACEBACK_VARIABLE):
-                raise
-            raise EmotionError(_explain(error, overrides, config_name)) from error
+
+
+@contextmanager
+def explained(overrides: list[Override], config_name: str) -> Iterator[None]:
+    """Turn what Hydra says of a mistyped key into one line that names the near ones."""
+    try:
+        yield
+    except HydraException as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        raise EmotionError(_explain(error, overrides, config_name)) from error
 
 
 def check_overrides(arguments: list[str], config_name: str = "train") -> list[Override]:
@@ -50,7 +57,9 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
         try:
             overrides += OverridesParser.create().parse_overrides([argument])
         except OverrideParseException as error:
-            raise EmotionError(f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces") from error
+            raise EmotionError(
+                f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces"
+            ) from error
     groups = {path.relative_to(DIRECTORY).as_posix() for path in DIRECTORY.rglob("*") if path.is_dir()}
     keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
     for override in overrides:

@@ -31,7 +31,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise EmotionError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+        raise EmotionError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,7 +56,7 @@ def fingerprint(content: object) -> str:
 
 @contextmanager
 def locked(path: Path, waiting_for: str) -> Iterator[None]:
-    """Hold the lock file `path`; if another process has it, say what is `waiting_for` and wait. A killed one frees it."""
+    """Hold the lock file `path`; while another process has it, say what is `waiting_for` and wait."""
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

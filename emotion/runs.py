@@ -1,8 +1,8 @@
 """A run directory: describe it, and load a model back from it.
 
-    config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt
-    overrides.yaml     what was typed                tensorboard/   curves, pictures, hyperparameters
-    environment.json   versions, commit, device      metrics.json, predictions.csv, confusion_matrix.png, train.log
+config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt
+overrides.yaml     what was typed                tensorboard/   curves, pictures, hyperparameters
+environment.json   versions, commit, device      metrics.json, predictions.csv, confusion_matrix.png, train.log
 """
 
 import importlib.metadata
@@ -38,7 +38,9 @@ def describe(run_dir: Path, config: DictConfig, overrides: list[str]) -> None:
     root = OmegaConf.to_container(config)["data"]["root"]
     if root is not None:
         saved.data.root = PORTABLE_ROOT
-    portable = [override for override in overrides if override.split("=")[0] not in ("data.root", *_ONLY_OF_THE_COMMAND)]
+    portable = [
+        override for override in overrides if override.split("=")[0] not in ("data.root", *_ONLY_OF_THE_COMMAND)
+    ]
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
     write_json(run_dir / "environment.json", _environment(config))
@@ -104,7 +106,9 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
-        raise EmotionError(f"{path} is the checkpoint of another model than {run_dir}/config.yaml: {problem}") from error
+        raise EmotionError(
+            f"{path} is the checkpoint of another model than {run_dir}/config.yaml: {problem}"
+        ) from error
     return classifier.eval()
 
 

@@ -160,6 +160,7 @@ def _refuse_training_recordings(own: DictConfig, datamodule: EmotionDataModule, 
 
 def _provenance(config: DictConfig, speaker_independent: bool) -> dict[str, Any]:
     return {
+        "name": config.name,
         "model": config.model.name,
         "data": config.data.name,
         "channel": config.data.channel,
@@ -172,7 +173,9 @@ def _provenance(config: DictConfig, speaker_independent: bool) -> dict[str, Any]
     }
 
 
-def _write(folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str) -> None:
+def _write(
+    folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str
+) -> None:
     write_predictions(folder / "predictions.csv", predictions)
     title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
     rows = predictions[predictions["split"] == split]

@@ -77,11 +77,14 @@ class Corpus(ABC):
 
     @abstractmethod
     def describe(self, table: pd.DataFrame, channel: str) -> str:
-        """In words and numbers: how many recordings there are, and what differs from the documented corpus."""
+        """In words and numbers: how many recordings there are, and what the documented corpus has besides."""
+
+    def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:  # noqa: B027 (most cannot)
+        """Make sure that the videos of `recordings` are there, if the corpus can make them."""
 
 
 def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    """Paths below `directory`, relative to it, whose suffix (in any case) is one of `suffixes`; links are not followed."""
+    """Paths below `directory`, relative to it, that end in one of `suffixes` in any case; links are not followed."""
     suffixes = tuple(suffixes)
     for folder, subfolders, files in os.walk(directory):
         subfolders.sort()

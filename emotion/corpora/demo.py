@@ -1,7 +1,9 @@
 """A corpus that the package synthesises: RAVDESS names and containers, 24 invented actors, so that everything runs
-before anything is downloaded. It proves plumbing only; its figures never enter a results table."""
+before anything is downloaded. It proves plumbing only; its figures never enter a results table.
+"""
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -14,7 +16,7 @@ from emotion.progress import track
 
 VERSION = 1  # names the rendered files: raise it when they change
 
-_COMPLETE = "complete"
+_NORMAL_FIRST_SPOKEN = re.compile(r"01-..-01-..-01-..")
 
 
 class Demo(Ravdess):
@@ -30,23 +32,24 @@ class Demo(Ravdess):
 
     def documented(self) -> list[str]:
         """See `Ravdess.documented`: normal intensity, first repetition, spoken."""
-        return [take for take in documented_takes() if take.split("-")[0::2][:2] + [take.split("-")[4]] == ["01"] * 3]
+        return [take for take in documented_takes() if _NORMAL_FIRST_SPOKEN.fullmatch(take)]
 
     def locate(self, root: str | None) -> Path:
-        """The folder of the rendered recordings, rendered now if need be; a given `root` holds it instead of the cache."""
+        """The folder of the rendered sound, rendered now if need be; below `root` if that is given, else the cache."""
         directory = (Path(root) if root else cache_directory()) / f"demo-{VERSION}"
         self._render(directory, self.documented(), "wav", _write_voice, ThreadPoolExecutor)
         return directory
 
-    def render_videos(self, directory: Path, takes: Iterable[str] | None = None) -> None:
-        """Render the `.mp4` of each of `takes` (by default all) into `directory`, where they are not yet."""
+    def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:
+        """See `Corpus.provide_video`: render those that are not there yet."""
+        takes = [recording.split("/")[1] for recording in recordings]
         # Drawing a face is many small calls that hold the interpreter's lock: processes, not threads.
-        self._render(directory, list(takes or self.documented()), "mp4", _write_video, ProcessPoolExecutor)
+        self._render(directory, takes, "mp4", _write_video, ProcessPoolExecutor)
 
     def _render(
         self, directory: Path, takes: list[str], kind: str, write: Callable[[Path, str], None], pool_class: type
     ) -> None:
-        complete = directory / f".{kind}-{_COMPLETE}"
+        complete = directory / f".{kind}-complete"
         if complete.exists():
             return
         with locked(directory / f".{kind}.lock", waiting_for=f"another process renders the demo corpus ({kind})"):

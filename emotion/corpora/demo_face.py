@@ -1,5 +1,6 @@
 """The faces of the demo corpus: drawn with OpenCV at twice the size and shrunk, so that edges are smooth and a face
-detector trained on photographs takes them for faces."""
+detector trained on photographs takes them for faces.
+"""
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -116,9 +117,7 @@ def draw_take(take: str, utterance: Utterance) -> np.ndarray:
     return np.stack(frames)
 
 
-def draw_face(
-    who: Person, shown: Expression, sound: float, blink: float, sway: np.ndarray, turn: float
-) -> np.ndarray:
+def draw_face(who: Person, shown: Expression, sound: float, blink: float, sway: np.ndarray, turn: float) -> np.ndarray:
     """One frame, shape (224, 224, 3), uint8, blue-green-red.
 
     Args:
@@ -151,9 +150,7 @@ class _Canvas:
         shade = np.linspace(1.04, 0.86, SIZE * _SCALE)[:, None, None]
         self.image = np.clip(np.tile(wall, (SIZE * _SCALE, SIZE * _SCALE, 1)) * shade, 0, 255).astype(np.uint8)
         self.centre, self.turn = centre, np.deg2rad(turn)
-        self.rotation = np.array(
-            [[np.cos(self.turn), -np.sin(self.turn)], [np.sin(self.turn), np.cos(self.turn)]]
-        )
+        self.rotation = np.array([[np.cos(self.turn), -np.sin(self.turn)], [np.sin(self.turn), np.cos(self.turn)]])
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         placed = np.asarray(points, float) @ self.rotation.T + self.centre
@@ -254,7 +251,7 @@ def _draw_eye(canvas: _Canvas, who: Person, shown: Expression, blink: float, sid
         canvas.ellipse(x - 1.4, y - 1.9, 1.0, 1.0, np.array([250, 250, 250.0]))
     canvas.line(upper, np.array([25, 25, 30.0]), 1.9)
     canvas.line(lower, who.skin * 0.62, 0.9)
-    canvas.line(upper + (0, -3.6), who.skin * 0.72, 1.0)
+    canvas.line(upper - np.array([0, 3.6]), who.skin * 0.72, 1.0)
 
 
 def _draw_brow(canvas: _Canvas, who: Person, shown: Expression, side: int) -> None:
@@ -283,13 +280,23 @@ def _draw_mouth(canvas: _Canvas, who: Person, shown: Expression, sound: float) -
     if gap > 1.0:
         canvas.fill(inside, np.array([32, 24, 58.0]))
         teeth = min(2.6, gap * 0.4)
-        canvas.fill([(-half_width * 0.5, top + 0.6), (half_width * 0.5, top + 0.6), (half_width * 0.42, top + teeth), (-half_width * 0.42, top + teeth)], np.array([225, 232, 236.0]))
+        canvas.fill(
+            [
+                (-half_width * 0.5, top + 0.6),
+                (half_width * 0.5, top + 0.6),
+                (half_width * 0.42, top + teeth),
+                (-half_width * 0.42, top + teeth),
+            ],
+            np.array([225, 232, 236.0]),
+        )
     else:
         canvas.line(_curve(left, (0, (top + bottom) / 2), right), who.skin * 0.42, 1.4)
     canvas.shade(0, bottom + thick + 6, 14, 5, -0.14)
     if shown.smile > 0.3:
         for side in (-1, 1):
-            canvas.line(_curve((side * 12, 16), (side * 22, 23), (side * (half_width + 5), corner)), who.skin * 0.84, 1.2)
+            canvas.line(
+                _curve((side * 12, 16), (side * 22, 23), (side * (half_width + 5), corner)), who.skin * 0.84, 1.2
+            )
 
 
 def _draw_fringe(canvas: _Canvas, who: Person) -> None:
@@ -297,7 +304,10 @@ def _draw_fringe(canvas: _Canvas, who: Person) -> None:
     parting = -6 if who.long_hair else 12
     upper = _curve((-width, -26), (0, -height - 14), (width, -26), steps=24)
     lower = np.concatenate(
-        [_curve((width, -26), (width * 0.72, -44), (parting, -height + 9)), _curve((parting, -height + 9), (-width * 0.72, -44), (-width, -26))]
+        [
+            _curve((width, -26), (width * 0.72, -44), (parting, -height + 9)),
+            _curve((parting, -height + 9), (-width * 0.72, -44), (-width, -26)),
+        ]
     )
     canvas.fill(np.concatenate([upper, lower]), who.hair)
 
@@ -309,7 +319,9 @@ def write_video(path: Path, take: str, utterance: Utterance) -> None:
     frames = draw_take(take, utterance)
     samples = np.clip(np.rint(utterance.waveform * 32767), -32768, 32767).astype(np.int16)
     with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "23", "preset": "veryfast", "threads": "1"})
+        video = container.add_stream(
+            "libx264", rate=FRAME_RATE, options={"crf": "23", "preset": "veryfast", "threads": "1"}
+        )
         video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         for number, frame in enumerate(frames):

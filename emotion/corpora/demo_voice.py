@@ -1,5 +1,6 @@
 """The voices of the demo corpus: a sum of harmonics, weighted by the resonances of a vocal tract that moves from vowel
-to vowel (source and filter; Fant, 1960), with noise for breath and consonants."""
+to vowel (source and filter; Fant, 1960), with noise for breath and consonants.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -48,14 +49,14 @@ class Manner:
 
 
 MANNERS = {
-    "01": Manner(0.0, 2.0, -1.5, 1.00, -23, -11, 0.04, 0.05),  # neutral
-    "02": Manner(-0.7, 1.6, -1.5, 0.94, -25, -12, 0.06, 0.05),  # calm
-    "03": Manner(4.5, 6.0, 0.5, 1.12, -17, -8, 0.03, 0.10),  # happy
-    "04": Manner(1.0, 2.0, -3.5, 0.82, -26, -13, 0.14, 0.45),  # sad
-    "05": Manner(2.5, 4.5, -4.0, 1.20, -12, -6, 0.05, 0.10),  # angry
-    "06": Manner(2.2, 2.5, -2.5, 0.90, -24, -12, 0.16, 0.55),  # fearful
-    "07": Manner(-2.5, 3.5, -5.0, 0.80, -19, -9, 0.10, 0.15),  # disgust
-    "08": Manner(5.2, 6.8, 2.0, 1.08, -17, -8, 0.04, 0.10),  # surprised
+    "01": Manner(0.0, 2.0, -1.5, 1.00, -32, -11, 0.04, 0.05),  # neutral
+    "02": Manner(-0.7, 1.6, -1.5, 0.94, -34, -12, 0.06, 0.05),  # calm
+    "03": Manner(4.5, 6.0, 0.5, 1.12, -26, -8, 0.03, 0.10),  # happy
+    "04": Manner(1.0, 2.0, -3.5, 0.82, -35, -13, 0.14, 0.45),  # sad
+    "05": Manner(2.5, 4.5, -4.0, 1.20, -21, -6, 0.05, 0.10),  # angry
+    "06": Manner(2.2, 2.5, -2.5, 0.90, -33, -12, 0.16, 0.55),  # fearful
+    "07": Manner(-2.5, 3.5, -5.0, 0.80, -28, -9, 0.10, 0.15),  # disgust
+    "08": Manner(5.2, 6.8, 2.0, 1.08, -26, -8, 0.04, 0.10),  # surprised
 }
 SPREAD = Manner(1.1, 0.9, 1.3, 0.06, 1.8, 1.0, 0.03, 0.10)
 """Standard deviation from take to take: what makes the emotions overlap."""
@@ -87,7 +88,9 @@ def synthesise(take: str) -> Utterance:
     level = actor_random.normal(0, 1.0)
 
     target, spread = MANNERS[emotion], SPREAD
-    manner = Manner(*(random.normal(mean, deviation) for mean, deviation in zip(_values(target), _values(spread), strict=True)))
+    manner = Manner(
+        *(random.normal(mean, deviation) for mean, deviation in zip(_values(target), _values(spread), strict=True))
+    )
     syllables = _syllables(STATEMENTS[statement], max(0.6, manner.rate), random)
     loudness, formants, accents, consonants = _contours(syllables, manner, random)
 
@@ -151,7 +154,9 @@ def _harmonics(pitch: np.ndarray, formants: np.ndarray, loudness: np.ndarray, ti
 
     phase = 2 * np.pi * np.cumsum(_to_samples(pitch)) / SAMPLE_RATE
     steps = SAMPLE_RATE // CONTROL_RATE
-    blocks = np.sin((number[:, None] * phase).astype(np.float32)).reshape(len(number), -1, steps)
+    # Phases after Schroeder (1970) spread the energy of a period, so that loud voices do not clip.
+    spread = np.pi * number**2 / len(number)
+    blocks = np.sin((number[:, None] * phase + spread[:, None]).astype(np.float32)).reshape(len(number), -1, steps)
     later = np.arange(steps) / steps
     before = np.einsum("kc,kcs->cs", amplitude[:, :-1].astype(np.float32), blocks)
     after = np.einsum("kc,kcs->cs", amplitude[:, 1:].astype(np.float32), blocks)

@@ -131,8 +131,8 @@ class EmotionDataModule(pl.LightningDataModule):
         return int(self.table["speaker_index"].max()) + 1
 
     def class_weights(self) -> torch.Tensor:
-        """The weight of each class that gives all classes of the training split the same total; 0 for an absent class."""
-        labels = torch.from_numpy(self.table.loc[self.table["split"] == "train", "label"].to_numpy())
+        """The weights that give all classes of the training split the same total; 0 for an absent class."""
+        labels = torch.tensor(self.table.loc[self.table["split"] == "train", "label"].to_numpy())
         counts = torch.bincount(labels, minlength=len(self.classes)).float()
         return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
 
@@ -168,8 +168,8 @@ class EmotionDataModule(pl.LightningDataModule):
         first = problems.iloc[0]
         if self.on_problem == "stop":
             raise EmotionError(
-                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; mend or remove them, "
-                "or leave them out with data.on_problem=skip"
+                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; mend or remove "
+                "them, or leave them out with data.on_problem=skip"
             )
         log.warning("%d files cannot be used and are left out:", len(problems))
         for problem in problems:

@@ -57,8 +57,8 @@ class RecordingDataset(Dataset):
 
     def __init__(self, table: pd.DataFrame, waveforms: Ragged | None = None, features: Ragged | None = None) -> None:
         self.recordings = table["recording"].to_numpy()
-        self.label = torch.from_numpy(table["label"].to_numpy(np.int64))
-        self.speaker = torch.from_numpy(table["speaker_index"].to_numpy(np.int64))
+        self.label = torch.tensor(table["label"].to_numpy(np.int64))
+        self.speaker = torch.tensor(table["speaker_index"].to_numpy(np.int64))
         self.waveforms = waveforms and waveforms.select(self.recordings)
         self.features = features and features.select(self.recordings)
 

@@ -1,4 +1,4 @@
-"""From the waveforms of a batch to normalised frames of features: the one path of training, evaluation and prediction."""
+"""From the waveforms of a batch to normalised features: one path for training, evaluation and prediction."""
 
 from collections.abc import Iterable
 
@@ -15,9 +15,9 @@ NORMALIZATIONS = ("train", "speaker", "none")
 class AudioFrontEnd(nn.Module):
     """Trim, cut to a fixed length, extract features, normalise, augment.
 
-    Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the training
-    split, which are stored with the model. `speaker` uses those of all clips of the same speaker, whatever their split;
-    that looks at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
+    Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the
+    training split, which are stored with the model. `speaker` uses those of all clips of the speaker in any split; it
+    looks at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
 
     Args:
         features: The feature set.
@@ -76,7 +76,7 @@ class AudioFrontEnd(nn.Module):
         """Normalised features, shape (B, F, N), zero beyond each item's frames, and the frames, shape (B,).
 
         Args:
-            batch: With `waveform` and `waveform_length`, or with `features` and `frames` that `extract` gave before; and
+            batch: With `waveform` and `waveform_length`, or with `features` and `frames` as `extract` gives them; and
                 with `speaker` if normalisation is by speaker.
         """
         if "features" in batch:
@@ -95,7 +95,7 @@ class AudioFrontEnd(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Take the statistics from batches of the *training split*, each as in `forward`. Does nothing unless `train`."""
+        """Take the statistics from batches, as in `forward`, of the *training split*. Does nothing unless `train`."""
         if self.normalize == "train":
             mean, deviation = _statistics(self._frames_of(batches), 1, self.num_features)
             self.mean.copy_(mean[0])

@@ -1,5 +1,6 @@
 """The contract of an encoder, and the classifier that every encoder can become."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ class MlpHead(nn.Sequential):
     def __init__(self, embed_dim: int, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         widths = [embed_dim, *hidden]
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers, nn.Linear(widths[-1], num_classes))
 

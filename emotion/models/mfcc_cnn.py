@@ -20,9 +20,7 @@ class MfccCnn(AudioNetwork):
         dropout: Of channels, in [0, 1).
     """
 
-    def __init__(
-        self, num_features: int, channels: tuple[int, ...] = (24, 48, 96, 96), dropout: float = 0.3
-    ) -> None:
+    def __init__(self, num_features: int, channels: tuple[int, ...] = (24, 48, 96, 96), dropout: float = 0.3) -> None:
         super().__init__()
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
@@ -35,7 +33,7 @@ class MfccCnn(AudioNetwork):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `AudioNetwork.forward`. Items of fewer than 2 to the power of (blocks - 1) frames are padded with zeros."""
+        """See `AudioNetwork.forward`. Items too short for the pooling are continued with zeros."""
         shortest = 1 << (len(self.convolutions) - 1)
         frames = frames.clamp(min=shortest)
         missing = max(0, shortest - features.shape[-1])

@@ -108,7 +108,8 @@ def _prepare(sources: list[tuple[str, str, int, int]], directory: Path, sample_r
         partial.rename(folder)
     except OSError as error:
         raise EmotionError(
-            f"cannot write the cache {partial}: {error.strerror or error}; free space or set EMOTION_CACHE to another folder"
+            f"cannot write the cache {partial}: {error.strerror or error}; "
+            "free space or set EMOTION_CACHE to another folder"
         ) from error
 
 

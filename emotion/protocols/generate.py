@@ -106,7 +106,8 @@ def _take(row: Row) -> str:
 
 def _ranked(units: Iterable[Unit], salt: str) -> list[Unit]:
     """The units in an order that looks random and never changes. The identical pair comes last, so that where test and
-    dev are cut off first it trains, and their sizes stay exact."""
+    dev are cut off first it trains, and their sizes stay exact.
+    """
 
     def key(unit: Unit) -> tuple[bool, str]:
         name = f"{salt}:{unit[0]['recording']}"

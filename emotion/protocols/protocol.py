@@ -64,6 +64,11 @@ def load(corpus: str, name: str, fold: int, speaker_independent: bool, directory
     return Protocol(name, int(fold), speaker_independent, table)
 
 
+def number_of_folds(corpus: str, name: str, directory: Path = DIRECTORY) -> int:
+    """How many folds a protocol has; 0 if it is not there for this corpus."""
+    return len(_folders(directory / corpus / name))
+
+
 def _folders(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []
 

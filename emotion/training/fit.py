@@ -84,10 +84,13 @@ def fit(
         enable_model_summary=False,
     )
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
+    try:
+        trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
+    except SystemExit:  # how Lightning ends on Ctrl-C
+        if (checkpoints / "last.ckpt").exists():
+            log.info("go on with: python train.py resume=%s", run_dir)
+        raise KeyboardInterrupt from None
     seconds = time.perf_counter() - started
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     best = checkpoints / "best.ckpt"
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
@@ -111,5 +114,6 @@ def _quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Batches are gathered from memory in one copy, which worker processes would only slow down.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

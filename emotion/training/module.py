@@ -15,7 +15,6 @@ from emotion import metrics
 from emotion.config import instantiate
 from emotion.models.base import Classifier
 
-
 log = logging.getLogger(__name__)
 
 
@@ -87,9 +86,7 @@ class EmotionModule(pl.LightningModule):
         groups = [{"params": decay}, {"params": rest, "weight_decay": 0.0}]
         optimizer = instantiate(self.optimizer_config, Optimizer, params=groups)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = instantiate(
-            self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps
-        )
+        scheduler = instantiate(self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps)
         each = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else "step"
         return {
             "optimizer": optimizer,

@@ -1,0 +1,95 @@
+"""The `emotion` command: everything that is not training or evaluating a run."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from emotion.errors import one_line_errors
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    prepare = commands.add_parser("prepare", help="scan a corpus and decode its sound into the cache")
+    prepare.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
+    prepare.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw a few speakers in every emotion")
+    prepare.set_defaults(run=_prepare)
+
+    splits = commands.add_parser("splits", help="list the protocols, or write their CSVs")
+    splits.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
+    splits.set_defaults(run=_splits)
+
+    report = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
+    report.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
+    report.add_argument("--output", type=Path, metavar="MD", help="write a page of results here")
+    report.add_argument("--keep", type=Path, metavar="DIR", help="copy the small files behind the table to DIR")
+    report.set_defaults(run=_report)
+
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    with one_line_errors():
+        arguments.run(arguments)
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from emotion.config import DIRECTORY
+    from emotion.data.build import build_datamodule
+    from emotion.entry import check_overrides, explained
+
+    overrides = check_overrides(arguments.overrides)
+    with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = compose("train", overrides=arguments.overrides)
+    datamodule = build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    seconds = datamodule.waveforms.length.sum() / datamodule.sample_rate
+    print(f"prepared {len(datamodule.waveforms.length):,} recordings, {seconds / 60:.1f} minutes of sound")
+    if arguments.contact_sheet:
+        _draw_contact_sheet(datamodule, arguments.contact_sheet)
+
+
+def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  # noqa: F821 (imported lazily)
+    from emotion.evaluation import contact_sheet
+    from emotion.evaluation.figures import save
+
+    corpus, directory = datamodule.corpus, datamodule.corpus.locate(datamodule.root)
+    chosen = contact_sheet.choose(datamodule.table)
+    corpus.provide_video(directory, chosen["recording"])
+    table = corpus.scan(directory, datamodule.channel)
+    save(contact_sheet.draw(table[table["recording"].isin(chosen["recording"])], directory), path)
+    print(f"drawn to {path}")
+
+
+def _splits(arguments: argparse.Namespace) -> None:
+    from emotion.protocols import generate
+    from emotion.protocols.protocol import number_of_folds
+
+    if arguments.write:
+        print(f"wrote {generate.generate(arguments.write)} folds below {arguments.write}")
+        return
+    for corpus, protocols in generate.GENERATORS.items():
+        for protocol in protocols:
+            print(f"{corpus:10}{protocol:24}{number_of_folds(corpus, protocol):3} folds")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from emotion.evaluation import report
+    from emotion.files import write_text
+
+    runs = report.find(arguments.runs)
+    if arguments.keep:
+        report.keep(runs, arguments.keep)
+    if arguments.output:
+        write_text(arguments.output, report.page(runs))
+        print(f"written to {arguments.output}")
+    else:
+        print(report.to_markdown(report.table(runs)), end="")
+
+
+if __name__ == "__main__":
+    main()

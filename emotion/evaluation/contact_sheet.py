@@ -1,0 +1,62 @@
+"""One picture of a corpus: a few speakers in every emotion, face above spectrogram."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emotion.features.spectral import LogMel
+from emotion.labels import EMOTIONS
+from emotion.media.audio import read_audio
+from emotion.media.video import read_middle_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SAMPLE_RATE = 16_000
+
+
+def choose(table: pd.DataFrame, speakers: int = 3) -> pd.DataFrame:
+    """The first recording of each emotion of the first few speakers."""
+    first = sorted(set(table["speaker"]))[:speakers]
+    return table[table["speaker"].isin(first)].drop_duplicates(["speaker", "emotion"])
+
+
+def draw(table: pd.DataFrame, directory: Path) -> "Figure":
+    """A column for each emotion and a row for each speaker in `table`, as `choose` gives it.
+
+    Args:
+        table: Recordings; those with video get a face, all a mel spectrogram over time.
+        directory: The corpus folder.
+    """
+    from matplotlib.figure import Figure
+
+    emotions = [emotion for emotion in EMOTIONS if emotion in set(table["emotion"])]
+    speakers = sorted(set(table["speaker"]))
+    has_video = (table["video"] != "").any()
+    parts = 2 if has_video else 1
+    heights = [1.5, 1.0] if has_video else [1.0]
+    size = (1.55 * len(emotions), len(speakers) * 1.0 * sum(heights) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(speakers) * parts, len(emotions), squeeze=False, height_ratios=heights * len(speakers))
+    for axes in panels.ravel():
+        axes.axis("off")
+    for row in table.itertuples():
+        column, top = emotions.index(row.emotion), speakers.index(row.speaker) * parts
+        if row.video:
+            panels[top, column].imshow(read_middle_frame(directory / row.video))
+        spectrogram = panels[top + parts - 1, column]
+        spectrogram.imshow(_mel(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
+        if column == 0:
+            spectrogram.set_title(row.speaker, fontsize=7, loc="left")
+        if top == 0:
+            panels[0, column].set_title(row.emotion, fontsize=10)
+    return figure
+
+
+def _mel(path: Path) -> np.ndarray:
+    waveform = torch.from_numpy(read_audio(path, SAMPLE_RATE))
+    features, _ = LogMel(SAMPLE_RATE, n_fft=512, hop_length=160)(waveform[None], torch.tensor([len(waveform)]))
+    return features[0].numpy()

@@ -1,0 +1,79 @@
+"""Fixtures: a cache of the session's own, the demo corpus, and the real corpora where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Nothing is read from or written to the user's own cache, by subprocesses neither."""
+    path = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EMOTION_CACHE", str(path))
+    patch.delenv("EMOTION_TRACEBACK", raising=False)
+    yield path
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def demo_root(cache):
+    """The folder of the rendered demo corpus."""
+    from emotion.corpora.demo import Demo
+
+    return Demo().locate(None)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real corpora: `EMOTION_DATA`, else `../shared/data`.
+
+    Tests skip where there is none, unless EMOTION_REQUIRE_DATA says that they must not.
+    """
+    path = Path(os.environ.get("EMOTION_DATA") or ROOT.parent / "shared" / "data")
+    if not (path / "ravdess").is_dir():
+        if os.environ.get("EMOTION_REQUIRE_DATA"):
+            pytest.fail(f"EMOTION_REQUIRE_DATA is set, but {path} holds no ravdess folder")
+        pytest.skip(f"no real data: neither EMOTION_DATA nor {path} holds a ravdess folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ravdess_speech(real_data, cache):
+    """All RAVDESS speech, prepared at 16 kHz."""
+    from emotion.corpora.ravdess import Ravdess
+    from emotion.prepare.waveforms import prepare_waveforms
+
+    corpus = Ravdess()
+    directory = corpus.locate(str(real_data))
+    return prepare_waveforms(corpus.scan(directory, "speech"), directory, 16_000)
+
+
+@pytest.fixture
+def compose():
+    """Compose the configuration of `train.py` with overrides."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+
+    def compose_with(*overrides, config_name="train"):
+        with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides))
+
+    return compose_with
+
+
+@pytest.fixture
+def train_in_process(compose, tmp_path):
+    """Train with overrides, in this process; returns the run directory."""
+    from emotion.tasks import train
+
+    def train_with(*overrides, name="run"):
+        run_dir = tmp_path / name
+        train(compose(*overrides), run_dir, [o for o in overrides if not o.startswith("resume")])
+        return run_dir
+
+    return train_with

@@ -1,0 +1,175 @@
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from emotion.corpora import demo_face, demo_voice
+from emotion.corpora.demo import Demo
+from emotion.corpora.ravdess import Ravdess
+from emotion.errors import EmotionError
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_a_name_is_read_field_by_field(tmp_path):
+    touch(tmp_path / "03-02-06-02-01-02-24.WAV")
+    (row,) = Ravdess().scan(tmp_path).to_dict("records")
+    assert row == {
+        "recording": "ravdess/02-06-02-01-02-24",
+        "speaker": "ravdess/24",
+        "emotion": "fearful",
+        "audio": "03-02-06-02-01-02-24.WAV",
+        "video": "",
+        "channel": "song",
+        "intensity": "strong",
+        "statement": "01",
+        "repetition": "02",
+        "gender": "female",
+    }
+
+
+def test_modalities_of_a_take_are_one_recording(tmp_path):
+    for modality, suffix in (("01", "mp4"), ("02", "mp4"), ("03", "wav")):
+        touch(tmp_path / f"v{modality}" / f"{modality}-01-03-01-01-01-05.{suffix}")
+    touch(tmp_path / "01-01-04-01-01-01-05.mp4")
+    touch(tmp_path / "02-01-05-01-01-01-05.mp4")
+    table = Ravdess().scan(tmp_path).set_index("recording")
+    assert len(table) == 3
+    all_three = table.loc["ravdess/01-03-01-01-01-05"]
+    assert all_three["audio"] == "v03/03-01-03-01-01-01-05.wav"
+    assert all_three["video"] == "v01/01-01-03-01-01-01-05.mp4"
+    with_sound, mute = table.loc["ravdess/01-04-01-01-01-05"], table.loc["ravdess/01-05-01-01-01-05"]
+    assert with_sound["audio"] == with_sound["video"] == "01-01-04-01-01-01-05.mp4"
+    assert (mute["audio"], mute["video"]) == ("", "02-01-05-01-01-01-05.mp4")
+
+
+def test_nested_copies_count_once_and_foreign_files_not_at_all(tmp_path):
+    name = "03-01-03-01-01-01-05.wav"
+    for folder in ("", "copy/copy/Actor_05"):
+        touch(tmp_path / folder / name)
+    for foreign in ("03-01-09-01-01-01-05.wav", "03-01-03-01-01-01-25.wav", "notes.txt", f"x{name}", f"{name}.zip"):
+        touch(tmp_path / foreign)
+    table = Ravdess().scan(tmp_path)
+    assert list(table["audio"]) == [name]
+
+
+def test_channels_are_told_apart(tmp_path):
+    touch(tmp_path / "03-01-03-01-01-01-05.wav")
+    touch(tmp_path / "03-02-03-01-01-01-05.wav")
+    corpus = Ravdess()
+    assert [len(corpus.scan(tmp_path, channel)) for channel in ("speech", "song", "both")] == [1, 1, 2]
+    with pytest.raises(EmotionError, match="speech, song, both"):
+        corpus.scan(tmp_path, "sing")
+
+
+def test_the_corpus_folder_is_found_and_siblings_are_not_scanned(tmp_path):
+    touch(tmp_path / "other" / "03-01-04-01-01-01-05.wav")
+    corpus = Ravdess()
+    assert corpus.locate(str(tmp_path)) == tmp_path
+    touch(tmp_path / "ravdess" / "03-01-03-01-01-01-05.wav")
+    assert corpus.locate(str(tmp_path)) == tmp_path / "ravdess"
+    assert len(corpus.scan(corpus.locate(str(tmp_path)))) == 1
+
+
+def test_a_missing_corpus_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(EmotionError, match=r"nowhere.*neither exists.*data\.root=DIR.*zenodo"):
+        Ravdess().locate(str(tmp_path / "nowhere"))
+    with pytest.raises(EmotionError, match="no ravdess recording"):
+        Ravdess().scan(tmp_path)
+
+
+def test_real_ravdess_is_counted_in_words(real_data):
+    corpus = Ravdess()
+    table = corpus.scan(corpus.locate(str(real_data)))
+    text = corpus.describe(table, "both")
+    assert "1,440 speech recordings, complete" in text
+    assert "1,009 of 1,012 song recordings (3 missing)" in text
+    assert "ravdess/02-01-01-01-01-24" in text
+    speech = table[table["channel"] == "speech"]
+    assert (speech.groupby("speaker").size() == 60).all()
+    assert speech["emotion"].value_counts().to_dict() == {"neutral": 96} | dict.fromkeys(
+        ("calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"), 192
+    )
+
+
+def test_demo_is_24_actors_8_emotions_2_statements(demo_root):
+    table = Demo().scan(demo_root)
+    assert len(table) == 384
+    assert (table.groupby(["speaker", "emotion"])["statement"].nunique() == 2).all()
+    assert table["speaker"].nunique() == 24
+    assert "complete" in Demo().describe(table, "speech")
+    seconds = []
+    for path in table["audio"]:
+        info = soundfile.info(demo_root / path)
+        assert (info.samplerate, info.channels, info.subtype) == (48_000, 1, "PCM_16")
+        seconds.append(info.duration)
+    assert 1.3 < np.mean(seconds) < 1.7
+    assert 1.0 < min(seconds)
+    assert max(seconds) < 2.2
+
+
+def test_demo_is_deterministic_and_repaired(demo_root, tmp_path):
+    some = ["01-05-01-02-01-07", "01-01-01-01-01-24"]
+    for take in some:
+        again = demo_voice.synthesise(take).waveform
+        stored, _ = soundfile.read(demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav", dtype="float32")
+        np.testing.assert_allclose(stored, again, atol=1 / 32768)
+    # A folder that rendering left unfinished is completed, not taken for whole.
+    folder = tmp_path / demo_root.name
+    shutil.copytree(demo_root, folder)
+    lost = folder / "Actor_07" / f"03-{some[0]}.wav"
+    lost.unlink()
+    (folder / ".wav-complete").unlink()
+    assert Demo().locate(str(tmp_path)) == folder
+    original = demo_root / "Actor_07" / lost.name
+    assert hashlib.sha256(lost.read_bytes()).digest() == hashlib.sha256(original.read_bytes()).digest()
+
+
+def test_demo_levels_do_not_clip(demo_root):
+    peaks = [np.abs(soundfile.read(path)[0]).max() for path in demo_root.rglob("*.wav")]
+    assert max(peaks) < 0.999
+    assert np.median(peaks) > 0.02
+
+
+def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
+    import av
+    from facenet_pytorch import MTCNN
+
+    corpus = Demo()
+    # Every actor and every emotion, one video of each actor.
+    takes = [f"01-{1 + actor % 8:02}-01-{1 + actor % 2:02}-01-{actor:02}" for actor in range(1, 25)]
+    corpus.provide_video(tmp_path, [f"demo/{take}" for take in takes])
+    detector = MTCNN(keep_all=True, device="cpu", min_face_size=40)
+    found, total = 0, 0
+    for path in sorted(tmp_path.rglob("*.mp4")):
+        with av.open(str(path)) as container:
+            video, audio = container.streams.video[0], container.streams.audio[0]
+            assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
+            assert (video.width, video.height, video.average_rate) == (224, 224, 15)
+            assert abs(video.frames / 15 - float(container.duration / av.time_base)) < 0.15
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        boxes, _ = detector.detect(frames[::3])
+        total += len(boxes)
+        for box in boxes:
+            if box is not None and len(box) == 1:
+                left, top, right, bottom = box[0]
+                found += 90 < (left + right) / 2 < 134 and 80 < (top + bottom) / 2 < 144
+    assert total > 150
+    assert found / total >= 0.99
+    assert len(corpus.scan(tmp_path)) == 24
+
+
+def test_the_mouth_follows_the_sound():
+    take = "01-01-01-01-01-02"
+    utterance = demo_voice.synthesise(take)
+    frames = demo_face.draw_take(take, utterance).astype(float)
+    mouth = frames[:, 135:165, 90:134].mean(axis=(1, 2, 3))
+    steps = demo_voice.CONTROL_RATE / demo_face.FRAME_RATE
+    opening = [utterance.opening[min(len(utterance.opening) - 1, round(n * steps))] for n in range(len(frames))]
+    # The inside of an open mouth is dark.
+    assert np.corrcoef(mouth, opening)[0, 1] < -0.5

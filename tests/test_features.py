@@ -1,0 +1,208 @@
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from emotion.errors import EmotionError
+from emotion.features.augment import SpecAugment
+from emotion.features.front_end import AudioFrontEnd
+from emotion.features.silence import trim_silence
+from emotion.features.spectral import LogMel, Mfcc, delta
+
+RATE = 16_000
+SETTINGS = dict(n_fft=2048, hop_length=512)
+
+
+def padded(waveforms):
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    batch = torch.zeros(len(waveforms), int(lengths.max()))
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = torch.as_tensor(waveform)
+    return batch, lengths
+
+
+def clips(prepared, step=1):
+    for row in list(prepared.index.itertuples())[::step]:
+        yield np.asarray(prepared.samples[row.offset : row.offset + row.length], np.float32) / 32768
+
+
+@pytest.fixture
+def utterances():
+    """Made-up sound with level, pitch and length that differ, silence at both ends."""
+    random = np.random.default_rng(0)
+    made = []
+    for seconds, level in ((0.2, 0.001), (1.0, 0.9), (0.7, 0.05), (1.31, 0.3)):
+        time = np.arange(round(seconds * RATE)) / RATE
+        voice = np.sin(2 * np.pi * random.uniform(100, 900) * time) * np.sin(np.pi * time / seconds) ** 4
+        made.append((level * voice + 1e-6 * random.normal(size=len(time))).astype(np.float32))
+    return made
+
+
+def batches(waveforms, size=32):
+    batch = []
+    for waveform in waveforms:
+        batch.append(waveform)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def worst_difference(module, reference, waveforms):
+    worst, count = 0.0, 0
+    for batch in batches(waveforms):
+        features, frames = module(*padded(batch))
+        for item, size, waveform in zip(features, frames, batch, strict=True):
+            expected = reference(waveform)
+            assert item[:, :size].shape == expected.shape
+            assert not item[:, size:].any()
+            worst = max(worst, float(np.abs(item[:, :size].numpy() - expected).max()))
+            count += 1
+    return worst, count
+
+
+def librosa_mfcc(waveform):
+    return librosa.feature.mfcc(y=waveform, sr=RATE, n_mfcc=40, n_mels=128, **SETTINGS)
+
+
+def librosa_log_mel(waveform):
+    return librosa.power_to_db(librosa.feature.melspectrogram(y=waveform, sr=RATE, n_mels=64, **SETTINGS))
+
+
+def test_mfcc_equals_librosa_on_all_real_clips(ravdess_speech):
+    worst, count = worst_difference(Mfcc(RATE), librosa_mfcc, clips(ravdess_speech))
+    assert count == 1440
+    assert worst < 5e-3
+
+
+def test_log_mel_equals_librosa_on_all_real_clips(ravdess_speech):
+    worst, count = worst_difference(LogMel(RATE), librosa_log_mel, clips(ravdess_speech))
+    assert count == 1440
+    assert worst < 5e-3
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_deltas_equal_librosa(ravdess_speech, order):
+    def reference(waveform):
+        return librosa.feature.delta(librosa_mfcc(waveform), order=order)
+
+    module = Mfcc(RATE, deltas=order)
+    worst = 0.0
+    for batch in batches(clips(ravdess_speech, step=30), 16):
+        features, frames = module(*padded(batch))
+        for item, size, waveform in zip(features, frames, batch, strict=True):
+            worst = max(worst, float(np.abs(item[40 * order : 40 * (order + 1), :size] - reference(waveform)).max()))
+    assert worst < 5e-3
+
+
+def test_deltas_of_a_clip_shorter_than_the_window_are_finite():
+    features = torch.tensor([[[1.0, 2.0, 3.0]]])
+    result = delta(features, torch.tensor([3]), order=1)
+    assert result.shape == (1, 1, 3)
+    assert result.isfinite().all()
+    assert (result > 0).all()
+
+
+@pytest.mark.parametrize("top_db", [20.0, 30.0, 60.0])
+def test_trimming_equals_librosa(ravdess_speech, top_db):
+    for batch in batches(clips(ravdess_speech, step=20), 24):
+        trimmed, lengths = trim_silence(*padded(batch), top_db)
+        for item, length, waveform in zip(trimmed, lengths, batch, strict=True):
+            expected, _ = librosa.effects.trim(waveform, top_db=top_db)
+            np.testing.assert_array_equal(item[:length].numpy(), expected)
+            assert not item[length:].any()
+
+
+def test_silence_alone_is_not_trimmed_away():
+    _, lengths = trim_silence(torch.zeros(1, 5000), torch.tensor([5000]), 30.0)
+    assert lengths.tolist() == [5000]
+
+
+@pytest.mark.parametrize("deltas", [0, 2])
+@pytest.mark.parametrize("kind", [Mfcc, LogMel])
+@pytest.mark.parametrize(("trim_db", "seconds"), [(None, None), (30.0, None), (None, 0.5), (30.0, 0.5)])
+def test_a_clip_alone_equals_the_clip_in_a_batch(utterances, kind, deltas, trim_db, seconds):
+    front_end = AudioFrontEnd(kind(RATE, deltas=deltas), RATE, trim_db, seconds)
+    together, frames = front_end.extract(*padded(utterances))
+    assert together.isfinite().all()
+    for row, waveform in enumerate(utterances):
+        alone, own_frames = front_end.extract(*padded([waveform]))
+        assert own_frames[0] == frames[row]
+        torch.testing.assert_close(alone[0], together[row, :, : frames[row]], atol=2e-3, rtol=0)
+
+
+def test_a_fixed_length_gives_every_clip_the_same_frames(utterances):
+    front_end = AudioFrontEnd(Mfcc(RATE), RATE, seconds=0.5)
+    features, frames = front_end.extract(*padded(utterances))
+    assert frames.tolist() == [1 + 8000 // 512] * 4
+    long = utterances[1][: RATE // 2]
+    torch.testing.assert_close(features[1], front_end.extract(*padded([long]))[0][0], atol=2e-3, rtol=0)
+
+
+def batch_of(waveforms, speakers=None):
+    waveform, length = padded(waveforms)
+    speaker = torch.tensor(speakers or [0] * len(waveforms))
+    return {"waveform": waveform, "waveform_length": length, "speaker": speaker}
+
+
+def test_normalisation_is_that_of_the_training_frames(utterances):
+    front_end = AudioFrontEnd(LogMel(RATE), RATE)
+    front_end.fit([batch_of(utterances[:2]), batch_of(utterances[2:3])])
+    frames = np.concatenate([librosa_log_mel(waveform) for waveform in utterances[:3]], axis=1)
+    np.testing.assert_allclose(front_end.mean, frames.mean(axis=1), atol=1e-2)
+    np.testing.assert_allclose(front_end.deviation, frames.std(axis=1), atol=1e-2)
+    assert "mean" in front_end.state_dict()
+
+
+def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
+    front_end = AudioFrontEnd(LogMel(RATE), RATE, normalize="speaker")
+    batch = batch_of(utterances, [1, 0, 1, 0])
+    front_end.fit([batch])
+    assert not front_end.mean.any()
+    front_end.fit_speakers([batch], 2)
+    features, frames = front_end(batch)
+    for speaker in (0, 1):
+        rows = [row for row in range(4) if batch["speaker"][row] == speaker]
+        own = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
+        torch.testing.assert_close(own.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
+        torch.testing.assert_close(own.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
+    assert front_end.transductive
+    assert "speaker_mean" not in front_end.state_dict()
+
+
+def test_cached_features_are_those_that_are_computed(utterances):
+    front_end = AudioFrontEnd(Mfcc(RATE), RATE, trim_db=30.0)
+    batch = batch_of(utterances)
+    front_end.fit([batch])
+    features, frames = front_end.extract(batch["waveform"], batch["waveform_length"])
+    cached = {"features": features, "frames": frames, "speaker": batch["speaker"]}
+    torch.testing.assert_close(front_end(cached)[0], front_end(batch)[0])
+
+
+def test_an_unknown_normalisation_is_named():
+    with pytest.raises(EmotionError, match="train, speaker, none"):
+        AudioFrontEnd(Mfcc(RATE), RATE, normalize="clip")
+
+
+def test_spec_augment_hides_stretches_within_its_bounds():
+    torch.manual_seed(0)
+    features, frames = torch.ones(200, 40, 100), torch.full((200,), 60)
+    features[:, :, 60:] = 0
+    changed = SpecAugment(feature_masks=1, feature_fraction=0.2, time_masks=1, time_fraction=0.3)(features, frames)
+    bands = (changed[:, :, :60] == 0).all(dim=2).sum(dim=1)
+    times = (changed[:, :, :60] == 0).all(dim=1).sum(dim=1)
+    assert (bands.min(), bands.max()) == (0, 8)
+    assert (times.min(), times.max()) == (0, 18)
+    assert len(bands.unique()) > 4
+    assert not changed[:, :, 60:].any()
+    torch.testing.assert_close(SpecAugment(0, 0.2, 0, 0.2)(features, frames), features)
+
+
+def test_augmentation_is_for_training_only(utterances):
+    front_end = AudioFrontEnd(Mfcc(RATE), RATE, augment=SpecAugment(2, 0.5, 2, 0.5))
+    batch = batch_of(utterances)
+    front_end.eval()
+    torch.testing.assert_close(front_end(batch)[0], front_end(batch)[0])
+    front_end.train()
+    assert not torch.equal(front_end(batch)[0], front_end(batch)[0])

@@ -1,0 +1,57 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from emotion import metrics
+from emotion.errors import EmotionError
+
+
+def random_case(seed, size=200, num_classes=8):
+    random = np.random.default_rng(seed)
+    truth = random.integers(num_classes, size=size)
+    scores = random.dirichlet(np.ones(num_classes), size=size)
+    return truth, scores, scores.argmax(axis=1)
+
+
+CASES = {f"random {seed}": random_case(seed) for seed in range(5)}
+CASES["a class without recordings"] = tuple(part[CASES["random 0"][0] != 3] for part in CASES["random 0"])
+CASES["one class only"] = tuple(part[CASES["random 1"][0] == 2] for part in CASES["random 1"])
+CASES["one recording"] = tuple(part[:1] for part in CASES["random 2"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figures_equal_scikit_learns(case):
+    truth, scores, predicted = CASES[case]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        uar = reference.balanced_accuracy_score(truth, predicted)
+        macro_f1 = reference.f1_score(truth, predicted, average="macro")
+        recalls = reference.recall_score(truth, predicted, labels=range(8), average=None, zero_division=np.nan)
+    matrix = reference.confusion_matrix(truth, predicted, labels=range(8))
+    np.testing.assert_array_equal(metrics.confusion_matrix(truth, predicted, 8), matrix)
+    assert metrics.unweighted_average_recall(truth, predicted, 8) == pytest.approx(uar)
+    assert metrics.weighted_average_recall(truth, predicted, 8) == pytest.approx((truth == predicted).mean())
+    assert metrics.macro_f1(truth, predicted, 8) == pytest.approx(macro_f1)
+    np.testing.assert_allclose(metrics.recalls(truth, predicted, 8), recalls)
+    assert metrics.log_loss(truth, scores) == pytest.approx(reference.log_loss(truth, scores, labels=range(8)))
+
+
+def test_a_certain_mistake_stays_finite():
+    assert metrics.log_loss(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(-np.log(1e-12))
+
+
+def test_summary_leaves_out_absent_classes():
+    summary = metrics.summary(np.array([0, 1]), np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]]), ("a", "b", "c"))
+    assert summary["uar"] == 0.5
+    assert {key for key in summary if key.startswith("recall")} == {"recall/a", "recall/b"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "words"),
+    [([], [], "no recordings"), ([0, 1], [0], "do not match"), ([0, 2], [0, 1], "not in 0 to 1"), ([-1], [0], "not in")],
+)
+def test_nonsense_is_refused(truth, predicted, words):
+    with pytest.raises(EmotionError, match=words):
+        metrics.unweighted_average_recall(np.array(truth, int), np.array(predicted, int), 2)

@@ -1,0 +1,169 @@
+import filecmp
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from emotion import protocols
+from emotion.config import DIRECTORY as CONF
+from emotion.corpora.ravdess import documented_takes
+from emotion.errors import EmotionError
+from emotion.protocols.generate import EMOBOX6, GENERATORS, IDENTICAL_PAIR, LUNA5, generate
+from emotion.protocols.protocol import DIRECTORY, number_of_folds
+
+SETTINGS = {path.stem: OmegaConf.load(path) for path in (CONF / "protocol").glob("*.yaml")}
+ALL = [(corpus, name) for corpus in GENERATORS for name in GENERATORS[corpus]]
+FOLDS = {
+    "actor6": 6,
+    "luna5": 5,
+    "emobox6": 6,
+    "fixed": 1,
+    "loso24": 24,
+    "random": 1,
+    "per_actor": 1,
+    "happy_sad": 20,
+    "happy_sad_kfold": 5,
+    "happy_sad_actor": 20,
+    "happy_sad_actor_kfold": 5,
+}
+
+
+def load(corpus, name, fold):
+    return protocols.load(corpus, name, fold, SETTINGS[name].speaker_independent)
+
+
+def actors(table, split):
+    return {int(speaker.split("/")[1]) for speaker in table.loc[table["split"] == split, "speaker"]}
+
+
+def tables(corpus, name):
+    return [load(corpus, name, fold).table for fold in range(number_of_folds(corpus, name))]
+
+
+def test_committed_csvs_are_generated_bit_for_bit(tmp_path):
+    generate(tmp_path)
+    fresh = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv")}
+    committed = {path.relative_to(DIRECTORY) for path in DIRECTORY.rglob("*.csv")}
+    assert fresh == committed
+    different = [path for path in fresh if not filecmp.cmp(tmp_path / path, DIRECTORY / path, shallow=False)]
+    assert different == []
+
+
+def test_every_protocol_has_its_settings_and_folds():
+    assert {name for _, name in ALL} == set(SETTINGS) == set(FOLDS)
+    for corpus, name in ALL:
+        assert number_of_folds(corpus, name) == FOLDS[name]
+
+
+@pytest.mark.parametrize(("corpus", "name"), ALL)
+def test_no_recording_is_on_two_sides_and_no_speaker_if_promised(corpus, name):
+    for table in tables(corpus, name):
+        assert not table["recording"].duplicated().any()
+        if SETTINGS[name].speaker_independent:
+            sides = [actors(table, split) for split in protocols.SPLITS]
+            assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+@pytest.mark.parametrize("name", ["actor6", "luna5", "emobox6", "loso24", "fixed", "random"])
+def test_whole_corpus_protocols_place_every_recording(name):
+    documented = {f"ravdess/{take}" for take in documented_takes()}
+    assert len(documented) == 1440 + 1012
+    for table in tables("ravdess", name):
+        assert set(table["recording"]) == documented
+
+
+@pytest.mark.parametrize("name", ["actor6", "luna5", "emobox6", "loso24", "happy_sad_kfold", "happy_sad_actor_kfold"])
+def test_folds_test_every_recording_once(name):
+    tested = pd.concat([table[table["split"] == "test"] for table in tables("ravdess", name)])
+    everything = tables("ravdess", name)[0]
+    assert sorted(tested["recording"]) == sorted(everything["recording"])
+
+
+def test_actor_folds_are_the_published_ones():
+    for fold, (test, dev) in enumerate(LUNA5):
+        table = load("ravdess", "luna5", fold).table
+        assert (actors(table, "test"), actors(table, "dev")) == (set(test), set(dev))
+    for fold, test in enumerate(EMOBOX6):
+        table = load("ravdess", "emobox6", fold).table
+        assert (actors(table, "test"), actors(table, "dev")) == (set(test), set(EMOBOX6[(fold + 1) % 6]))
+    for fold in range(6):
+        table = load("ravdess", "actor6", fold).table
+        first, following = 4 * fold + 1, 4 * ((fold + 1) % 6) + 1
+        assert actors(table, "test") == set(range(first, first + 4))
+        assert actors(table, "dev") == set(range(following, following + 4))
+    table = load("ravdess", "fixed", 0).table
+    assert (actors(table, "test"), actors(table, "dev")) == ({21, 22, 23, 24}, {16, 17, 19, 20})
+    table = load("ravdess", "loso24", 23).table
+    assert (actors(table, "test"), actors(table, "dev")) == ({24}, {1, 2})
+
+
+def test_random_is_stratified_and_keeps_the_identical_pair_on_one_side():
+    table = load("ravdess", "random", 0).table
+    shares = table["split"].value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.6, abs=0.005)
+    assert shares["test"] == pytest.approx(0.2, abs=0.005)
+    channel = table["recording"].str.split("/").str[1].str[:2]
+    strata = table.groupby([channel, "emotion"])["split"].value_counts(normalize=True)
+    assert ((strata.xs("train", level="split") - 0.6).abs() < 0.01).all()
+    pair = table[table["recording"].isin([f"ravdess/{take}" for take in IDENTICAL_PAIR])]
+    assert len(pair) == 2
+    assert pair["split"].nunique() == 1
+
+
+def test_per_actor_takes_forty_and_twenty_of_each():
+    counts = load("ravdess", "per_actor", 0).table.groupby(["speaker", "split"]).size().unstack()
+    assert len(counts) == 24
+    assert (counts["test"] == 20).all()
+    assert (counts["dev"] == 8).all()
+    assert (counts["train"] == 32).all()
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDS if name.startswith("happy_sad")])
+def test_happy_sad_is_384_clips_divided_64_16_20(name):
+    for table in tables("ravdess", name):
+        assert len(table) == 384
+        assert set(table["emotion"]) == {"happy", "sad"}
+        shares = table["split"].value_counts(normalize=True)
+        assert shares["test"] == pytest.approx(0.2, abs=0.05)
+        assert shares["dev"] == pytest.approx(0.16, abs=0.05)
+
+
+def test_twenty_repeats_differ():
+    tests = {tuple(table.loc[table["split"] == "test", "recording"]) for table in tables("ravdess", "happy_sad")}
+    assert len(tests) == 20
+
+
+def write_split(folder, **sides):
+    for split in protocols.SPLITS:
+        rows = sides.get(split, [])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{split}.csv").write_text("\n".join(["recording,speaker,emotion", *rows]) + "\n")
+
+
+def test_a_leak_is_refused(tmp_path):
+    write_split(tmp_path / "c/p/0", train=["a,s1,sad"], test=["a,s1,sad"])
+    with pytest.raises(EmotionError, match="1 recording"):
+        protocols.load("c", "p", 0, False, tmp_path)
+    write_split(tmp_path / "c/p/0", train=["a,s1,sad"], test=["b,s1,sad"])
+    with pytest.raises(EmotionError, match="1 speaker"):
+        protocols.load("c", "p", 0, True, tmp_path)
+    assert len(protocols.load("c", "p", 0, False, tmp_path).table) == 2
+
+
+def test_mistakes_are_named():
+    with pytest.raises(EmotionError, match="did you mean luna5"):
+        protocols.load("ravdess", "lunna5", 0, True)
+    with pytest.raises(EmotionError, match="from 0 to 4"):
+        protocols.load("ravdess", "luna5", 5, True)
+
+
+def test_a_malformed_csv_is_named(tmp_path):
+    write_split(tmp_path / "c/p/0", train=["a,s1,joyful"])
+    with pytest.raises(EmotionError, match="joyful"):
+        protocols.load("c", "p", 0, True, tmp_path)
+    (tmp_path / "c/p/0/train.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(EmotionError, match="columns a, b"):
+        protocols.load("c", "p", 0, True, tmp_path)
+    (tmp_path / "c/p/0/train.csv").unlink()
+    with pytest.raises(EmotionError, match=r"train\.csv"):
+        protocols.load("c", "p", 0, True, tmp_path)
