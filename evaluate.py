@@ -5,6 +5,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emotion.entry import command_line
+from emotion.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -12,7 +13,8 @@ def main(config: DictConfig) -> None:
     """Evaluate with the run's own configuration."""
     from emotion.tasks import evaluate
 
-    evaluate(config, list(HydraConfig.get().overrides.task))
+    with one_line_errors():  # within the job, or Hydra adds lines of its own
+        evaluate(config, list(HydraConfig.get().overrides.task))
 
 
 if __name__ == "__main__":

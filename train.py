@@ -5,6 +5,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emotion.entry import command_line
+from emotion.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -15,7 +16,8 @@ def main(config: DictConfig) -> float:
     from emotion.tasks import train
 
     job = HydraConfig.get()
-    return train(config, Path(job.runtime.output_dir), list(job.overrides.task))
+    with one_line_errors():  # within the job, or Hydra adds lines of its own
+        return train(config, Path(job.runtime.output_dir), list(job.overrides.task))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ ALLOWED_TARGETS = frozenset(
         "lr_scheduler.ConstantLR",
         "lr_scheduler.CosineAnnealingLR",
         "lr_scheduler.OneCycleLR",
-        "lr_scheduler.ReduceLROnPlateau",
-        "lr_scheduler.StepLR",
     )
 )
 """What a `_target_` may name outside of this package."""

@@ -59,7 +59,7 @@ def require(run_dir: Path) -> Path:
 
 
 def load_config(run_dir: Path) -> DictConfig:
-    """The configuration of a run, with the corpus folder of its training as the last resort for `data.root`.
+    """The configuration of a run; `data.root` is the corpus folder of its training where that still exists.
 
     Raises:
         EmotionError: `run_dir` is not a run directory, or its configuration is damaged.
@@ -72,8 +72,9 @@ def load_config(run_dir: Path) -> DictConfig:
         raise EmotionError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     except Exception as error:  # PyYAML's errors share no base with the others
         raise EmotionError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if root is not None and not Path(root).exists():
-        config.data.root = _recorded_root(run_dir) or config.data.root
+    recorded = _recorded_root(run_dir)
+    if root is not None and recorded and Path(recorded).is_dir():
+        config.data.root = recorded
     return config
 
 

@@ -197,12 +197,14 @@ def _headline(results: dict[str, Any], split: str) -> str:
 
 
 def _say_what_next(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
+    here = Path.cwd()
+    shown = run_dir.relative_to(here) if run_dir.is_relative_to(here) else run_dir
     log.info("dev  %s", _headline(results, "dev"))
     chance = 1 / len(classes(config.labels))
     log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
-    log.info("run  %s", run_dir)
+    log.info("run  %s", shown)
     log.info("")
     log.info("next: tensorboard --logdir outputs")
-    log.info("      python evaluate.py run=%s", run_dir)
+    log.info("      python evaluate.py run=%s", shown)
     if config.data.name == "demo":
         log.info("      python train.py data=ravdess data.root=DIR   (the demo corpus proves plumbing only)")

@@ -50,7 +50,12 @@ def test_summary_leaves_out_absent_classes():
 
 @pytest.mark.parametrize(
     ("truth", "predicted", "words"),
-    [([], [], "no recordings"), ([0, 1], [0], "do not match"), ([0, 2], [0, 1], "not in 0 to 1"), ([-1], [0], "not in")],
+    [
+        ([], [], "no recordings"),
+        ([0, 1], [0], "do not match"),
+        ([0, 2], [0, 1], "not in 0 to 1"),
+        ([-1], [0], "not in"),
+    ],
 )
 def test_nonsense_is_refused(truth, predicted, words):
     with pytest.raises(EmotionError, match=words):

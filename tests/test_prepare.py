@@ -32,9 +32,7 @@ def scan(folder):
 
 
 def prepared_items(prepared):
-    return {
-        row.Index: prepared.samples[row.offset : row.offset + row.length] for row in prepared.index.itertuples()
-    }
+    return {row.Index: prepared.samples[row.offset : row.offset + row.length] for row in prepared.index.itertuples()}
 
 
 def test_samples_are_those_of_the_files(folder, tmp_path):
@@ -102,9 +100,7 @@ def prepare_in_process(folder, cache, queue):
 def test_two_processes_do_not_collide(folder, tmp_path):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    processes = [
-        context.Process(target=prepare_in_process, args=(folder, tmp_path / "cache", queue)) for _ in range(2)
-    ]
+    processes = [context.Process(target=prepare_in_process, args=(folder, tmp_path / "cache", queue)) for _ in range(2)]
     for process in processes:
         process.start()
     results = [queue.get(timeout=60) for _ in processes]

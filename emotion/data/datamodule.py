@@ -143,8 +143,18 @@ class EmotionDataModule(pl.LightningDataModule):
         """
         dataset = self.dataset("train")
         sampler = EpochSampler(len(dataset), self.seed)
-        drop_last = len(dataset) > self.batch_size
-        return DataLoader(dataset, self.batch_size, sampler=sampler, drop_last=drop_last, collate_fn=_as_it_is)
+        if self.trainer is not None:
+            # A resumed fit fetches its first batch before Lightning tells the sampler which epoch it is.
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=sampler,
+            drop_last=len(dataset) > self.batch_size,
+            collate_fn=_as_it_is,
+            # Its own, or the loader would draw from the global one, at another moment when a fit is resumed.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the dev split."""

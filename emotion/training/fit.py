@@ -65,13 +65,12 @@ def fit(
         config.scheduler,
         weights,
         training.label_smoothing,
-        training.monitor,
     )
     checkpoints = run_dir / "checkpoints"
     callbacks = build_callbacks(
         checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
     )
-    _quiet_lightning()
+    quiet_lightning()
     trainer = pl.Trainer(
         **to_plain(config.trainer),
         callbacks=callbacks,
@@ -108,7 +107,7 @@ def require_device(accelerator: str) -> None:
         raise EmotionError("a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
 
 
-def _quiet_lightning() -> None:
+def quiet_lightning() -> None:
     """Leave the console to what the user asked for."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
 from emotion.config import instantiate
@@ -25,10 +25,10 @@ class EmotionModule(pl.LightningModule):
         classifier: What is trained.
         classes: Names of its outputs.
         optimizer: The group `optimizer`.
-        scheduler: The group `scheduler`; it advances with every step, `ReduceLROnPlateau` with every epoch.
+        scheduler: The group `scheduler`; it advances with every step. What follows dev figures instead, such as
+            `ReduceLROnPlateau`, is not offered: Lightning would lose its last step when a fit is resumed.
         class_weights: Of the loss, shape (num_classes,), or None.
         label_smoothing: Probability that the loss spreads over all classes, in [0, 1).
-        monitor: The dev figure that `ReduceLROnPlateau` follows.
     """
 
     def __init__(
@@ -39,10 +39,9 @@ class EmotionModule(pl.LightningModule):
         scheduler: DictConfig,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
-        monitor: str = "dev/uar",
     ) -> None:
         super().__init__()
-        self.classifier, self.classes, self.monitor = classifier, classes, monitor
+        self.classifier, self.classes = classifier, classes
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
         self.seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"train": [], "dev": []}
@@ -87,11 +86,7 @@ class EmotionModule(pl.LightningModule):
         optimizer = instantiate(self.optimizer_config, Optimizer, params=groups)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = instantiate(self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps)
-        each = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else "step"
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": each, "monitor": self.monitor},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _report_epoch(self, train: dict[str, float]) -> None:
         """A line for every epoch in the log file; on the console for some, where no progress bar is shown."""

@@ -1,0 +1,168 @@
+"""Speed on real RAVDESS speech, each figure a ratio to a rival measured in the same run.
+
+    EMOTION_DATA=DIR python benchmarks/speed.py
+
+Ratios travel from machine to machine; seconds do not.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import hydra
+import librosa
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from emotion.config import DIRECTORY
+from emotion.data.build import build_datamodule
+from emotion.data.dataset import INT16_FULL_SCALE
+from emotion.data.feature_cache import cached_features
+from emotion.models.build import build_classifier, build_front_end
+from emotion.training.fit import quiet_lightning
+from emotion.training.module import EmotionModule
+
+ROOT = Path(__file__).parent.parent
+FIRST_STEP = ROOT / "benchmarks" / "first_step.py"
+
+
+def compose(*overrides):
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        return hydra.compose("train", overrides=["data=ravdess", *overrides])
+
+
+def mfcc_against_librosa(repeats=3):
+    """All clips: ours in padded batches of neighbours in length, librosa's clip by clip; both from decoded samples."""
+    config = compose("features.trim_db=null")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    waveforms = datamodule.waveforms
+    clips = [
+        np.asarray(waveforms.values[offset : offset + length], np.float32) / INT16_FULL_SCALE
+        for offset, length in zip(waveforms.offset, waveforms.length, strict=True)
+    ]
+    front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
+
+    def theirs():
+        return [librosa.feature.mfcc(y=clip, sr=16_000, n_mfcc=40).T for clip in clips]
+
+    def ours():
+        with tempfile.TemporaryDirectory() as cache:
+            return cached_features(front_end, waveforms, "benchmark", Path(cache))
+
+    librosa.feature.mfcc(y=clips[0], sr=16_000)  # compiles
+    seconds = {"ours": [], "librosa": []}
+    for _ in range(repeats):
+        for name, function in (("ours", ours), ("librosa", theirs)):
+            start = time.perf_counter()
+            result = function()
+            seconds[name].append(time.perf_counter() - start)
+            if name == "ours":
+                frames = np.asarray(result.values)
+            else:
+                difference = np.abs(frames - np.concatenate(result)).max()
+    ours_s, theirs_s = (statistics.median(seconds[name]) for name in ("ours", "librosa"))
+    print(
+        f"MFCC of {len(clips):,} clips: librosa {theirs_s:.2f} s, ours with writing the cache {ours_s:.2f} s: ", end=""
+    )
+    print(f"{theirs_s / ours_s:.1f} times faster, largest difference {difference:.4f}")
+
+
+class EpochTimer(pl.Callback):
+    """Seconds from the start of each epoch to its last training batch."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx + 1 == trainer.num_training_batches:
+            self.seconds.append(time.perf_counter() - self.start)
+
+
+class Resident(torch.utils.data.Dataset):
+    """One batch, again and again."""
+
+    def __init__(self, batch, steps):
+        self.batch, self.steps = batch, steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def epoch_against_resident_batch(cached, rounds=3, epochs=3):
+    """The default recipe; the resident batch is as long as batches are on average, and holds prepared features."""
+    config = compose(f"features.cache={str(cached).lower()}")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    classifier = build_classifier(config, 8)
+    front_end = classifier.encoder.front_end
+    if cached:
+        datamodule.cache_features(front_end, "benchmark")
+    front_end.fit(datamodule.batches("train"))
+    batches = list(datamodule.train_dataloader())
+    for batch in batches:
+        if not cached:
+            batch["features"], batch["frames"] = front_end.extract(batch["waveform"], batch["waveform_length"])
+    sizes = np.array([batch["features"].shape[-1] for batch in batches])
+    resident = batches[int(np.abs(sizes - sizes.mean()).argmin())]
+
+    def fit(train_loader):
+        timer = EpochTimer()
+        module = EmotionModule(classifier, datamodule.classes, config.optimizer, config.scheduler)
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            callbacks=[timer],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(module, train_loader, datamodule.val_dataloader())
+        return timer.seconds[1:]
+
+    quiet_lightning()
+    real_seconds, resident_seconds = [], []
+    for _ in range(rounds):
+        real_seconds += fit(datamodule.train_dataloader())
+        loader = torch.utils.data.DataLoader(Resident(resident, len(batches)), batch_size=None)
+        resident_seconds += fit(loader)
+    real, still = statistics.median(real_seconds), statistics.median(resident_seconds)
+    kind = "cached features" if cached else "features computed in every step"
+    print(
+        f"training epoch, {kind}: {real:.2f} s, on a resident batch of features {still:.2f} s: ratio {real / still:.3f}"
+    )
+
+
+def first_step_against_imports(repeats=5):
+    """`python train.py data=ravdess` to the end of its first step, everything cached, against bare imports."""
+    imports = [sys.executable, "-c", "import torch, pytorch_lightning, hydra"]
+    step = [sys.executable, str(FIRST_STEP), "data=ravdess"]
+    seconds = {"imports": [], "step": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(repeats + 1):
+            for name, command in (("imports", imports), ("step", [*step, f"run_dir={folder}/run"])):
+                start = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+                seconds[name].append(time.perf_counter() - start)
+    bare, ours = (statistics.median(seconds[name][1:]) for name in ("imports", "step"))
+    print(f"time to the first training step {ours:.2f} s, bare imports {bare:.2f} s: ratio {ours / bare:.2f}")
+
+
+if __name__ == "__main__":
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, librosa {librosa.__version__}")
+    mfcc_against_librosa()
+    epoch_against_resident_batch(cached=True)
+    epoch_against_resident_batch(cached=False)
+    first_step_against_imports()

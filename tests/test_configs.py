@@ -1,0 +1,99 @@
+"""Every YAML composes, and everything in it can be built."""
+
+import pytest
+from omegaconf import OmegaConf
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from emotion.config import DIRECTORY, flat, instantiate, to_plain
+from emotion.corpora import Corpus
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.features.base import FeatureSet
+from emotion.labels import classes
+from emotion.models.build import build_classifier
+
+CHOICES = sorted(
+    f"{path.parent.name}={path.stem}" for path in DIRECTORY.glob("*/*.yaml") if path.parent.name != "hydra"
+)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_builds(compose, choice):
+    # The happy-sad protocols and some others split RAVDESS alone.
+    corpus = [] if choice.startswith(("data=", "experiment=")) else ["data=ravdess"]
+    config = compose(*corpus, choice)
+    to_plain(config)
+    classifier = build_classifier(config, len(classes(config.labels)))
+    optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
+    instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10)
+    datamodule = build_datamodule(config)
+    assert datamodule.classes == classes(config.labels)
+
+
+def test_each_corpus_brings_its_protocol_and_the_command_line_wins(compose):
+    assert compose("data=ravdess").protocol.name == "actor6"
+    assert compose("data=ravdess", "protocol=luna5").protocol.name == "luna5"
+    assert compose("experiment=mfcc_cnn_luna5").protocol.name == "luna5"
+    assert compose("experiment=mfcc_cnn_luna5", "protocol=fixed").protocol.name == "fixed"
+
+
+def test_the_root_follows_the_environment(compose, monkeypatch):
+    monkeypatch.setenv("EMOTION_DATA", "elsewhere")
+    assert compose("data=ravdess").data.root == "elsewhere"
+    monkeypatch.delenv("EMOTION_DATA")
+    assert compose("data=ravdess").data.root == "./data"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "joblib.load",
+        "os.system",
+        "builtins.eval",
+        "torch.load",
+        "torch.optim.Adadelta",
+        "torch.nn.Linear",
+        "emotion.files.write_text",
+        "emotion.files.fingerprint",
+        "emotion.corpora.ravdess.Ravdess",
+        "emotion.nothing.Here",
+        "emotionless.Thing",
+        "",
+    ],
+)
+def test_a_strangers_target_is_refused(target):
+    with pytest.raises(EmotionError, match="_target_"):
+        instantiate(OmegaConf.create({"_target_": target}), FeatureSet)
+
+
+def test_a_refused_target_is_not_even_imported(tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EmotionError, match="refused"):
+        instantiate(OmegaConf.create({"_target_": "trap.Anything"}), Corpus)
+
+
+def test_a_misspelt_argument_is_named():
+    config = OmegaConf.create({"_target_": "emotion.features.spectral.Mfcc", "n_mffc": 13})
+    with pytest.raises(EmotionError, match="did you mean n_mfcc"):
+        instantiate(config, FeatureSet, sample_rate=16_000)
+
+
+def test_flat_gives_one_level(compose):
+    values = flat(compose("optimizer.lr=0.5"), "optimizer", "model")
+    assert values["optimizer.lr"] == 0.5
+    assert values["model.network.channels"] == "[24, 48, 96, 96]"
+
+
+def test_groups_of_parameters_decay_as_they_should(compose):
+    from emotion.training.module import EmotionModule
+
+    config = compose()
+    classifier = build_classifier(config, 8)
+    module = EmotionModule(classifier, classes("emotions"), config.optimizer, config.scheduler)
+    module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10})()
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+    assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(classifier.parameters()))

@@ -1,0 +1,106 @@
+"""What every model and every feature set promises. New YAML files are picked up by themselves."""
+
+import pytest
+import torch
+
+from emotion.config import DIRECTORY
+from emotion.models.build import build_classifier
+
+MODELS = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml"))
+FEATURES = sorted(path.stem for path in (DIRECTORY / "features").glob("*.yaml"))
+EVERY = pytest.mark.parametrize(("model", "features"), [(m, f) for m in MODELS for f in FEATURES])
+RATE = 16_000
+CLASSES = 8
+
+
+def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.zeros(len(lengths), max(lengths))
+    for row, length in zip(waveform, lengths, strict=True):
+        row[:length] = 0.1 * torch.randn(length, generator=generator)
+    return {
+        "waveform": waveform,
+        "waveform_length": torch.tensor(lengths),
+        "label": torch.arange(len(lengths)) % CLASSES,
+        "speaker": torch.zeros(len(lengths), dtype=torch.long),
+        "recording": [f"made/{number}" for number in range(len(lengths))],
+    }
+
+
+def item(batch, row):
+    length = int(batch["waveform_length"][row])
+    alone = {key: value[row : row + 1] for key, value in batch.items()}
+    return alone | {"waveform": alone["waveform"][:, :length]}
+
+
+@pytest.fixture
+def build(compose):
+    def build_one(model, features, *overrides):
+        torch.manual_seed(0)
+        classifier = build_classifier(compose(f"model={model}", f"features={features}", *overrides), CLASSES)
+        classifier.encoder.front_end.fit([make_batch()])
+        return classifier
+
+    return build_one
+
+
+@EVERY
+def test_shapes_and_no_nan(build, model, features):
+    classifier, batch = build(model, features).eval(), make_batch()
+    assert classifier(batch).shape == (4, CLASSES)
+    assert classifier(batch).isfinite().all()
+    assert classifier.encoder(batch).shape == (4, classifier.encoder.embed_dim)
+    probabilities = classifier.probabilities(batch)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
+
+
+@EVERY
+def test_every_parameter_gets_a_gradient(build, model, features):
+    classifier, batch = build(model, features).train(), make_batch()
+    torch.nn.functional.cross_entropy(classifier(batch), batch["label"]).backward()
+    without = [
+        name
+        for name, parameter in classifier.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
+    ]
+    assert without == []
+
+
+@EVERY
+def test_padded_equals_unpadded_and_a_batch_of_one_works(build, model, features):
+    classifier, batch = build(model, features).eval(), make_batch()
+    # Weights as after some training, so that batch normalisation is not the identity.
+    classifier.train()
+    for _ in range(3):
+        classifier(batch)
+    classifier.eval()
+    together = classifier(batch)
+    for row in range(4):
+        torch.testing.assert_close(classifier(item(batch, row))[0], together[row], atol=1e-4, rtol=1e-4)
+
+
+@EVERY
+@pytest.mark.parametrize("length", [1, 100, 2_000])
+def test_a_very_short_item_is_answered(build, model, features, length):
+    classifier = build(model, features).eval()
+    assert classifier(make_batch((length,))).isfinite().all()
+
+
+@EVERY
+def test_silence_is_answered(build, model, features):
+    batch = make_batch()
+    batch["waveform"] = torch.zeros_like(batch["waveform"])
+    assert build(model, features).eval()(batch).isfinite().all()
+
+
+@EVERY
+def test_evaluation_draws_nothing_at_random(build, model, features):
+    classifier, batch = build(model, features).eval(), make_batch()
+    torch.testing.assert_close(classifier(batch), classifier(batch), atol=0, rtol=0)
+
+
+@EVERY
+def test_options_of_the_front_end_compose(build, model, features):
+    overrides = ["features.seconds=1.5", "features.trim_db=null", "features.extractor.deltas=2", "augment=none"]
+    classifier = build(model, features, *overrides)
+    assert classifier.eval()(make_batch()).isfinite().all()

@@ -1,0 +1,289 @@
+"""Training in this process, on the demo corpus."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from emotion import runs
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.labels import EMOTIONS
+from emotion.models.build import build_classifier
+from emotion.tasks import evaluate
+from emotion.training.module import EmotionModule
+
+QUICK = ("data.batch_size=64", "trainer.max_epochs=4", "optimizer.lr=0.005")
+TIMES = ("fit_seconds",)
+
+
+def metrics_of(run_dir):
+    return json.loads((run_dir / "metrics.json").read_text())
+
+
+def assert_same_run(first, second):
+    ours, theirs = metrics_of(first), metrics_of(second)
+    assert {k: v for k, v in ours.items() if k not in TIMES} == {k: v for k, v in theirs.items() if k not in TIMES}
+    assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on the demo corpus, long enough to have learnt something."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+    from emotion.tasks import train
+
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = hydra.compose("train", overrides=overrides)
+    train(config, run_dir, overrides)
+    return run_dir
+
+
+def test_a_run_directory_is_complete(trained):
+    files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "metrics.json",
+        "predictions.csv",
+        "confusion_matrix.png",
+    } <= files
+    assert not [name for name in files if "partial" in name]
+    metrics = metrics_of(trained)
+    for split in ("dev", "test"):
+        assert {f"{split}/{key}" for key in ("uar", "war", "macro_f1", "loss")} <= set(metrics)
+        assert {f"{split}/recall/{emotion}" for emotion in EMOTIONS} <= set(metrics)
+    assert metrics["protocol"] == "actor6"
+    assert metrics["speaker_independent"] is True
+    assert metrics["transductive"] is False
+    assert (metrics["fold"], metrics["seed"], metrics["epochs"]) == (0, 0, 12)
+    assert metrics["parameters"] > 100_000
+    assert OmegaConf.load(trained / "overrides.yaml") == ["trainer.max_epochs=12", "optimizer.lr=0.005"]
+
+
+def test_it_learns(trained):
+    assert metrics_of(trained)["test/uar"] > 0.4
+
+
+def test_predictions_hold_dev_and_test_with_probabilities(trained):
+    table = pd.read_csv(trained / "predictions.csv")
+    assert list(table.columns) == ["split", "recording", "speaker", "emotion", "predicted", *EMOTIONS]
+    assert table["split"].value_counts().to_dict() == {"dev": 64, "test": 64}
+    np.testing.assert_allclose(table[list(EMOTIONS)].sum(axis=1), 1, atol=1e-5)
+    assert (table[list(EMOTIONS)].idxmax(axis=1) == table["predicted"]).all()
+    test = table[table["split"] == "test"]
+    recalls = (test["emotion"] == test["predicted"]).groupby(test["emotion"]).mean()
+    assert recalls.mean() == pytest.approx(metrics_of(trained)["test/uar"])
+
+
+def test_checkpoints_are_plain_data(trained):
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint = torch.load(trained / "checkpoints" / name, weights_only=True)
+        assert checkpoint["epoch"] <= 12
+
+
+def test_the_checkpoint_holds_the_normalisation_of_the_training_split(trained):
+    config = runs.load_config(trained)
+    classifier = runs.load_classifier(trained, config, 8)
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    fresh = build_classifier(config, 8).encoder.front_end
+    fresh.fit(datamodule.batches("train"))
+    torch.testing.assert_close(classifier.encoder.front_end.mean, fresh.mean, atol=1e-3, rtol=1e-4)
+    fresh.fit(datamodule.batches("train", "test"))
+    assert not torch.allclose(classifier.encoder.front_end.mean, fresh.mean, atol=1e-3, rtol=1e-4)
+
+
+def test_tensorboard_shows_what_was_asked_for(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tensorboard"), size_guidance={"images": 0}).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/uar", "train/war", "dev/loss", "dev/uar", "dev/war", "learning_rate"} <= scalars
+    assert {f"dev/recall/{emotion}" for emotion in EMOTIONS} <= scalars
+    assert {"final/test/uar", "final/dev/uar"} <= scalars
+    assert len(events.Scalars("dev/uar")) == 12
+    assert events.Scalars("final/test/uar")[-1].value == pytest.approx(metrics_of(trained)["test/uar"])
+    assert {"confusion_matrix/dev", "confusion_matrix/test", "features/dev"} <= set(events.Tags()["images"])
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
+    before = (trained / "metrics.json").read_bytes()
+    typed = [f"run={trained}", f"split={split}"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    own = metrics_of(trained)
+    assert {key: own[key] for key in figures} == figures
+    folder = trained / "evaluations" / f"demo-actor6-0-{split}"
+    assert {path.name for path in folder.iterdir()} == {"metrics.json", "predictions.csv", "confusion_matrix.png"}
+    assert (trained / "metrics.json").read_bytes() == before
+    rows = pd.read_csv(trained / "predictions.csv")
+    expected = rows[rows["split"] == split].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), expected, atol=1e-5)
+
+
+def test_evaluating_on_what_was_trained_on_is_refused(trained, compose):
+    typed = [f"run={trained}", "protocol.fold=3"]
+    with pytest.raises(EmotionError, match="used to train"):
+        evaluate(compose(*typed, config_name="evaluate"), typed)
+
+
+def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
+    moved = trained.rename(tmp_path / "moved")
+    try:
+        typed = [f"run={moved}"]
+        figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+        assert figures["test/uar"] == metrics_of(moved)["test/uar"]
+    finally:
+        moved.rename(trained)
+
+
+def test_one_batch_is_learnt_by_heart(compose):
+    config = compose("augment=none", "model.network.dropout=0", "model.head.dropout=0", "data.batch_size=16")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    torch.manual_seed(0)
+    classifier = build_classifier(config, 8)
+    classifier.encoder.front_end.fit(datamodule.batches("train"))
+    batch = next(iter(datamodule.train_dataloader()))
+    assert len(batch["label"].unique()) > 3
+    module = EmotionModule(classifier, datamodule.classes, config.optimizer, config.scheduler)
+    optimizer = torch.optim.AdamW(classifier.parameters(), 0.003)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    assert (classifier.probabilities(batch).argmax(dim=1) == batch["label"]).float().mean() > 0.9
+
+
+def test_same_seed_same_result_and_another_seed_another(train_in_process):
+    first, second = (train_in_process(*QUICK, "trainer.max_epochs=2", name=name) for name in "ab")
+    assert_same_run(first, second)
+    third = train_in_process(*QUICK, "trainer.max_epochs=2", "seed=1", name="c")
+    assert metrics_of(third)["test/loss"] != metrics_of(first)["test/loss"]
+
+
+RECIPES = {
+    "one cycle": (),
+    "averaged": ("scheduler=cosine", "training.ema_decay=0.9", "features.cache=false"),
+    "patient": ("scheduler=constant", "optimizer=sgd", "optimizer.lr=0.1", "training.patience=2"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_resumed_run_equals_an_uninterrupted_one(train_in_process, monkeypatch, recipe):
+    overrides = (*QUICK, *RECIPES[recipe])
+    whole = train_in_process(*overrides, name="whole")
+
+    def power_cut(module):
+        if module.current_epoch == 2:
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmotionModule, "on_train_epoch_start", power_cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train_in_process(*overrides, name="broken")
+    assert not (whole.parent / "broken" / "metrics.json").exists()
+    resumed = train_in_process(f"resume={whole.parent / 'broken'}", name="broken")
+    assert_same_run(whole, resumed)
+
+
+def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
+    run_dir = train_in_process(*QUICK, "scheduler=constant", "trainer.max_epochs=2", name="short")
+    moved = run_dir.rename(run_dir.parent / "long")
+    before = metrics_of(moved)
+    train_in_process(f"resume={moved}", "trainer.max_epochs=3", name="long")
+    after = metrics_of(moved)
+    assert (before["epochs"], after["epochs"]) == (2, 3)
+    assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert after["dev/uar"] >= before["dev/uar"]
+
+
+def test_speaker_normalisation_is_marked_transductive(train_in_process):
+    run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "features.normalize=speaker")
+    assert metrics_of(run_dir)["transductive"] is True
+
+
+def test_features_cached_or_not_train_alike(train_in_process):
+    runs_ = [
+        train_in_process(*QUICK, "trainer.max_epochs=2", "augment=none", f"features.cache={cached}", name=cached)
+        for cached in ("true", "false")
+    ]
+    losses = [metrics_of(run_dir)["test/loss"] for run_dir in runs_]
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+
+
+MISTAKES = {
+    "protocol.fold=9": "from 0 to 5",
+    "protocol=happy_sad": "no splits of the demo corpus",
+    "trainer=gpu": "use trainer=cpu",
+    "labels=hapy_sad": "did you mean happy_sad?",
+    "model.network._target_=joblib.load": "refused",
+    "+model.network.chanels=3": "did you mean channels",
+    "data.batch_size=0": "at least 1",
+    "data.on_problem=ignore": "stop, skip",
+    "features.normalize=clip": "train, speaker, none",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_before_training(train_in_process, tmp_path, mistake):
+    if mistake == "trainer=gpu" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(EmotionError, match=re.escape(MISTAKES[mistake])):
+        train_in_process(mistake)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_an_empty_split_is_named(train_in_process, monkeypatch):
+    from emotion.corpora.demo import Demo
+
+    scan = Demo.scan
+
+    def without_test_actors(self, directory, channel="both"):
+        table = scan(self, directory, channel)
+        return table[table["speaker"] > "demo/04"]
+
+    monkeypatch.setattr(Demo, "scan", without_test_actors)
+    with pytest.raises(EmotionError, match="the test split of protocol actor6 fold 0 is empty"):
+        train_in_process(*QUICK)
+
+
+def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_root, tmp_path, monkeypatch):
+    import shutil
+
+    from emotion.corpora.demo import Demo
+
+    broken = tmp_path / "demo"
+    shutil.copytree(demo_root, broken)
+    (broken / "Actor_01" / "03-01-05-01-01-01-01.wav").write_bytes(b"")
+    monkeypatch.setattr(Demo, "locate", lambda self, root: broken)
+    with pytest.raises(EmotionError, match=r"1 of the demo files.*03-01-05-01-01-01-01\.wav.*on_problem=skip"):
+        train_in_process(*QUICK, name="stopped")
+    run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "data.on_problem=skip", name="skipped")
+    table = pd.read_csv(run_dir / "predictions.csv")
+    assert len(table[table["split"] == "test"]) == 63
+
+
+def test_classes_weigh_the_same_in_the_loss(real_data, compose):
+    datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}"))
+    datamodule.setup()
+    labels = datamodule.table.loc[datamodule.table["split"] == "train", "label"]
+    weights = datamodule.class_weights().numpy()
+    totals = np.bincount(labels) * weights
+    np.testing.assert_allclose(totals, totals[0], rtol=1e-6)
+    assert weights[EMOTIONS.index("neutral")] == pytest.approx(2 * weights[EMOTIONS.index("calm")])
