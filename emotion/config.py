@@ -11,7 +11,9 @@ from emotion.errors import EmotionError, suggest
 
 Built = TypeVar("Built")
 
-DIRECTORY = Path(__file__).parent.parent / "conf"
+_INSTALLED = Path(__file__).parent / "conf"
+DIRECTORY = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parent.parent / "conf"
+"""The folder of configurations: in the package once that is built, beside it in a checkout."""
 
 ALLOWED_TARGETS = frozenset(
     f"torch.optim.{name}"

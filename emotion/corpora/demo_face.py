@@ -49,7 +49,7 @@ EXPRESSIONS = {
     "07": Expression(-0.45, -0.45, -0.28, -0.60, 0.05, 0.05, 0.7),  # disgust
     "08": Expression(1.00, 0.30, 0.65, -0.02, -0.20, 0.35, 0.0),  # surprised
 }
-SPREAD = Expression(0.22, 0.22, 0.16, 0.26, 0.12, 0.10, 0.25)
+SPREAD = Expression(0.205, 0.205, 0.15, 0.24, 0.11, 0.09, 0.235)
 """Standard deviation from take to take: what makes the emotions overlap."""
 
 

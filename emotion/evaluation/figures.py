@@ -31,7 +31,7 @@ def confusion_figure(predictions: pd.DataFrame, classes: tuple[str, ...], title:
             axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=shade)
     axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
     axes.set_yticks(range(len(classes)), [f"{name} ({n})" for name, n in zip(classes, support, strict=True)])
-    axes.set(xlabel="predicted", ylabel="true (recordings)", title=title)
+    axes.set(xlabel="predicted (per cent of the row)", ylabel="true (recordings)", title=title)
     return figure
 
 

@@ -29,13 +29,11 @@ class Fitted:
     Attributes:
         epochs: Trained, including those before an interruption.
         seconds: Of this process.
-        best: The checkpoint chosen on dev.
         is_main: False in the helper processes of a distributed fit.
     """
 
     epochs: int
     seconds: float
-    best: Path
     is_main: bool
 
 
@@ -94,7 +92,7 @@ def fit(
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
-    return Fitted(trainer.current_epoch, seconds, best, trainer.is_global_zero)
+    return Fitted(trainer.current_epoch, seconds, trainer.is_global_zero)
 
 
 def require_device(accelerator: str) -> None:
