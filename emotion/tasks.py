@@ -8,6 +8,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import runs
 from emotion.config import to_plain
@@ -43,6 +44,8 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         if not resume_from.is_file():
             raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
         config = transplant(runs.load_config(run_dir), config, overrides)
+    elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
+        raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
     require_device(config.trainer.accelerator)
     pl.seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config)
@@ -104,8 +107,9 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _provenance(changed, independent)
-    protocol = changed.protocol
-    folder = run_dir / "evaluations" / f"{changed.data.name}-{protocol.name}-{protocol.fold}-{split}"
+    protocol, channel = changed.protocol, changed.data.channel
+    data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
+    folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}"
     _write(folder, predictions, results, datamodule.classes, split)
     log.info("%s on %s: %s", run_dir, split, _headline(results, split))
     log.info("written to %s", folder)
@@ -119,6 +123,9 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
     """
     config = OmegaConf.create(OmegaConf.to_container(saved))
     keys = [override.split("=")[0].lstrip("+") for override in overrides]
+    recipes = [key for key in keys if key in ("experiment", "debug")]
+    if recipes:
+        raise EmotionError(f"{recipes[0]}= makes a new configuration; this run keeps its own, and takes single keys")
     if "data" in keys and "protocol" not in keys:
         keys.insert(0, "protocol")
     # Whole groups first, so that a value inside one counts.

@@ -97,6 +97,14 @@ def test_real_ravdess_is_counted_in_words(real_data):
     )
 
 
+def test_undocumented_and_missing_recordings_are_counted_apart(tmp_path):
+    touch(tmp_path / "03-02-03-01-01-01-18.wav")  # actor 18 did not sing
+    touch(tmp_path / "03-02-03-01-01-01-17.wav")
+    text = Ravdess().describe(Ravdess().scan(tmp_path), "both")
+    assert "0 of 1,440 speech recordings (1,440 missing)" in text
+    assert "1 of 1,012 song recordings (1,011 missing); 1 song recordings that are not documented" in text
+
+
 def test_demo_is_24_actors_8_emotions_2_statements(demo_root):
     table = Demo().scan(demo_root)
     assert len(table) == 384

@@ -213,6 +213,13 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     assert after["dev/uar"] >= before["dev/uar"]
 
 
+def test_a_run_is_never_written_over(train_in_process, trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    with pytest.raises(EmotionError, match="holds a run already"):
+        train_in_process(*QUICK, name=str(trained))
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
 def test_speaker_normalisation_is_marked_transductive(train_in_process):
     run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "features.normalize=speaker")
     assert metrics_of(run_dir)["transductive"] is True

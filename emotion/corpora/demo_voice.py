@@ -64,9 +64,11 @@ SPREAD = Manner(1.1, 0.9, 1.3, 0.06, 1.8, 1.0, 0.03, 0.10)
 
 @dataclass(frozen=True)
 class Utterance:
-    """Attributes:
-    waveform: Shape (T,), float32, at `SAMPLE_RATE`.
-    opening: How far the mouth is open at `CONTROL_RATE`, in [0, 1].
+    """A spoken take.
+
+    Attributes:
+        waveform: Shape (T,), float32, at `SAMPLE_RATE`.
+        opening: How far the mouth is open at `CONTROL_RATE`, in [0, 1].
     """
 
     waveform: np.ndarray

@@ -90,19 +90,21 @@ class Ravdess(Corpus):
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        documented = pd.Series([describe_take(self.name, take)["channel"] for take in self.documented()])
-        parts = [
-            count_in_words(int((table["channel"] == name).sum()), int((documented == name).sum()), name)
-            for name in ("speech", "song")
-            if channel in (name, "both") and (documented == name).any()
-        ]
-        text = f"{self.name}: {'; '.join(parts)}"
-        if "missing" in text:
-            wanted = {f"{self.name}/{take}" for take in self.documented()}
-            missing = sorted(
-                key
-                for key in wanted - set(table["recording"])
-                if channel == "both" or CHANNELS[key.split("/")[1][:2]] == channel
-            )
-            text += f"; missing: {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}"
-        return text
+        documented = {f"{self.name}/{take}" for take in self.documented()}
+        found = set(table["recording"])
+        parts = []
+        for name in ("speech", "song") if channel == "both" else (channel,):
+            expected = {key for key in documented if _channel(key) == name}
+            here = {key for key in found if _channel(key) == name}
+            if expected or here:
+                parts.append(count_in_words(len(here & expected), len(expected), name))
+            if here - expected:
+                parts.append(f"{len(here - expected)} {name} recordings that are not documented")
+        missing = sorted(key for key in documented - found if channel in (_channel(key), "both"))
+        if missing:
+            parts.append(f"missing: {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}")
+        return f"{self.name}: {'; '.join(parts)}"
+
+
+def _channel(recording: str) -> str:
+    return CHANNELS[recording.split("/")[1][:2]]

@@ -21,9 +21,11 @@ _SAME = ("name", "model", "data", "channel", "labels", "protocol", "speaker_inde
 
 @dataclass(frozen=True)
 class Run:
-    """Attributes:
-    directory: Where it lies.
-    metrics: Its `metrics.json`.
+    """A finished run.
+
+    Attributes:
+        directory: Where it lies.
+        metrics: Its `metrics.json`.
     """
 
     directory: Path
