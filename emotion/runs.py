@@ -78,6 +78,12 @@ def load_config(run_dir: Path) -> DictConfig:
     return config
 
 
+def load_overrides(run_dir: Path) -> list[str]:
+    """What was typed for a run so far; empty where that is not known."""
+    path = run_dir / "overrides.yaml"
+    return list(OmegaConf.load(path)) if path.is_file() else []
+
+
 def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpoint: str = "best.ckpt") -> "Classifier":
     """Rebuild the classifier of a run with the weights of one of its checkpoints.
 

@@ -44,6 +44,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         if not resume_from.is_file():
             raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
         config = transplant(runs.load_config(run_dir), config, overrides)
+        overrides = runs.load_overrides(run_dir) + overrides
     elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
     require_device(config.trainer.accelerator)
@@ -92,7 +93,8 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         raise EmotionError(f"split={split} is neither dev nor test")
     run_dir = runs.require(Path(config.run))
     own = runs.load_config(run_dir)
-    changed = transplant(own, config, [o for o in overrides if o.split("=")[0] not in ("run", "split")])
+    changed = transplant(own, config, _about_what_is_judged(overrides))
+    changed.data.sample_rate = own.data.sample_rate  # the model's, whatever the corpus usually has
     device = _device(changed)
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
@@ -101,8 +103,8 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         raise EmotionError(f"the run tells apart {own.labels}, not {changed.labels}; choose a protocol with its labels")
     datamodule.prepare_data()
     datamodule.setup()
-    _fit_or_cache(changed, classifier, datamodule)
     strangers = _refuse_training_recordings(own, datamodule, split)
+    _fit_or_cache(own, classifier, datamodule)
 
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
@@ -114,6 +116,15 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     log.info("%s on %s: %s", run_dir, split, _headline(results, split))
     log.info("written to %s", folder)
     return results
+
+
+def _about_what_is_judged(overrides: list[str]) -> list[str]:
+    """The overrides that say what is judged and where; how the model hears is the run's own, and refused here."""
+    for override in overrides:
+        key = override.split("=")[0].lstrip("+")
+        if key.split(".")[0] not in ("run", "split", "data", "protocol", "trainer"):
+            raise EmotionError(f"{key} belongs to the run; evaluate.py takes run, split, data, protocol and trainer")
+    return [override for override in overrides if override.split("=")[0] not in ("run", "split")]
 
 
 def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:

@@ -140,6 +140,20 @@ def test_evaluating_on_what_was_trained_on_is_refused(trained, compose):
         evaluate(compose(*typed, config_name="evaluate"), typed)
 
 
+def test_evaluating_never_changes_how_the_model_hears(trained, compose):
+    from emotion.files import cache_directory
+
+    before = {path.name for path in (cache_directory() / "features").iterdir()}
+    for change in ("features.trim_db=null", "model.head.hidden=[]", "labels=happy_sad"):
+        typed = [f"run={trained}", change]
+        with pytest.raises(EmotionError, match="belongs to the run"):
+            evaluate(compose(*typed, config_name="evaluate"), typed)
+    typed = [f"run={trained}", "data=demo", "data.sample_rate=8000"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert figures["test/uar"] == metrics_of(trained)["test/uar"]
+    assert {path.name for path in (cache_directory() / "features").iterdir()} == before
+
+
 def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
     moved = trained.rename(tmp_path / "moved")
     try:
@@ -209,6 +223,7 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     train_in_process(f"resume={moved}", "trainer.max_epochs=3", name="long")
     after = metrics_of(moved)
     assert (before["epochs"], after["epochs"]) == (2, 3)
+    assert list(OmegaConf.load(moved / "overrides.yaml"))[-2:] == ["trainer.max_epochs=2", "trainer.max_epochs=3"]
     assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert after["dev/uar"] >= before["dev/uar"]
 
