@@ -74,10 +74,21 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
 
 def _check_choices(group: str, override: Override) -> None:
     choices = {path.stem for path in (DIRECTORY / group).glob("*.yaml")}
-    wanted = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-    for choice in wanted:
-        if choice is not None and str(choice) not in choices:
-            raise EmotionError(f"unknown choice {group}={choice}: {suggest(str(choice), choices)}")
+    for choice in _wanted(override):
+        if choice not in choices:
+            raise EmotionError(f"unknown choice {group}={choice}: {suggest(choice, choices)}")
+
+
+def _wanted(override: Override) -> list[str]:
+    """Every choice that an override names, in all jobs of a sweep; `features=[mfcc,chroma]` names two."""
+    values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    names = []
+    for value in values:
+        text = str(value) if isinstance(value, str) else value
+        if isinstance(text, str) and text.startswith("["):
+            text = text.strip("[]").split(",")
+        names += text if isinstance(text, list) else [text]
+    return [str(name).strip(" '\"") for name in names if name is not None]
 
 
 def _check_run_directories(overrides: list[Override]) -> None:

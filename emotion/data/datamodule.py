@@ -69,6 +69,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.waveforms: Ragged | None = None
         self.features: Ragged | None = None
         self.waveforms_key = ""
+        self.trains_on_features = True
 
     def prepare_data(self) -> None:
         """Scan, decode and cache; in one process only when there are several."""
@@ -98,21 +99,24 @@ class EmotionDataModule(pl.LightningDataModule):
     def cache_features(self, front_end: AudioFrontEnd, configuration: object) -> None:
         """From now on serve the features that `front_end` extracts instead of waveforms.
 
+        Where it changes sound at random in training, training batches stay waveforms.
+
         Args:
             front_end: On the CPU.
             configuration: Plain data: everything that determines what it extracts.
         """
         self.features = cached_features(front_end, self.waveforms, [self.waveforms_key, configuration])
+        self.trains_on_features = not front_end.augments_sound
 
-    def dataset(self, split: str) -> RecordingDataset:
-        """The recordings of `split`, in the order of their keys."""
+    def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
+        """The recordings of `split`, in the order of their keys; `as_sound` even where features are cached."""
         rows = self.table[self.table["split"] == split]
         if rows.empty:
             raise EmotionError(
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
                 f"recordings is in the {self.corpus.name} corpus at hand (channel {self.channel})"
             )
-        return RecordingDataset(rows, self.waveforms, self.features)
+        return RecordingDataset(rows, self.waveforms, None if as_sound else self.features)
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """All recordings of `splits`, in order: for statistics and evaluation."""
@@ -141,7 +145,7 @@ class EmotionDataModule(pl.LightningDataModule):
 
         The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
         """
-        dataset = self.dataset("train")
+        dataset = self.dataset("train", as_sound=not self.trains_on_features)
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning tells the sampler which epoch it is.

@@ -28,7 +28,7 @@ def write_summary(
         for split, rows in predictions.groupby("split"):
             figure = confusion_figure(rows, datamodule.classes, f"{split}, per cent of each true emotion")
             writer.add_figure(f"confusion_matrix/{split}", figure)
-        writer.add_figure("features/dev", _some_features(classifier, datamodule, config.features.name))
+        writer.add_figure("features/dev", _some_features(classifier, datamodule, "+".join(config.features.sets)))
         row = {name: value for name, value in flat(config, *_HYPERPARAMETERS).items() if not name.endswith("_target_")}
         row |= {
             "data": config.data.name,

@@ -6,42 +6,55 @@ import torch
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError
-from emotion.features.base import FeatureSet, masked
+from emotion.features.augment import (
+    Augmentation,
+    FeatureAugmentation,
+    SpectrumAugmentation,
+    WaveformAugmentation,
+    mixed,
+)
+from emotion.features.base import masked
 from emotion.features.silence import trim_silence
+from emotion.features.stack import FeatureStack
 
 NORMALIZATIONS = ("train", "speaker", "none")
 
 
 class AudioFrontEnd(nn.Module):
-    """Trim, cut to a fixed length, extract features, normalise, augment.
+    """Trim, cut to a fixed length, extract features, normalise; augment, each kind of augmentation at its place.
 
     Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the
     training split, which are stored with the model. `speaker` uses those of all clips of the speaker in any split; it
     looks at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
 
     Args:
-        features: The feature set.
+        features: The feature sets.
         sample_rate: Of the waveforms, in Hz.
         trim_db: Silence this many decibels below an item's loudest frame is cut off both ends; None keeps it.
         seconds: Every item becomes its first so many seconds, padded with silence; None keeps the lengths.
         normalize: `train`, `speaker` or `none`.
-        augment: Applied to normalised features in training only.
+        augment: Applied in training only, in this order within each kind: of sound (after trimming), of its spectrum,
+            of normalised features.
     """
 
     def __init__(
         self,
-        features: FeatureSet,
+        features: FeatureStack,
         sample_rate: int,
         trim_db: float | None = None,
         seconds: float | None = None,
         normalize: str = "train",
-        augment: nn.Module | None = None,
+        augment: Iterable[Augmentation] = (),
     ) -> None:
         super().__init__()
         if normalize not in NORMALIZATIONS:
             raise EmotionError(f"features.normalize={normalize} is none of {', '.join(NORMALIZATIONS)}")
         self.features = features
-        self.trim_db, self.normalize, self.augment = trim_db, normalize, augment
+        self.trim_db, self.normalize = trim_db, normalize
+        augment = list(augment)
+        self.of_sound = nn.ModuleList(module for module in augment if isinstance(module, WaveformAugmentation))
+        self.of_spectrum = nn.ModuleList(module for module in augment if isinstance(module, SpectrumAugmentation))
+        self.of_features = nn.ModuleList(module for module in augment if isinstance(module, FeatureAugmentation))
         self.samples = None if seconds is None else round(seconds * sample_rate)
         self.num_features = features.num_features
         self.register_buffer("mean", torch.zeros(features.num_features))
@@ -55,43 +68,54 @@ class AudioFrontEnd(nn.Module):
         """Whether the clips to be judged take part in normalisation."""
         return self.normalize == "speaker"
 
-    def extract(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def augments_sound(self) -> bool:
+        """Whether training features depend on chance, so that they cannot be computed ahead of time."""
+        return bool(self.of_sound) or bool(self.of_spectrum)
+
+    def extract(self, waveform: Tensor, length: Tensor, augment: bool = False) -> tuple[Tensor, Tensor]:
         """Features before normalisation. They depend on the item alone, so they can be computed once and cached.
 
         Args:
             waveform: Shape (B, T), zero beyond each item's length.
             length: Shape (B,).
+            augment: Change the sound and its spectrum at random on the way.
 
         Returns:
-            As `FeatureSet.forward`.
+            As `FeatureStack.forward`.
         """
         if self.trim_db is not None:
             waveform, length = trim_silence(waveform, length, self.trim_db)
+        if augment:
+            for change in self.of_sound:
+                waveform, length = change(waveform, length)
         if self.samples is not None:
             waveform = nn.functional.pad(waveform, (0, max(0, self.samples - waveform.shape[1])))[:, : self.samples]
             length = torch.full_like(length, self.samples)
-        return self.features(waveform, length)
+        warp = nn.Sequential(*self.of_spectrum) if augment and self.of_spectrum else None
+        return self.features(waveform, length, warp)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Normalised features, shape (B, F, N), zero beyond each item's frames, and the frames, shape (B,).
 
         Args:
             batch: With `waveform` and `waveform_length`, or with `features` and `frames` as `extract` gives them; and
-                with `speaker` if normalisation is by speaker.
+                with `speaker` if normalisation is by speaker. It may be marked by `Mixup`.
         """
         if "features" in batch:
             features, frames = batch["features"], batch["frames"]
         else:
-            features, frames = self.extract(batch["waveform"], batch["waveform_length"])
+            features, frames = self.extract(batch["waveform"], batch["waveform_length"], self.training)
         if self.normalize == "speaker":
             speaker = batch["speaker"]
             mean, deviation = self.speaker_mean[speaker], self.speaker_deviation[speaker]
         else:
             mean, deviation = self.mean[None], self.deviation[None]
         features = masked((features - mean[..., None]) / deviation[..., None], frames)
-        if self.training and self.augment is not None:
-            features = self.augment(features, frames)
-        return features, frames
+        if self.training:
+            for change in self.of_features:
+                features = change(features, frames)
+        return mixed(features, frames, batch)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[dict[str, Tensor]]) -> None:

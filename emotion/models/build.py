@@ -1,24 +1,28 @@
 """From a configuration to a classifier."""
 
 from omegaconf import DictConfig
-from torch import nn
 
 from emotion.config import instantiate
+from emotion.features.augment import Augmentation
 from emotion.features.base import FeatureSet
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.stack import FeatureStack
 from emotion.models.base import AudioEncoder, AudioNetwork, Classifier
 
 
 def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int) -> AudioFrontEnd:
     """The front end that the groups `features` and `augment` describe."""
-    augmentation = instantiate(augment.features, nn.Module) if augment.features else None
+    sets = {
+        str(name): instantiate(feature_set, FeatureSet, sample_rate=sample_rate, n_fft=features.n_fft)
+        for name, feature_set in features.sets.items()
+    }
     return AudioFrontEnd(
-        instantiate(features.extractor, FeatureSet, sample_rate=sample_rate),
+        FeatureStack(sets, features.n_fft, features.hop_length, features.deltas),
         sample_rate,
         features.trim_db,
         features.seconds,
         features.normalize,
-        augmentation,
+        [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()],
     )
 
 

@@ -5,12 +5,13 @@ from torch import Tensor, nn
 
 from emotion.features.base import frame_mask
 from emotion.models.base import AudioNetwork
+from emotion.models.pooling import StatisticsPooling
 
 
 class MfccCnn(AudioNetwork):
     """Convolution blocks, then the mean and the deviation over time of what is left of each feature band.
 
-    A block is a 3×3 convolution, batch normalisation, ReLU, 2×2 max pooling (the last: 2×1) and channel dropout. Frames
+    A block is a 3×3 convolution, batch normalisation, 2×2 max pooling (the last: 2×1), ReLU and channel dropout. Frames
     beyond an item's end are zeroed before every convolution, so that it sees the zeros that it would see at the edge of
     the item alone.
 
@@ -18,9 +19,16 @@ class MfccCnn(AudioNetwork):
         num_features: Of a frame; at least 2 to the power of the number of blocks.
         channels: Output channels of each block.
         dropout: Of channels, in [0, 1).
+        pooling: Over time: `mean` or `attention`, see `StatisticsPooling`.
     """
 
-    def __init__(self, num_features: int, channels: tuple[int, ...] = (24, 48, 96, 96), dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        channels: tuple[int, ...] = (24, 48, 96, 96),
+        dropout: float = 0.1,
+        pooling: str = "mean",
+    ) -> None:
         super().__init__()
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
@@ -28,7 +36,8 @@ class MfccCnn(AudioNetwork):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in channels)
         self.dropout = nn.Dropout2d(dropout)
-        self.embed_dim = 2 * channels[-1] * (num_features >> len(channels))
+        self.pool = StatisticsPooling(channels[-1] * (num_features >> len(channels)), pooling)
+        self.embed_dim = self.pool.embed_dim
         # About twice as fast on a CPU.
         self.to(memory_format=torch.channels_last)
 
@@ -40,23 +49,9 @@ class MfccCnn(AudioNetwork):
         maps = nn.functional.pad(features, (0, missing))[:, None].contiguous(memory_format=torch.channels_last)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True), start=1):
             step = 2 if number < len(self.convolutions) else 1
-            maps = nn.functional.max_pool2d(norm(convolution(maps)).relu(), (2, step))
+            # ReLU and maximum may change places, and after the pooling there is less to do.
+            maps = nn.functional.max_pool2d(norm(convolution(maps)), (2, step)).relu()
             frames = frames // step
             mask = frame_mask(frames, maps.shape[-1])[:, None, None]
             maps = self.dropout(maps * mask)
-        rows = maps.flatten(1, 2)
-        return torch.cat(masked_mean_and_deviation(rows, frames), dim=1)
-
-
-def masked_mean_and_deviation(rows: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over an item's own frames, each of shape (B, D).
-
-    Args:
-        rows: Shape (B, D, N).
-        frames: Shape (B,), each at least 1.
-    """
-    mask = frame_mask(frames, rows.shape[-1])[:, None]
-    mean = (rows * mask).sum(dim=2) / frames[:, None]
-    variance = ((rows - mean[..., None]).square() * mask).sum(dim=2) / frames[:, None]
-    # The small constant keeps the root's gradient finite where nothing varies.
-    return mean, (variance + 1e-5).sqrt()
+        return self.pool(maps.flatten(1, 2), frames)

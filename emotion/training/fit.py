@@ -12,9 +12,10 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from emotion.config import to_plain
+from emotion.config import instantiate, to_plain
 from emotion.data import EmotionDataModule
 from emotion.errors import EmotionError
+from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
 from emotion.training.module import EmotionModule, checkpoint_weights
@@ -63,6 +64,7 @@ def fit(
         config.scheduler,
         weights,
         training.label_smoothing,
+        instantiate(config.augment.mixup, Mixup) if "mixup" in config.augment else None,
     )
     checkpoints = run_dir / "checkpoints"
     callbacks = build_callbacks(

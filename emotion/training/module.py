@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
 from emotion.config import instantiate
+from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class EmotionModule(pl.LightningModule):
             `ReduceLROnPlateau`, is not offered: Lightning would lose its last step when a fit is resumed.
         class_weights: Of the loss, shape (num_classes,), or None.
         label_smoothing: Probability that the loss spreads over all classes, in [0, 1).
+        mixup: Mixes every training batch, or None.
     """
 
     def __init__(
@@ -39,17 +41,20 @@ class EmotionModule(pl.LightningModule):
         scheduler: DictConfig,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
+        mixup: Mixup | None = None,
     ) -> None:
         super().__init__()
-        self.classifier, self.classes = classifier, classes
+        self.classifier, self.classes, self.mixup = classifier, classes, mixup
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
         self.seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"train": [], "dev": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """The loss of a batch."""
+        if self.mixup is not None:
+            batch = self.mixup(batch, len(self.classes))
         logits = self.classifier(batch)
-        loss = self.loss(logits, batch["label"])
+        loss = self.loss(logits, batch.get("target", batch["label"]))
         self._remember("train", logits, batch["label"])
         return loss
 
