@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from emotion.errors import one_line_errors
+from emotion.errors import EmotionError, one_line_errors
 
 
 def main() -> None:
@@ -26,6 +26,11 @@ def main() -> None:
     report.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
     report.add_argument("--output", type=Path, metavar="MD", help="write a page of results here")
     report.add_argument("--keep", type=Path, metavar="DIR", help="copy the small files behind the table to DIR")
+    report.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
+    report.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
+    report.add_argument(
+        "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
+    )
     report.set_defaults(run=_report)
 
     arguments = parser.parse_args()
@@ -84,11 +89,18 @@ def _report(arguments: argparse.Namespace) -> None:
     runs = report.find(arguments.runs)
     if arguments.keep:
         report.keep(runs, arguments.keep)
+    if arguments.curve:
+        if not arguments.by:
+            raise EmotionError("--curve needs --by KEY, the hyperparameter to draw it over")
+        from emotion.evaluation.figures import save, validation_curve_figure
+
+        save(validation_curve_figure(report.validation_curve(runs, arguments.by), arguments.by), arguments.curve)
+        print(f"drawn to {arguments.curve}")
     if arguments.output:
         write_text(arguments.output, report.page(runs))
         print(f"written to {arguments.output}")
     else:
-        print(report.to_markdown(report.table(runs)), end="")
+        print(report.to_markdown(report.table(runs, arguments.by, arguments.against)), end="")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,44 @@
 """The emotions, and the label schemes that they can be mapped onto."""
 
+from itertools import combinations
+
 from emotion.errors import EmotionError, suggest
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """The eight emotions of RAVDESS, in the order of its file names."""
 
-SCHEMES: dict[str, dict[str, str]] = {
-    "emotions": {emotion: emotion for emotion in EMOTIONS},
-    "happy_sad": {"happy": "happy", "sad": "sad"},
+KNOWN = (*EMOTIONS, "bored")
+"""Everything that a recording may be labelled with."""
+
+OF_CORPUS = {
+    "ravdess": EMOTIONS,
+    "tess": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
+    "emodb": ("neutral", "happy", "sad", "angry", "fearful", "disgust", "bored"),
 }
-"""Each scheme maps an emotion onto a label; a recording whose emotion it does not name takes no part."""
+"""What each corpus holds."""
+
+
+def _same(emotions: tuple[str, ...]) -> dict[str, str]:
+    return {emotion: emotion for emotion in emotions}
+
+
+SCHEMES: dict[str, dict[str, str]] = {
+    "emotions": _same(EMOTIONS),
+    "emodb": _same(OF_CORPUS["emodb"]),
+    "happy_sad": _same(("happy", "sad")),
+    # Surprise can be either, so it takes no part.
+    "valence": {
+        **dict.fromkeys(("sad", "angry", "fearful", "disgust"), "negative"),
+        **dict.fromkeys(("neutral", "calm"), "neutral"),
+        "happy": "positive",
+    },
+    **{
+        f"shared_{one}_{other}": _same(tuple(emotion for emotion in OF_CORPUS[one] if emotion in OF_CORPUS[other]))
+        for one, other in combinations(OF_CORPUS, 2)
+    },
+}
+"""Each scheme maps an emotion onto a label; a recording whose emotion it does not name takes no part. `shared_…` are
+the emotions that two corpora have in common."""
 
 
 def scheme(name: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt
 overrides.yaml     what was typed                tensorboard/   curves, pictures, hyperparameters
-environment.json   versions, commit, device      metrics.json, predictions.csv, confusion_matrix.png, train.log
+environment.json   versions, commit, device      splits.csv      who was on which side
+                                                 metrics.json, predictions.csv, confusion_matrix.png, train.log
 """
 
 import importlib.metadata
@@ -12,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
 PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
+_SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
 
 
-def describe(run_dir: Path, config: DictConfig, overrides: list[str]) -> None:
-    """Write what a run is made of: `config.yaml`, `overrides.yaml` and `environment.json`.
+def describe(run_dir: Path, config: DictConfig, overrides: list[str], recordings: pd.DataFrame) -> None:
+    """Write what a run is made of: `config.yaml`, `overrides.yaml`, `environment.json` and `splits.csv`.
 
     The first two travel with results, so they hold no path of this machine: a corpus folder that was typed is kept in
     `environment.json` alone.
@@ -44,6 +47,7 @@ def describe(run_dir: Path, config: DictConfig, overrides: list[str]) -> None:
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
     write_json(run_dir / "environment.json", _environment(config))
+    write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
 def require(run_dir: Path) -> Path:
@@ -82,6 +86,22 @@ def load_overrides(run_dir: Path) -> list[str]:
     """What was typed for a run so far; empty where that is not known."""
     path = run_dir / "overrides.yaml"
     return list(OmegaConf.load(path)) if path.is_file() else []
+
+
+def load_splits(run_dir: Path) -> pd.DataFrame:
+    """Which recordings were on which side of a run: columns `split`, `recording`, `speaker` and `emotion`.
+
+    Raises:
+        EmotionError: they are missing or damaged.
+    """
+    path = require(run_dir) / "splits.csv"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise EmotionError(f"cannot read {path}, which tells what the run was trained on: {error}") from error
+    if tuple(table.columns) != _SPLIT_COLUMNS:
+        raise EmotionError(f"{path} is damaged: it needs the columns {', '.join(_SPLIT_COLUMNS)}")
+    return table
 
 
 def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpoint: str = "best.ckpt") -> "Classifier":

@@ -55,7 +55,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
     _prepare_features(config, classifier, datamodule)
-    runs.describe(run_dir, config, overrides)
+    runs.describe(run_dir, config, overrides, datamodule.table)
 
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
@@ -66,9 +66,10 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     if not fitted.is_main:
         return 0.0
     device = _device(config)
-    predictions = pd.concat([predict(classifier, datamodule, split, device) for split in ("dev", "test")])
-    results = figures(predictions, datamodule.classes) | _provenance(config, config.protocol.speaker_independent)
+    judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
+    results = figures(judged, datamodule.classes) | _provenance(config, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     _write(run_dir, predictions, results, datamodule.classes, "test")
 
     from emotion.evaluation.tensorboard import write_summary
@@ -94,21 +95,20 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     run_dir = runs.require(Path(config.run))
     own = runs.load_config(run_dir)
     changed = transplant(own, config, _about_what_is_judged(overrides))
-    changed.data.sample_rate = own.data.sample_rate  # the model's, whatever the corpus usually has
+    # The model's, whatever the corpus usually has.
+    changed.data.sample_rate, changed.labels = own.data.sample_rate, own.labels
     device = _device(changed)
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
     datamodule = build_datamodule(changed)
-    if datamodule.classes != classes(own.labels):
-        raise EmotionError(f"the run tells apart {own.labels}, not {changed.labels}; choose a protocol with its labels")
     datamodule.prepare_data()
     datamodule.setup()
-    strangers = _refuse_training_recordings(own, datamodule, split)
+    strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _fit_or_cache(own, classifier, datamodule)
 
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
-    results = figures(predictions, datamodule.classes) | _provenance(changed, independent)
+    results = figures(predictions, datamodule.classes) | _provenance(changed, datamodule, independent)
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
     folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}"
@@ -160,23 +160,21 @@ def _fit_or_cache(config: DictConfig, classifier: Classifier, datamodule: Emotio
     front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
-def _refuse_training_recordings(own: DictConfig, datamodule: EmotionDataModule, split: str) -> bool:
+def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
     """Refuse to judge a model on what it was trained or chosen on; returns whether all speakers are new to it."""
-    from emotion import protocols
-
-    trained_on = protocols.load(own.data.name, own.protocol.name, own.protocol.fold, own.protocol.speaker_independent)
-    seen = trained_on.table[trained_on.table["split"].isin(["train"] if split == "dev" else ["train", "dev"])]
+    sides = runs.load_splits(run_dir)
+    seen = sides[sides["split"].isin(["train"] if split == "dev" else ["train", "dev"])]
     judged = datamodule.table[datamodule.table["split"] == split]
     shared = judged["recording"].isin(seen["recording"])
     if shared.any():
         raise EmotionError(
             f"{int(shared.sum())} of the {len(judged)} recordings of this {split} split were used to train or choose "
-            f"the run (protocol {own.protocol.name}, fold {own.protocol.fold}); its figure would be no result"
+            f"the run, as {run_dir}/splits.csv tells; its figure would be no result"
         )
     return not judged["speaker"].isin(seen["speaker"]).any()
 
 
-def _provenance(config: DictConfig, speaker_independent: bool) -> dict[str, Any]:
+def _provenance(config: DictConfig, datamodule: EmotionDataModule, speaker_independent: bool) -> dict[str, Any]:
     return {
         "name": config.name,
         "model": config.model.name,
@@ -185,6 +183,7 @@ def _provenance(config: DictConfig, speaker_independent: bool) -> dict[str, Any]
         "labels": config.labels,
         "protocol": config.protocol.name,
         "fold": config.protocol.fold,
+        "folds": datamodule.protocol.folds,
         "speaker_independent": bool(speaker_independent),
         "transductive": config.features.normalize == "speaker",
         "seed": config.seed,

@@ -101,6 +101,6 @@ def test_evaluation_draws_nothing_at_random(build, model, features):
 
 @EVERY
 def test_options_of_the_front_end_compose(build, model, features):
-    overrides = ["features.seconds=1.5", "features.trim_db=null", "features.extractor.deltas=2", "augment=none"]
+    overrides = ["features.seconds=1.5", "features.trim_db=null", "features.deltas=2", "augment=none"]
     classifier = build(model, features, *overrides)
     assert classifier.eval()(make_batch()).isfinite().all()

@@ -7,7 +7,11 @@ import soundfile
 
 from emotion.corpora import demo_face, demo_voice
 from emotion.corpora.demo import Demo
+from emotion.corpora.emodb import EmoDb
+from emotion.corpora.folder import Folder
 from emotion.corpora.ravdess import Ravdess
+from emotion.corpora.several import RavdessTess
+from emotion.corpora.tess import WORDS, Tess
 from emotion.errors import EmotionError
 
 
@@ -181,3 +185,102 @@ def test_the_mouth_follows_the_sound():
     opening = [utterance.opening[min(len(utterance.opening) - 1, round(n * steps))] for n in range(len(frames))]
     # The inside of an open mouth is dark.
     assert np.corrcoef(mouth, opening)[0, 1] < -0.5
+
+
+def test_tess_names_are_read_and_copies_count_once(tmp_path):
+    for path in ("OAF_Fear/OAF_back_fear.wav", "copy/OAF_Fear/OAF_back_fear.wav", "OA_bite_neutral.wav"):
+        touch(tmp_path / path)
+    for foreign in ("OAF_back_fears.wav", "XAF_back_fear.wav", "OAF_back_fear.txt"):
+        touch(tmp_path / foreign)
+    rows = Tess().scan(tmp_path).to_dict("records")
+    assert [(row["recording"], row["speaker"], row["emotion"]) for row in rows] == [
+        ("tess/OAF_back_fear", "tess/OAF", "fearful"),
+        ("tess/OAF_bite_neutral", "tess/OAF", "neutral"),
+    ]
+    assert rows[0]["audio"] == "OAF_Fear/OAF_back_fear.wav"
+    assert (rows[0]["statement"], rows[0]["gender"]) == ("back", "female")
+
+
+def test_real_tess(real_data):
+    corpus = Tess()
+    table = corpus.scan(corpus.locate(str(real_data)))
+    assert corpus.describe(table, "speech") == "tess: 699 of 2,800 speech recordings (2,101 missing)"
+    assert table.groupby(["speaker", "emotion"]).size().isin((49, 50)).all()
+    assert set(table["statement"]) <= set(WORDS)
+    assert len(set(WORDS)) == 200
+
+
+def test_emodb_names_are_read(tmp_path):
+    for name in ("03a01Fa", "16b10Lb", "08a07Wc"):
+        touch(tmp_path / "wav" / f"{name}.wav")
+    for foreign in ("04a01Fa.wav", "03a01Xa.wav", "03a01Fa.lab"):
+        touch(tmp_path / "wav" / foreign)
+    table = EmoDb().scan(tmp_path).set_index("recording")
+    assert list(table["emotion"]) == ["happy", "angry", "bored"]
+    assert list(table["speaker"]) == ["emodb/03", "emodb/08", "emodb/16"]
+    assert list(table["gender"]) == ["male", "female", "female"]
+    assert "3 of 535 speech recordings" in EmoDb().describe(table.reset_index(), "speech")
+
+
+def test_several_corpora_keep_their_keys_and_find_their_files(real_data, tmp_path):
+    corpus = RavdessTess()
+    table = corpus.scan(corpus.locate(str(real_data)), "speech")
+    assert table["recording"].str.split("/").str[0].value_counts().to_dict() == {"ravdess": 1440, "tess": 699}
+    assert (real_data / table["audio"].iloc[0]).is_file()
+    assert (real_data / table["audio"].iloc[-1]).is_file()
+    (tmp_path / "ravdess").mkdir()
+    with pytest.raises(EmotionError, match="there is no tess"):
+        corpus.locate(str(tmp_path))
+
+
+def test_a_folder_of_emotions(tmp_path, caplog):
+    for path in ("Happy/anna_1.wav", "happy/x/bo_1.mp3", "anger/anna_2.mp4", "anger/anna_2.wav", "misc/anna_3.wav"):
+        touch(tmp_path / path)
+    table = Folder().scan(Folder().locate(str(tmp_path)))
+    assert dict(zip(table["recording"], table["emotion"], strict=True)) == {
+        "folder/Happy/anna_1": "happy",
+        "folder/anger/anna_2": "angry",
+        "folder/happy/x/bo_1": "happy",
+    }
+    both = table.set_index("recording").loc["folder/anger/anna_2"]
+    assert (both["audio"], both["video"]) == ("anger/anna_2.wav", "anger/anna_2.mp4")
+    assert set(table["speaker"]) == {"unknown"}
+    assert "misc/anna_3.wav" in caplog.text
+    named = Folder(speaker=r"([a-z]+)_\d").scan(tmp_path)
+    assert sorted(set(named["speaker"])) == ["anna", "bo"]
+
+
+def test_a_table_of_files(tmp_path):
+    touch(tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text("path,emotion,speaker\na.wav,Joy,anna\nsub/b.wav,pleasant surprise,bo\n")
+    table = Folder(table="list.csv").scan(tmp_path)
+    assert list(table["emotion"]) == ["happy", "surprised"]
+    assert list(table["speaker"]) == ["anna", "bo"]
+    assert "2 recordings, 2 speakers" in Folder().describe(table, "speech")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "words"),
+    [
+        ({"table": "list.csv"}, "path,emotion\na.wav,hapy\n", r"list\.csv line 2: 'hapy'.*did you mean happy"),
+        ({"table": "list.csv"}, "file,emotion\na.wav,happy\n", "lacks the column path"),
+        ({"table": "other.csv"}, "", r"cannot read.*other\.csv"),
+        ({"speaker": "("}, "", "no regular expression"),
+        ({"speaker": "abc"}, "", "needs a group"),
+        ({"speaker": r"(\d)"}, "", "finds nobody in happy/a.wav"),
+    ],
+)
+def test_mistakes_in_a_folder_are_named(tmp_path, settings, text, words):
+    touch(tmp_path / "happy" / "a.wav")
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(EmotionError, match=words):
+        Folder(**settings).scan(tmp_path)
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(EmotionError, match=r"needs data\.root=DIR"):
+        Folder().locate(None)
+    with pytest.raises(EmotionError, match="nowhere is none"):
+        Folder().locate(str(tmp_path / "nowhere"))
+    with pytest.raises(EmotionError, match="no folder recording"):
+        Folder().scan(tmp_path)

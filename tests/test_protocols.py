@@ -6,9 +6,18 @@ from omegaconf import OmegaConf
 
 from emotion import protocols
 from emotion.config import DIRECTORY as CONF
-from emotion.corpora.ravdess import documented_takes
+from emotion.corpora.ravdess import Ravdess, documented_takes
+from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError
-from emotion.protocols.generate import EMOBOX6, GENERATORS, IDENTICAL_PAIR, LUNA5, generate
+from emotion.protocols.generate import (
+    EMOBOX6,
+    GENERATORS,
+    IDENTICAL_PAIR,
+    LUNA5,
+    OF_ANY_CORPUS,
+    generate,
+    make,
+)
 from emotion.protocols.protocol import DIRECTORY, number_of_folds
 
 SETTINGS = {path.stem: OmegaConf.load(path) for path in (CONF / "protocol").glob("*.yaml")}
@@ -25,15 +34,24 @@ FOLDS = {
     "happy_sad_kfold": 5,
     "happy_sad_actor": 20,
     "happy_sad_actor_kfold": 5,
+    "oaf_yaf": 1,
+    "yaf_oaf": 1,
+    "cross": 1,
 }
 
 
 def load(corpus, name, fold):
-    return protocols.load(corpus, name, fold, SETTINGS[name].speaker_independent)
+    settings = SETTINGS[name]
+    shares = settings.get("dev_shares_speakers", False)
+    return protocols.load(corpus, name, fold, settings.speaker_independent, shares)
 
 
 def actors(table, split):
-    return {int(speaker.split("/")[1]) for speaker in table.loc[table["split"] == split, "speaker"]}
+    return {int(speaker.split("/")[1]) for speaker in speakers(table, split)}
+
+
+def speakers(table, *splits):
+    return set(table.loc[table["split"].isin(splits), "speaker"])
 
 
 def tables(corpus, name):
@@ -50,7 +68,8 @@ def test_committed_csvs_are_generated_bit_for_bit(tmp_path):
 
 
 def test_every_protocol_has_its_settings_and_folds():
-    assert {name for _, name in ALL} == set(SETTINGS) == set(FOLDS)
+    assert {name for _, name in ALL} == set(FOLDS)
+    assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS)
     for corpus, name in ALL:
         assert number_of_folds(corpus, name) == FOLDS[name]
 
@@ -60,8 +79,9 @@ def test_no_recording_is_on_two_sides_and_no_speaker_if_promised(corpus, name):
     for table in tables(corpus, name):
         assert not table["recording"].duplicated().any()
         if SETTINGS[name].speaker_independent:
-            sides = [actors(table, split) for split in protocols.SPLITS]
-            assert sum(map(len, sides)) == len(set.union(*sides))
+            assert not speakers(table, "test") & speakers(table, "train", "dev")
+            if "dev_shares_speakers" not in SETTINGS[name]:
+                assert not speakers(table, "dev") & speakers(table, "train")
 
 
 @pytest.mark.parametrize("name", ["actor6", "luna5", "emobox6", "loso24", "fixed", "random"])
@@ -143,11 +163,92 @@ def write_split(folder, **sides):
 def test_a_leak_is_refused(tmp_path):
     write_split(tmp_path / "c/p/0", train=["a,s1,sad"], test=["a,s1,sad"])
     with pytest.raises(EmotionError, match="1 recording"):
-        protocols.load("c", "p", 0, False, tmp_path)
+        protocols.load("c", "p", 0, False, directory=tmp_path)
     write_split(tmp_path / "c/p/0", train=["a,s1,sad"], test=["b,s1,sad"])
     with pytest.raises(EmotionError, match="1 speaker"):
-        protocols.load("c", "p", 0, True, tmp_path)
-    assert len(protocols.load("c", "p", 0, False, tmp_path).table) == 2
+        protocols.load("c", "p", 0, True, directory=tmp_path)
+    assert len(protocols.load("c", "p", 0, False, directory=tmp_path).table) == 2
+
+
+def test_dev_may_share_speakers_with_train_alone(tmp_path):
+    write_split(tmp_path / "c/p/0", train=["a,s1,sad"], dev=["b,s1,sad"], test=["c,s2,sad"])
+    with pytest.raises(EmotionError, match="1 speaker"):
+        protocols.load("c", "p", 0, True, directory=tmp_path)
+    assert len(protocols.load("c", "p", 0, True, dev_shares_speakers=True, directory=tmp_path).table) == 3
+    write_split(tmp_path / "c/p/0", train=["a,s1,sad"], dev=["b,s2,sad"], test=["c,s2,sad"])
+    with pytest.raises(EmotionError, match="1 speaker"):
+        protocols.load("c", "p", 0, True, dev_shares_speakers=True, directory=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "trained", "tested"), [("oaf_yaf", "OAF", "YAF"), ("yaf_oaf", "YAF", "OAF")])
+def test_tess_trains_on_one_woman_and_tests_the_other(name, trained, tested):
+    table = load("tess", name, 0).table
+    assert len(table) == 2800
+    assert speakers(table, "train", "dev") == {f"tess/{trained}"}
+    assert speakers(table, "test") == {f"tess/{tested}"}
+    word = table["recording"].str.split("_").str[1]
+    words = [set(word[table["split"] == split]) for split in ("train", "dev")]
+    assert (len(words[0]), len(words[1]), len(words[0] & words[1])) == (160, 40, 0)
+
+
+def test_cross_trains_on_one_corpus_and_tests_the_other():
+    table = load("ravdess_tess", "cross", 0).table
+    corpus = table["recording"].str.split("/").str[0]
+    assert set(corpus[table["split"] == "test"]) == {"tess"}
+    assert set(corpus[table["split"] != "test"]) == {"ravdess"}
+    assert len(table) == 2452 + 2800
+
+
+def test_several_corpora_are_split_as_each_of_them():
+    parts = [load(corpus, "random", 0).table for corpus in ("ravdess", "tess")]
+    both = protocols.load("ravdess_tess", "random", 0, False, members=("ravdess", "tess"))
+    pd.testing.assert_frame_equal(both.table, pd.concat(parts, ignore_index=True))
+    with pytest.raises(EmotionError, match="known: cross, random"):
+        protocols.load("ravdess_tess", "luna5", 0, True, members=("ravdess", "tess"))
+
+
+def some_rows(people, each=6):
+    return [
+        {"recording": f"folder/{person}/{number}", "speaker": f"p{person}", "emotion": emotion, "channel": "speech"}
+        for person in range(people)
+        for number, emotion in zip(range(each), ("happy", "sad") * each, strict=False)
+    ]
+
+
+def test_any_corpus_is_split_by_its_speakers():
+    rows = some_rows(10)
+    for name, folds in (("speakers5", 5), ("loso", 10)):
+        made = [make(name, rows, fold, speaker_independent=True) for fold in range(folds)]
+        tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in made])
+        assert sorted(tested["recording"]) == sorted(row["recording"] for row in rows)
+        for protocol in made:
+            assert protocol.folds == folds
+            assert set(protocol.table["split"]) == set(protocols.SPLITS)
+    again = make("speakers5", rows[::-1], 2, speaker_independent=True).table
+    first = make("speakers5", rows, 2, speaker_independent=True).table
+    assert speakers(again, "test") == speakers(first, "test")
+
+
+def test_any_corpus_is_split_at_random_or_tested_whole():
+    rows = some_rows(2, each=50)
+    sizes = make("random", rows, 0, speaker_independent=False).table["split"].value_counts().to_dict()
+    assert sizes == {"train": 60, "dev": 20, "test": 20}
+    assert set(make("all_test", rows, 0, speaker_independent=True).table["split"]) == {"test"}
+
+
+def test_too_few_speakers_are_said():
+    with pytest.raises(EmotionError, match=r"needs 5 speakers and 2 are known.*data\.corpus\.speaker"):
+        make("speakers5", some_rows(2), 0, speaker_independent=True)
+    with pytest.raises(EmotionError, match="did you mean random"):
+        make("ramdom", some_rows(2), 0, speaker_independent=True)
+    with pytest.raises(EmotionError, match="from 0 to 4"):
+        make("speakers5", some_rows(9), 5, speaker_independent=True)
+
+
+def test_documented_rows_are_those_of_the_protocols():
+    for corpus, name in ((Ravdess(), "random"), (Tess(), "random")):
+        documented = {row["recording"] for row in corpus.documented()}
+        assert set(load(corpus.name, name, 0).table["recording"]) == documented
 
 
 def test_mistakes_are_named():
@@ -160,10 +261,10 @@ def test_mistakes_are_named():
 def test_a_malformed_csv_is_named(tmp_path):
     write_split(tmp_path / "c/p/0", train=["a,s1,joyful"])
     with pytest.raises(EmotionError, match="joyful"):
-        protocols.load("c", "p", 0, True, tmp_path)
+        protocols.load("c", "p", 0, True, directory=tmp_path)
     (tmp_path / "c/p/0/train.csv").write_text("a,b\n1,2\n")
     with pytest.raises(EmotionError, match="columns a, b"):
-        protocols.load("c", "p", 0, True, tmp_path)
+        protocols.load("c", "p", 0, True, directory=tmp_path)
     (tmp_path / "c/p/0/train.csv").unlink()
     with pytest.raises(EmotionError, match=r"train\.csv"):
-        protocols.load("c", "p", 0, True, tmp_path)
+        protocols.load("c", "p", 0, True, directory=tmp_path)

@@ -25,6 +25,7 @@ COLUMNS = (
 `video` are paths relative to the corpus folder, empty where the take has none; what a corpus does not know is empty."""
 
 CHANNELS = ("speech", "song", "both")
+AUDIO_SUFFIXES = (".wav", ".flac")
 
 
 class Corpus(ABC):
@@ -33,10 +34,12 @@ class Corpus(ABC):
     Attributes:
         name: The first part of every recording key, and the folder looked for below `data.root`.
         how_to_get: What a person does who has not got it, as an imperative clause.
+        members: The corpora of which it is made, if there are several.
     """
 
     name: str
     how_to_get: str
+    members: tuple["Corpus", ...] = ()
 
     def locate(self, root: str | None) -> Path:
         """The corpus folder: `<root>/<name>` if that exists, else `root` itself. Siblings are never scanned.
@@ -75,6 +78,10 @@ class Corpus(ABC):
     def read(self, directory: Path) -> list[dict[str, str]]:
         """One dictionary with the keys `COLUMNS` for each recording below `directory`, in any order."""
 
+    def documented(self) -> list[dict[str, str]]:
+        """The rows, without paths, that a whole copy gives; empty where that is not known ahead."""
+        return []
+
     @abstractmethod
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """In words and numbers: how many recordings there are, and what the documented corpus has besides."""
@@ -92,6 +99,11 @@ def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
         for file in sorted(files):
             if file.lower().endswith(suffixes):
                 yield file if relative == "." else f"{Path(relative).as_posix()}/{file}"
+
+
+def shortest(copies: Iterable[str]) -> str:
+    """Of several copies of a file, the one with the shortest path."""
+    return min(copies, key=lambda path: (len(path), path))
 
 
 def count_in_words(found: int, documented: int, what: str) -> str:

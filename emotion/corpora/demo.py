@@ -30,14 +30,14 @@ class Demo(Ravdess):
     name = "demo"
     how_to_get = "leave data.root alone: it renders itself"
 
-    def documented(self) -> list[str]:
-        """See `Ravdess.documented`: normal intensity, first repetition, spoken."""
+    def takes(self) -> list[str]:
+        """See `Ravdess.takes`: normal intensity, first repetition, spoken."""
         return [take for take in documented_takes() if _NORMAL_FIRST_SPOKEN.fullmatch(take)]
 
     def locate(self, root: str | None) -> Path:
         """The folder of the rendered sound, rendered now if need be; below `root` if that is given, else the cache."""
         directory = (Path(root) if root else cache_directory()) / f"demo-{VERSION}"
-        self._render(directory, self.documented(), "wav", _write_voice, ThreadPoolExecutor)
+        self._render(directory, self.takes(), "wav", _write_voice, ThreadPoolExecutor)
         return directory
 
     def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:
@@ -58,7 +58,7 @@ class Demo(Ravdess):
                 done = pool.map(partial(write, directory), missing)
                 for _ in track(done, f"rendering the demo corpus ({kind})", len(missing)):
                     pass
-            if len(takes) == len(self.documented()):
+            if len(takes) == len(self.takes()):
                 complete.touch()
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import Corpus, count_in_words, media_files
+from emotion.corpora.base import AUDIO_SUFFIXES, Corpus, count_in_words, media_files, shortest
 from emotion.labels import EMOTIONS
 
 CHANNELS = {"01": "speech", "02": "song"}
 INTENSITIES = {"01": "normal", "02": "strong"}
 ACTORS = range(1, 25)
 
-AUDIO_SUFFIXES = (".wav", ".flac")
 VIDEO_SUFFIXES = (".mp4",)
 
 # modality, then what all files of one take share: channel, emotion, intensity, statement, repetition, actor
@@ -63,19 +62,17 @@ class Ravdess(Corpus):
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
-        paths: dict[tuple[str, str], str] = {}
+        paths: dict[tuple[str, str], list[str]] = {}
         for path in media_files(directory, AUDIO_SUFFIXES + VIDEO_SUFFIXES):
             match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
-            if not match:
-                continue
-            key = (match["modality"], match["take"])
-            if key not in paths or (len(path), path) < (len(paths[key]), paths[key]):
-                paths[key] = path
+            if match:
+                paths.setdefault((match["modality"], match["take"]), []).append(path)
 
         rows: dict[str, dict[str, str]] = {}
         # Modality 03 (audio only) comes after 01 (audio and video), so that a take's sound is read from its audio file
         # where there is one; 02 (video only) never replaces the picture of 01, which is the same.
-        for (modality, take), path in sorted(paths.items()):
+        for (modality, take), copies in sorted(paths.items()):
+            path = shortest(copies)
             row = rows.setdefault(take, describe_take(self.name, take))
             is_video = path.lower().endswith(VIDEO_SUFFIXES)
             if modality != "02":
@@ -84,13 +81,17 @@ class Ravdess(Corpus):
                 row["video"] = row["video"] or path
         return list(rows.values())
 
-    def documented(self) -> list[str]:
+    def takes(self) -> list[str]:
         """The takes that a whole copy of this corpus holds."""
         return documented_takes()
 
+    def documented(self) -> list[dict[str, str]]:
+        """See `Corpus.documented`."""
+        return [describe_take(self.name, take) for take in self.takes()]
+
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        documented = {f"{self.name}/{take}" for take in self.documented()}
+        documented = {f"{self.name}/{take}" for take in self.takes()}
         found = set(table["recording"])
         parts = []
         for name in ("speech", "song") if channel == "both" else (channel,):

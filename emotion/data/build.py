@@ -6,15 +6,16 @@ from emotion import protocols
 from emotion.config import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
+from emotion.protocols.generate import make
 
 
 def build_datamodule(config: DictConfig) -> EmotionDataModule:
-    """The data module of a whole configuration; nothing is read from the corpus yet."""
-    data, protocol = config.data, config.protocol
+    """The data module of a whole configuration; no sound is read yet."""
+    data = config.data
     corpus = instantiate(data.corpus, Corpus)
     return EmotionDataModule(
         corpus,
-        protocols.load(corpus.name, protocol.name, protocol.fold, protocol.speaker_independent),
+        _protocol(corpus, config),
         config.labels,
         data.root,
         data.channel,
@@ -23,3 +24,13 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         config.seed,
         data.on_problem,
     )
+
+
+def _protocol(corpus: Corpus, config: DictConfig) -> protocols.Protocol:
+    """From the committed CSVs; where a corpus has none at all, from the recordings that are there."""
+    settings, members = config.protocol, tuple(member.name for member in corpus.members)
+    if protocols.available(corpus.name, members):
+        shares = settings.get("dev_shares_speakers", False)
+        return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
+    rows = corpus.scan(corpus.locate(config.data.root)).to_dict("records")
+    return make(settings.name, rows, settings.fold, settings.speaker_independent)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from emotion.features.base import Signal
 from emotion.features.spectral import LogMel
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
@@ -58,5 +59,5 @@ def draw(table: pd.DataFrame, directory: Path) -> "Figure":
 
 def _mel(path: Path) -> np.ndarray:
     waveform = torch.from_numpy(read_audio(path, SAMPLE_RATE))
-    features, _ = LogMel(SAMPLE_RATE, n_fft=512, hop_length=160)(waveform[None], torch.tensor([len(waveform)]))
-    return features[0].numpy()
+    signal = Signal(waveform[None], torch.tensor([len(waveform)]), n_fft=512, hop_length=160)
+    return LogMel(SAMPLE_RATE, n_fft=512)(signal)[0].numpy()

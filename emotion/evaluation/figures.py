@@ -56,6 +56,25 @@ def features_figure(items: list[tuple[str, np.ndarray]], title: str) -> "Figure"
     return figure
 
 
+def validation_curve_figure(curve: pd.DataFrame, by: str) -> "Figure":
+    """UAR of train, dev and test over a hyperparameter.
+
+    Args:
+        curve: As `report.validation_curve` gives it.
+        by: The hyperparameter.
+    """
+    figure, axes = _figure(7, 4.4)
+    styles = {"train": ("#7570b3", "o"), "dev": ("#d95f02", "s"), "test": ("#1b9e77", "^")}
+    for split, (colour, marker) in styles.items():
+        mean, deviation = curve[split], curve[f"{split} deviation"]
+        axes.plot(curve[by], mean, color=colour, marker=marker, label=split)
+        axes.fill_between(curve[by], mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel=by, ylabel="UAR", ylim=(0, 1.02), title="Validation curve, mean ± deviation over runs")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary:

@@ -36,13 +36,29 @@ def predict(classifier: Classifier, datamodule: EmotionDataModule, split: str, d
 
 
 def figures(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
-    """The figures of a table of predictions, keyed `<split>/<figure>`; see `metrics.summary`."""
-    index = {label: number for number, label in enumerate(classes)}
+    """The figures of a table of predictions, keyed `<split>/<figure>`; see `metrics.summary`.
+
+    Where the recordings are of several corpora, `<split>/<corpus>/<figure>` as well.
+    """
+    corpus = corpus_of(predictions)
     result = {}
     for split, rows in predictions.groupby("split", sort=True):
-        summary = metrics.summary(rows["emotion"].map(index).to_numpy(), rows[list(classes)].to_numpy(), classes)
-        result |= {f"{split}/{key}": value for key, value in summary.items()}
+        parts = {"": rows}
+        if corpus[rows.index].nunique() > 1:
+            parts |= {f"{name}/": part for name, part in rows.groupby(corpus[rows.index])}
+        for prefix, part in parts.items():
+            result |= {f"{split}/{prefix}{key}": value for key, value in _summary(part, classes).items()}
     return result
+
+
+def corpus_of(predictions: pd.DataFrame) -> pd.Series:
+    """The corpus of each recording."""
+    return predictions["recording"].str.split("/").str[0]
+
+
+def _summary(rows: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+    index = {label: number for number, label in enumerate(classes)}
+    return metrics.summary(rows["emotion"].map(index).to_numpy(), rows[list(classes)].to_numpy(), classes)
 
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:

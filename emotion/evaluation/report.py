@@ -2,21 +2,24 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
-from emotion.errors import EmotionError
-from emotion.evaluation.predictions import figures
+from emotion.errors import EmotionError, suggest
+from emotion.evaluation.predictions import corpus_of, figures
 from emotion.labels import classes
-from emotion.protocols.protocol import number_of_folds
+from emotion.protocols import SPLITS
 
 FILES = ("metrics.json", "predictions.csv", "config.yaml")
 """What is kept of a run behind a results table."""
 _SAME = ("name", "model", "data", "channel", "labels", "protocol", "speaker_independent", "transductive", "parameters")
+_CHANNELS = {"speech": "speech", "song": "song", "both": "speech + song"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,17 @@ class Run:
 
     directory: Path
     metrics: dict[str, Any]
+
+    def setting(self, key: str) -> Any:
+        """A value of its configuration.
+
+        Raises:
+            EmotionError: the configuration has no such key.
+        """
+        value = OmegaConf.select(OmegaConf.load(self.directory / "config.yaml"), key)
+        if value is None:
+            raise EmotionError(f"{self.directory / 'config.yaml'} has no {key}")
+        return value
 
     def predictions(self) -> pd.DataFrame:
         """Its `predictions.csv`."""
@@ -49,7 +63,7 @@ def find(paths: list[Path]) -> list[Run]:
     for directory in sorted(found):
         try:
             metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-            missing = {*_SAME, "fold", "seed", "test/uar"} - set(metrics)
+            missing = {*_SAME, "fold", "folds", "seed", "test/uar"} - set(metrics)
         except (OSError, ValueError, TypeError) as error:
             raise EmotionError(f"{directory / 'metrics.json'} is damaged: {error}") from error
         if missing:
@@ -67,67 +81,126 @@ def keep(runs: list[Run], directory: Path) -> None:
             shutil.copyfile(run.directory / file, target / file)
 
 
-def table(runs: list[Run]) -> pd.DataFrame:
+def table(runs: list[Run], by: str | None = None, against: str | None = None) -> pd.DataFrame:
     """One row for each system: the test predictions of its folds pooled, then mean ± deviation over its seeds.
 
-    Folds differ in size, so recordings are pooled rather than figures averaged. The demo corpus has no place in a table
-    of results.
+    Folds differ in size, so recordings are pooled rather than figures averaged. Where there are several seeds, `seeds
+    together` is the UAR of their mean log-probabilities. A system that was tested on several corpora gets a row for
+    each of them as well. The demo corpus has no place in a table of results.
+
+    Args:
+        runs: Finished runs.
+        by: A key of the configuration, such as `model.network.dropout`, that tells systems apart and gets a column.
+        against: The name of a system; every other gets a column of how much better its UAR is, seed by seed.
 
     Raises:
-        EmotionError: a recording was judged twice for one seed, as when the same fold was run twice.
+        EmotionError: a recording was judged twice for one seed, as when the same fold was run twice; `against` names no
+            system.
     """
-    rows = []
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.metrics["data"] != "demo":
-            groups.setdefault(tuple(run.metrics[key] for key in _SAME), []).append(run)
+            key = (*(run.metrics[key] for key in _SAME), run.setting(by) if by else None)
+            groups.setdefault(key, []).append(run)
     if not groups:
         raise EmotionError("only runs on the demo corpus were found, whose figures are no results")
-    for key, members in groups.items():
-        rows.append(_row(dict(zip(_SAME, key, strict=True)), members))
-    return pd.DataFrame(rows)
+    systems = [
+        _System(dict(zip((*_SAME, by), key, strict=True)), members)
+        for key, members in sorted(
+            groups.items(), key=lambda group: [str(part) for part in group[0][:1]] + [group[0][-1]]
+        )
+    ]
+    reference = next((system for system in systems if system.same["name"] == against), None)
+    if against and not reference:
+        raise EmotionError(f"--against {against}: {suggest(against, [system.same['name'] for system in systems])}")
+    rows = []
+    for system in systems:
+        rows.append(system.row(by, reference))
+        corpora = sorted(set(corpus_of(system.by_seed[0])))
+        if len(corpora) > 1:
+            rows += [system.only(corpus).row(by, None) for corpus in corpora]
+    shown = pd.DataFrame(rows).fillna("")
+    return shown.loc[:, (shown != "").any()]
 
 
-def _row(same: dict[str, Any], members: list[Run]) -> dict[str, str]:
-    seeds = sorted({run.metrics["seed"] for run in members})
-    pooled = [_pooled([run for run in members if run.metrics["seed"] == seed], same["labels"]) for seed in seeds]
-    folds = sorted({run.metrics["fold"] for run in members})
-    whole = number_of_folds(same["data"], same["protocol"])
-    fold_text = f"{len(folds)} of {whole}" if len(folds) == whole else f"**only {len(folds)} of {whole}**"
-    protocol = same["protocol"] + ("" if same["speaker_independent"] else " (speaker-dependent)")
-    protocol += " (transductive)" if same["transductive"] else ""
-    corpus = same["data"] if same["channel"] == "both" else f"{same['data']} {same['channel']}"
-    seconds = np.mean([run.metrics["fit_seconds"] for run in members])
-    return {
-        "system": same["name"],
-        "model": same["model"],
-        "data": corpus,
-        "protocol": protocol,
-        "folds": fold_text,
-        "seeds": str(len(seeds)),
-        "recordings": f"{pooled[0]['recordings']:,}",
-        "UAR": _mean_and_deviation([figure["test/uar"] for figure in pooled]),
-        "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
-        "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
-        "parameters": f"{same['parameters']:,}",
-        "minutes a fold": f"{seconds / 60:.1f}",
-    }
+class _System:
+    """Runs that differ in fold and seed alone.
+
+    Attributes:
+        same: What they have in common.
+        members: The runs.
+        by_seed: The test predictions of all folds of each seed, in the order of their recordings.
+    """
+
+    def __init__(self, same: dict[str, Any], members: list[Run]) -> None:
+        self.same, self.members = same, members
+        self.seeds = sorted({run.metrics["seed"] for run in members})
+        self.classes = classes(same["labels"])
+        self.by_seed = [self._pooled([run for run in members if run.metrics["seed"] == seed]) for seed in self.seeds]
+
+    def only(self, corpus: str) -> "_System":
+        """The same, judged on one corpus alone."""
+        part = _System(self.same | {"name": f"{self.same['name']}, on {corpus}"}, self.members)
+        part.by_seed = [rows[corpus_of(rows) == corpus] for rows in self.by_seed]
+        return part
+
+    def row(self, by: str | None, reference: "_System | None") -> dict[str, str]:
+        """The system's row in the table."""
+        same, metrics = self.same, [run.metrics for run in self.members]
+        pooled = [figures(rows, self.classes) for rows in self.by_seed]
+        folds, whole = len({metric["fold"] for metric in metrics}), metrics[0]["folds"]
+        protocol = same["protocol"] + ("" if same["speaker_independent"] else " (speaker-dependent)")
+        protocol += " (transductive)" if same["transductive"] else ""
+        speech_only = same["channel"] == "speech" and "ravdess" not in same["data"]
+        row = {
+            "system": same["name"],
+            "model": same["model"],
+            "data": same["data"] if speech_only else f"{same['data']} {_CHANNELS[same['channel']]}",
+            "protocol": protocol,
+            by or "": str(same[by]),
+            "folds": f"{folds} of {whole}" if folds == whole else f"**only {folds} of {whole}**",
+            "seeds": str(len(self.seeds)),
+            "recordings": f"{len(self.by_seed[0]):,}",
+            "UAR": _mean_and_deviation([figure["test/uar"] for figure in pooled]),
+            "against": self._gain(reference) if reference and reference is not self else "",
+            "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
+            "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
+            "seeds together": f"{self._together():.3f}" if len(self.seeds) > 1 else "",
+            "parameters": f"{same['parameters']:,}",
+            "minutes a fold": f"{np.mean([metric['fit_seconds'] for metric in metrics]) / 60:.1f}",
+        }
+        return {key: value for key, value in row.items() if key}
+
+    def _pooled(self, members: list[Run]) -> pd.DataFrame:
+        predictions = pd.concat([run.predictions() for run in members])
+        predictions = predictions[predictions["split"] == "test"].sort_values("recording", ignore_index=True)
+        twice = predictions["recording"][predictions["recording"].duplicated()]
+        if len(twice):
+            raise EmotionError(
+                f"{self.same['name']}: {twice.iloc[0]} was judged twice for one seed; name each fold and seed once, or "
+                "tell systems apart with --by KEY"
+            )
+        return predictions
+
+    def _together(self) -> float:
+        """UAR of the mean log-probabilities of all seeds."""
+        labels = list(self.classes)
+        logs = np.mean([np.log(rows[labels].to_numpy().clip(1e-6)) for rows in self.by_seed], axis=0)
+        together = self.by_seed[0].assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
+        return figures(together, self.classes)["test/uar"]
+
+    def _gain(self, reference: "_System") -> str:
+        seeds = [seed for seed in self.seeds if seed in reference.seeds]
+        uar = [
+            [figures(s.by_seed[s.seeds.index(seed)], s.classes)["test/uar"] for seed in seeds]
+            for s in (self, reference)
+        ]
+        return _mean_and_deviation(np.subtract(*uar), sign="+")
 
 
-def _pooled(members: list[Run], labels: str) -> dict[str, float]:
-    predictions = pd.concat([run.predictions() for run in members])
-    predictions = predictions[predictions["split"] == "test"]
-    twice = predictions["recording"][predictions["recording"].duplicated()]
-    if len(twice):
-        name = members[0].metrics["name"]
-        raise EmotionError(f"{name}: {twice.iloc[0]} was judged twice for one seed; name each fold and seed once")
-    return figures(predictions, classes(labels)) | {"recordings": len(predictions)}
-
-
-def _mean_and_deviation(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+def _mean_and_deviation(values: Sequence[float], sign: str = "") -> str:
+    mean = f"{np.mean(values):{sign}.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.3f}"
 
 
 def to_markdown(rows: pd.DataFrame) -> str:
@@ -136,19 +209,50 @@ def to_markdown(rows: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
+def validation_curve(runs: list[Run], by: str) -> pd.DataFrame:
+    """Mean and deviation over runs of train, dev and test UAR, for each value of the configuration's key `by`.
+
+    Returns:
+        Columns `by`, `train`, `train deviation`, `dev`, … sorted by the value.
+    """
+    values = pd.DataFrame(
+        {by: float(run.setting(by)), **{split: run.metrics[f"{split}/uar"] for split in SPLITS}} for run in runs
+    )
+    grouped = values.groupby(by)
+    return grouped.mean().join(grouped.std().fillna(0.0), rsuffix=" deviation").reset_index()
+
+
 RESULTS_PAGE = """# Results
 
 Generated by `emotion report results --output docs/results.md` from the files under `results/`; not to be edited.
 
-Every figure is of the **test** split, judged once with the epoch that dev chose. UAR is the unweighted average recall.
-Folds are pooled over recordings; ± is the standard deviation over seeds. A *speaker-dependent* protocol tests people
-whom the model was trained on, which flatters it: such a figure compares with others of its protocol alone.
+Every figure is of the **test** split, judged with the epoch that dev chose. UAR is the unweighted average recall.
+Folds are pooled over recordings; ± is the standard deviation over seeds, and *seeds together* the UAR of the mean of
+the seeds' log-probabilities. A *speaker-dependent* protocol tests people whom the model was trained on, which flatters
+it: such a figure compares with others of its protocol alone.
 
-Chance is 0.125; the 247 listeners of the corpus's authors named 0.62 of the speech clips right from sound alone.
+Chance is one divided by the number of labels: 0.125 for the eight of RAVDESS. The 247 listeners of its authors named
+0.62 of the speech clips right from sound alone.
 
-{table}"""
+{tables}"""
+
+SECTIONS = {
+    "": (
+        "Systems",
+        "Each is an experiment of the same name: `python train.py -m experiment=NAME seed=0,1,2`, with "
+        "`protocol.fold=0,1,2,3,4` for `luna5`.\n\nSong here is 1,009 of the 1,012 recordings, each cut to its "
+        "first 2.389 s. TESS is 699 of its 2,800 recordings: 50 of the 200 words.",
+        None,
+    ),
+}
+"""Sections of the page: first part of a system's name -> title, text, and the system that others are held against."""
 
 
 def page(runs: list[Run]) -> str:
-    """The page of results, as Markdown."""
-    return RESULTS_PAGE.format(table=to_markdown(table(runs)))
+    """The page of results, as Markdown: a section for each first part of the systems' names."""
+    parts = []
+    for prefix, (title, text, against) in SECTIONS.items():
+        members = [run for run in runs if run.metrics["name"].rpartition("/")[0] == prefix]
+        if members:
+            parts.append(f"## {title}\n\n{text}\n\n{to_markdown(table(members, against=against))}")
+    return RESULTS_PAGE.format(tables="\n".join(parts))

@@ -14,16 +14,26 @@ class AudioLstm(AudioNetwork):
     Args:
         num_features: Of a frame.
         width: Of a frame inside the network; even, since each direction gives half of it.
+        kernel: Frames that the projection sees at once; odd.
+        stride: Frames from one projection to the next.
         layers: LSTMs, each with layer normalisation before it and a residual connection around it.
         dropout: Of a frame's values after the projection and after each LSTM, in [0, 1).
         pooling: `attention` or `mean`, see `StatisticsPooling`.
     """
 
     def __init__(
-        self, num_features: int, width: int = 64, layers: int = 2, dropout: float = 0.2, pooling: str = "attention"
+        self,
+        num_features: int,
+        width: int = 64,
+        kernel: int = 5,
+        stride: int = 1,
+        layers: int = 2,
+        dropout: float = 0.2,
+        pooling: str = "attention",
     ) -> None:
         super().__init__()
-        self.project = nn.Linear(num_features, width)
+        self.project = nn.Conv1d(num_features, width, kernel, stride, padding=kernel // 2)
+        self.stride = stride
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.lstms = nn.ModuleList(_BidirectionalLstm(width) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
@@ -32,7 +42,8 @@ class AudioLstm(AudioNetwork):
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
         """See `AudioNetwork.forward`."""
-        rows = self.dropout(self.project(features.transpose(1, 2)))
+        rows = self.dropout(self.project(features).transpose(1, 2))
+        frames = (frames - 1) // self.stride + 1
         for norm, lstm in zip(self.norms, self.lstms, strict=True):
             rows = rows + self.dropout(lstm(norm(rows), frames))
         return self.pool(rows.transpose(1, 2), frames)

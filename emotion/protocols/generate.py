@@ -1,4 +1,4 @@
-"""Generate the committed split CSVs, bit for bit.
+"""Generate the committed split CSVs, bit for bit, and the splits of corpora whose recordings are not known ahead.
 
 Whatever is random is ordered by a SHA-256 of (protocol, fold, what is ordered), which gives the same order on every
 machine and with every version of every library, as no library's random generator promises.
@@ -10,10 +10,15 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import pandas as pd
+
 from emotion.corpora.demo import Demo
-from emotion.corpora.ravdess import ACTORS, Ravdess, describe_take
+from emotion.corpora.ravdess import ACTORS, Ravdess
+from emotion.corpora.several import RavdessTess
+from emotion.corpora.tess import Tess
+from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS
+from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold
 
 Row = dict[str, str]  # as in a table of recordings
 Fold = dict[str, list[Row]]  # split -> its rows
@@ -34,6 +39,8 @@ EMOBOX6 = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 
 IDENTICAL_PAIR = ("01-03-01-02-01-07", "01-03-01-02-02-07")
 """Two RAVDESS takes that are the same samples."""
 HAPPY_SAD_REPEATS = 20
+CROSS_DEV = {f"ravdess/{actor}" for actor in (16, 17, 19, 20)}
+"""Who chooses the epoch when RAVDESS is trained on and TESS tested: the dev actors of `fixed`."""
 
 
 def _actors(folds: Iterable[tuple[Collection[int], Collection[int]]]) -> Generator:
@@ -83,6 +90,47 @@ def _happy_sad_actor_kfold(rows: list[Row]) -> Iterator[Fold]:
     yield from _kfold(_by_speaker(_only_happy_sad(rows)), "happy_sad_actor_kfold", by=lambda unit: None)
 
 
+def _one_to_other(one: str) -> Generator:
+    """Train on the TESS speaker `one`, a fifth of whose words are dev; test the other speaker."""
+
+    def generate(rows: list[Row]) -> Iterator[Fold]:
+        own = [row for row in rows if row["speaker"] == f"tess/{one}"]
+        words = sorted({row["statement"] for row in own}, key=lambda word: _digest(f"{one}:{word}"))
+        dev = set(words[: len(words) // 5])
+        yield {
+            "train": [row for row in own if row["statement"] not in dev],
+            "dev": [row for row in own if row["statement"] in dev],
+            "test": [row for row in rows if row["speaker"] != f"tess/{one}"],
+        }
+
+    return generate
+
+
+def _cross(rows: list[Row]) -> Iterator[Fold]:
+    ravdess = [row for row in rows if row["recording"].startswith("ravdess/")]
+    yield {
+        "train": [row for row in ravdess if row["speaker"] not in CROSS_DEV],
+        "dev": [row for row in ravdess if row["speaker"] in CROSS_DEV],
+        "test": [row for row in rows if row["recording"].startswith("tess/")],
+    }
+
+
+def _speakers5(rows: list[Row]) -> Iterator[Fold]:
+    yield from _kfold(_by_speaker(rows), "speakers5", by=lambda unit: None)
+
+
+def _loso(rows: list[Row]) -> Iterator[Fold]:
+    units = sorted(_by_speaker(rows), key=lambda unit: unit[0]["speaker"])
+    for number, unit in enumerate(units):
+        dev = units[(number + 1) % len(units)]
+        rest = [row for other in units if other not in (unit, dev) for row in other]
+        yield {"train": rest, "dev": list(dev), "test": list(unit)}
+
+
+def _all_test(rows: list[Row]) -> Iterator[Fold]:
+    yield {"train": [], "dev": [], "test": rows}
+
+
 def _only_happy_sad(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["channel"] == "speech" and row["emotion"] in ("happy", "sad")]
 
@@ -110,10 +158,13 @@ def _ranked(units: Iterable[Unit], salt: str) -> list[Unit]:
     """
 
     def key(unit: Unit) -> tuple[bool, str]:
-        name = f"{salt}:{unit[0]['recording']}"
-        return _take(unit[0]) in IDENTICAL_PAIR and len(unit) == 2, hashlib.sha256(name.encode()).hexdigest()
+        return _take(unit[0]) in IDENTICAL_PAIR and len(unit) == 2, _digest(f"{salt}:{unit[0]['recording']}")
 
     return sorted(units, key=key)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _strata(units: Iterable[Unit], by: Callable[[Unit], Hashable]) -> list[list[Unit]]:
@@ -171,15 +222,48 @@ GENERATORS: dict[str, dict[str, Generator]] = {
         "happy_sad_actor_kfold": _happy_sad_actor_kfold,
     },
     "demo": _SPEAKER_INDEPENDENT | {"random": _random},
+    "tess": {"oaf_yaf": _one_to_other("OAF"), "yaf_oaf": _one_to_other("YAF"), "random": _random},
+    "ravdess_tess": {"cross": _cross},  # its random split is that of both corpora together
 }
-"""Every protocol of every corpus: corpus -> protocol -> from its documented rows to its folds."""
+"""Every committed protocol of every corpus: corpus -> protocol -> from its documented rows to its folds."""
+
+OF_ANY_CORPUS: dict[str, Generator] = {
+    "random": _random,
+    "speakers5": _speakers5,
+    "loso": _loso,
+    "all_test": _all_test,
+}
+"""Protocols that are made from the recordings at hand."""
+
+
+def make(name: str, rows: list[Row], fold: int, speaker_independent: bool) -> Protocol:
+    """A protocol of `OF_ANY_CORPUS` for the recordings `rows`; the same recordings give the same splits anywhere.
+
+    Raises:
+        EmotionError: there is no such protocol or fold, or there are too few speakers for it.
+    """
+    if name not in OF_ANY_CORPUS:
+        raise EmotionError(f"protocol {name} has no splits of this corpus: {suggest(name, OF_ANY_CORPUS)}")
+    speakers = len({row["speaker"] for row in rows})
+    wanted = {"speakers5": 5, "loso": 3}.get(name, 0)
+    if speakers < wanted:
+        raise EmotionError(
+            f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
+            "data.corpus.speaker=REGEX or a speaker column, or use protocol=random, which does not keep people apart"
+        )
+    folds = list(OF_ANY_CORPUS[name](sorted(rows, key=lambda row: row["recording"])))
+    if not 0 <= int(fold) < len(folds):
+        raise no_such_fold(name, fold, len(folds))
+    split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]
+    table = pd.DataFrame(split_of, columns=[*COLUMNS, "split"])
+    return Protocol(name, int(fold), len(folds), speaker_independent, table)
 
 
 def generate(directory: Path = DIRECTORY) -> int:
     """Write every CSV of every protocol below `directory`; returns how many folds were written."""
     written = 0
-    for corpus in (Ravdess(), Demo()):
-        rows = [describe_take(corpus.name, take) for take in corpus.documented()]
+    for corpus in (Ravdess(), Demo(), Tess(), RavdessTess()):
+        rows = corpus.documented()
         for protocol, folds in GENERATORS[corpus.name].items():
             for number, fold in enumerate(folds(rows)):
                 for split in SPLITS:

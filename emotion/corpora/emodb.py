@@ -1,0 +1,61 @@
+"""EmoDB, the Berlin database of emotional speech: ten actors say ten German sentences in seven emotions.
+
+Source: Burkhardt et al. (2005), https://doi.org/10.21437/Interspeech.2005-446. Boredom is the one emotion
+that the other corpora lack.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from emotion.corpora.base import AUDIO_SUFFIXES, Corpus, count_in_words, media_files, shortest
+
+EMOTIONS = {
+    "N": "neutral",
+    "F": "happy",  # Freude
+    "T": "sad",  # Trauer
+    "W": "angry",  # Wut
+    "A": "fearful",  # Angst
+    "E": "disgust",  # Ekel
+    "L": "bored",  # Langeweile
+}
+MEN, WOMEN = ("03", "10", "11", "12", "15"), ("08", "09", "13", "14", "16")
+DOCUMENTED = 535
+
+_NAME = re.compile(rf"({'|'.join(MEN + WOMEN)})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])")
+
+
+class EmoDb(Corpus):
+    """The EmoDB files (`.wav`, `.flac`), such as `03a01Fa.wav`, in any nesting; copies count once."""
+
+    name = "emodb"
+    how_to_get = "get it from http://emodb.bilderbar.info and unpack it there"
+
+    def read(self, directory: Path) -> list[dict[str, str]]:
+        """See `Corpus.read`."""
+        paths: dict[str, list[str]] = {}
+        for path in media_files(directory, AUDIO_SUFFIXES):
+            if _NAME.fullmatch(Path(path).stem):
+                paths.setdefault(Path(path).stem, []).append(path)
+        return [_row(name, shortest(copies)) for name, copies in paths.items()]
+
+    def describe(self, table: pd.DataFrame, channel: str) -> str:
+        """See `Corpus.describe`."""
+        return f"emodb: {count_in_words(len(table), DOCUMENTED, 'speech')}"
+
+
+def _row(name: str, audio: str) -> dict[str, str]:
+    speaker, sentence, emotion, version = _NAME.fullmatch(name).groups()
+    return {
+        "recording": f"emodb/{name}",
+        "speaker": f"emodb/{speaker}",
+        "emotion": EMOTIONS[emotion],
+        "audio": audio,
+        "video": "",
+        "channel": "speech",
+        "intensity": "",
+        "statement": sentence,
+        "repetition": version,
+        "gender": "male" if speaker in MEN else "female",
+    }
