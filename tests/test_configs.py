@@ -1,5 +1,7 @@
 """Every YAML composes, and everything in it can be built."""
 
+from itertools import product
+
 import pytest
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
@@ -17,12 +19,38 @@ CHOICES = sorted(
     f"{path.parent.name}={path.stem}" for path in DIRECTORY.glob("*/*.yaml") if path.parent.name != "hydra"
 )
 
+# Protocols of other corpora than RAVDESS, and feature sets too small for the default CNN.
+CORPUS_OF = {
+    "protocol=oaf_yaf": "tess",
+    "protocol=yaf_oaf": "tess",
+    "protocol=cross": "ravdess_tess",
+    "protocol=speakers5": "folder",
+    "protocol=loso": "folder",
+    "protocol=all_test": "folder",
+}
+ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
+
+
+@pytest.fixture
+def some_folder(tmp_path, monkeypatch):
+    """What `EMOTION_DATA` names: enough of a corpus for splits that are made from what is there."""
+    for emotion, person in product(("happy", "sad"), range(5)):
+        path = tmp_path / emotion / f"person{person}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "03a01Fa.wav").touch()
+    for speaker in ("08", "09", "10", "11"):
+        (tmp_path / f"{speaker}a01Fa.wav").touch()
+    monkeypatch.setenv("EMOTION_DATA", str(tmp_path))
+
 
 @pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.usefixtures("some_folder")
 def test_every_choice_composes_and_builds(compose, choice):
     # The happy-sad protocols and some others split RAVDESS alone.
-    corpus = [] if choice.startswith(("data=", "experiment=")) else ["data=ravdess"]
-    config = compose(*corpus, choice)
+    corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]
+    speaker = [r"data.corpus.speaker='person(\d)'"] if "data=folder" in (*corpus, choice) else []
+    config = compose(*corpus, choice, *speaker, *ENOUGH.get(choice, []))
     to_plain(config)
     classifier = build_classifier(config, len(classes(config.labels)))
     optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
@@ -36,6 +64,13 @@ def test_each_corpus_brings_its_protocol_and_the_command_line_wins(compose):
     assert compose("data=ravdess", "protocol=luna5").protocol.name == "luna5"
     assert compose("experiment=mfcc_cnn_luna5").protocol.name == "luna5"
     assert compose("experiment=mfcc_cnn_luna5", "protocol=fixed").protocol.name == "fixed"
+
+
+def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
+    assert list(compose("features=[rms,mfcc]").features.sets) == ["rms", "mfcc"]
+    assert list(compose("model=audio_lstm").features.sets) == ["mfcc", "chroma", "rms"]
+    assert list(compose("model=audio_lstm", "features=log_mel").features.sets) == ["log_mel"]
+    assert compose("features=[rms,mfcc]").features.trim_db == 30.0
 
 
 def test_the_root_follows_the_environment(compose, monkeypatch):

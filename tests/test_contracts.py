@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from emotion.config import DIRECTORY
+from emotion.errors import EmotionError
 from emotion.models.build import build_classifier
 
 MODELS = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml"))
 FEATURES = sorted(path.stem for path in (DIRECTORY / "features").glob("*.yaml"))
-EVERY = pytest.mark.parametrize(("model", "features"), [(m, f) for m in MODELS for f in FEATURES])
+# Every model with the features that suit each, and every feature set with a model that takes any.
+PAIRS = [(m, f) for m in MODELS for f in ("mfcc", "log_mel")]
+PAIRS += [("audio_lstm", f) for f in (*FEATURES, "[mfcc,chroma,rms]") if f not in ("mfcc", "log_mel")]
+EVERY = pytest.mark.parametrize(("model", "features"), PAIRS)
 RATE = 16_000
 CLASSES = 8
 
@@ -97,6 +101,27 @@ def test_silence_is_answered(build, model, features):
 def test_evaluation_draws_nothing_at_random(build, model, features):
     classifier, batch = build(model, features).eval(), make_batch()
     torch.testing.assert_close(classifier(batch), classifier(batch), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_pooling_sees_an_item_alone(build, model, pooling):
+    classifier = build(model, "mfcc", f"model.network.pooling={pooling}").eval()
+    batch = make_batch()
+    together = classifier(batch)
+    for row in range(4):
+        torch.testing.assert_close(classifier(item(batch, row))[0], together[row], atol=1e-4, rtol=1e-4)
+
+
+def test_published_sizes(build):
+    # About that of the residual LSTM of the literature, 47,000, over 53 features.
+    lstm = build("audio_lstm", "[mfcc,chroma,rms]").encoder.network
+    assert 30_000 < sum(parameter.numel() for parameter in lstm.parameters()) < 150_000
+
+
+def test_too_few_features_for_a_cnn_are_named(build):
+    with pytest.raises(EmotionError, match="too few"):
+        build("mfcc_cnn", "rms")
 
 
 @EVERY

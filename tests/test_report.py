@@ -10,7 +10,7 @@ from emotion.evaluation import report
 from emotion.labels import EMOTIONS
 
 
-def make_run(folder, fold=0, seed=0, right=8, count=16, **changes):
+def make_run(folder, fold=0, seed=0, right=8, count=16, rate=0.1, **changes):
     """A finished run in which `right` of `count` test recordings are named right."""
     folder.mkdir(parents=True)
     truth = np.arange(count) % 8
@@ -26,9 +26,9 @@ def make_run(folder, fold=0, seed=0, right=8, count=16, **changes):
     table.to_csv(folder / "predictions.csv", index=False)
     metrics = {"name": "x", "model": "mfcc_cnn", "data": "ravdess", "channel": "speech", "labels": "emotions"}
     metrics |= {"protocol": "luna5", "speaker_independent": True, "transductive": False, "parameters": 1}
-    metrics |= {"fold": fold, "seed": seed, "fit_seconds": 60.0, "test/uar": 0.0}
+    metrics |= {"fold": fold, "folds": 5, "seed": seed, "fit_seconds": 60.0, "test/uar": 0.0}
     (folder / "metrics.json").write_text(json.dumps(metrics | changes))
-    (folder / "config.yaml").write_text("seed: 0\n")
+    (folder / "config.yaml").write_text(f"seed: {seed}\nrate: {rate}\n")
 
 
 def test_the_results_page_is_what_the_command_makes_of_the_committed_files():
@@ -89,3 +89,47 @@ def test_damaged_metrics_are_named(tmp_path, text, words):
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(EmotionError, match=words):
         report.find([tmp_path])
+
+
+def test_seeds_together_average_log_probabilities(tmp_path):
+    # Two of three seeds are sure of the right label for one half, the third unsure: the mean of logarithms decides.
+    for seed, right in ((0, 16), (1, 16), (2, 0)):
+        make_run(tmp_path / str(seed), seed=seed, right=right)
+    (row,) = report.table(report.find([tmp_path])).to_dict("records")
+    assert row["seeds together"] == "1.000"
+    assert row["UAR"].startswith("0.667 ± ")
+
+
+def test_systems_are_told_apart_by_a_key_and_held_against_one(tmp_path):
+    for rate, right in ((0.1, 16), (0.5, 8)):
+        for seed in (0, 1):
+            make_run(tmp_path / f"{rate}-{seed}", seed=seed, right=right - seed, rate=rate, name=f"rate/{rate}")
+    runs = report.find([tmp_path])
+    table = report.table(runs, by="rate", against="rate/0.1")
+    assert list(table["rate"]) == ["0.1", "0.5"]
+    assert list(table["against"]) == ["", "-0.500 ± 0.000"]
+    with pytest.raises(EmotionError, match="did you mean rate"):
+        report.table(runs, against="rate/0.2")
+    with pytest.raises(EmotionError, match=r"has no rat$"):
+        report.table(runs, by="rat")
+
+
+def test_corpora_that_were_judged_together_get_rows_of_their_own(tmp_path):
+    make_run(tmp_path / "a", right=8, data="ravdess_tess")
+    predictions = pd.read_csv(tmp_path / "a" / "predictions.csv")
+    predictions["recording"] = [f"{'tess' if n < 8 else 'ravdess'}/{n}" for n in range(16)]
+    predictions.to_csv(tmp_path / "a" / "predictions.csv", index=False)
+    table = report.table(report.find([tmp_path])).set_index("system")
+    assert list(table["accuracy"]) == ["0.500", "0.000", "1.000"]
+    assert list(table.index) == ["x", "x, on ravdess", "x, on tess"]
+
+
+def test_a_validation_curve(tmp_path):
+    for rate, uar in ((0.3, 0.5), (0.1, 0.9)):
+        for seed in (0, 1):
+            splits = {f"{split}/uar": uar + 0.1 * seed for split in ("train", "dev", "test")}
+            make_run(tmp_path / f"{rate}-{seed}", seed=seed, rate=rate, **splits)
+    curve = report.validation_curve(report.find([tmp_path]), "rate")
+    assert list(curve["rate"]) == [0.1, 0.3]
+    np.testing.assert_allclose(curve["train"], [0.95, 0.55])
+    np.testing.assert_allclose(curve["test deviation"], np.std([0, 0.1], ddof=1))

@@ -53,6 +53,7 @@ def test_a_run_directory_is_complete(trained):
         "config.yaml",
         "overrides.yaml",
         "environment.json",
+        "splits.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "metrics.json",
@@ -61,13 +62,13 @@ def test_a_run_directory_is_complete(trained):
     } <= files
     assert not [name for name in files if "partial" in name]
     metrics = metrics_of(trained)
-    for split in ("dev", "test"):
+    for split in ("train", "dev", "test"):
         assert {f"{split}/{key}" for key in ("uar", "war", "macro_f1", "loss")} <= set(metrics)
         assert {f"{split}/recall/{emotion}" for emotion in EMOTIONS} <= set(metrics)
     assert metrics["protocol"] == "actor6"
     assert metrics["speaker_independent"] is True
     assert metrics["transductive"] is False
-    assert (metrics["fold"], metrics["seed"], metrics["epochs"]) == (0, 0, 12)
+    assert [metrics[key] for key in ("fold", "folds", "seed", "epochs")] == [0, 6, 0, 12]
     assert metrics["parameters"] > 100_000
     assert OmegaConf.load(trained / "overrides.yaml") == ["trainer.max_epochs=12", "optimizer.lr=0.005"]
 
@@ -154,6 +155,86 @@ def test_evaluating_never_changes_how_the_model_hears(trained, compose):
     assert {path.name for path in (cache_directory() / "features").iterdir()} == before
 
 
+def test_evaluating_on_another_corpus(trained, compose, real_data):
+    typed = [f"run={trained}", "data=tess", f"data.root={real_data}", "protocol=oaf_yaf"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert figures["labels"] == "emotions"
+    assert figures["speaker_independent"] is True
+    rows = pd.read_csv(trained / "evaluations" / "tess-oaf_yaf-0-test" / "predictions.csv")
+    assert len(rows) == 350
+    assert "calm" in rows.columns
+    assert "calm" not in set(rows["emotion"])
+    assert "test/recall/calm" not in figures
+
+
+def test_a_run_without_its_splits_is_not_judged(trained, compose, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    for text in (None, "a,b\n1,2\n"):
+        (copy / "splits.csv").unlink() if text is None else (copy / "splits.csv").write_text(text)
+        typed = [f"run={copy}"]
+        with pytest.raises(EmotionError, match=r"splits\.csv"):
+            evaluate(compose(*typed, config_name="evaluate"), typed)
+
+
+@pytest.fixture
+def own_folder(demo_root, tmp_path):
+    """A person's own recordings: those of the demo corpus, sorted into folders by emotion."""
+    import shutil
+
+    from emotion.corpora.demo import Demo
+
+    for row in Demo().scan(demo_root).itertuples():
+        folder = tmp_path / "own" / row.emotion
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo_root / row.audio, folder / f"{row.speaker[-2:]}_{row.statement}.wav")
+    return tmp_path / "own"
+
+
+def test_own_folders_are_split_by_their_speakers(train_in_process, own_folder):
+    own = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
+    by_person = train_in_process(
+        *own, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="people"
+    )
+    assert metrics_of(by_person)["speaker_independent"] is True
+    assert [metrics_of(by_person)[key] for key in ("fold", "folds")] == [2, 5]
+    sides = runs.load_splits(by_person)
+    assert len(sides) == 384
+    people = [set(rows["speaker"]) for _, rows in sides.groupby("split")]
+    assert len(set.union(*people)) == sum(map(len, people)) == 24
+    with pytest.raises(EmotionError, match="1 are known"):
+        train_in_process(*own, "protocol=speakers5", name="nobody")
+    assert metrics_of(train_in_process(*own, name="random"))["speaker_independent"] is False
+
+
+def test_evaluating_on_own_folders(trained, compose, own_folder):
+    typed = [f"run={trained}", "data=folder", f"data.root={own_folder}", "protocol=all_test"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert len(pd.read_csv(trained / "evaluations" / "folder-all_test-0-test" / "predictions.csv")) == 384
+    assert figures["test/uar"] > 0.4
+
+
+def test_two_corpora_are_reported_apart(train_in_process, real_data):
+    run_dir = train_in_process(
+        "data=ravdess_tess", f"data.root={real_data}", "trainer.max_epochs=1", "trainer.limit_train_batches=2"
+    )
+    metrics = metrics_of(run_dir)
+    rows = pd.read_csv(run_dir / "predictions.csv").query("split == 'test'")
+    for corpus in ("ravdess", "tess"):
+        part = rows[rows["recording"].str.startswith(f"{corpus}/")]
+        assert metrics[f"test/{corpus}/war"] == pytest.approx((part["emotion"] == part["predicted"]).mean())
+    assert "test/tess/recall/calm" not in metrics
+    assert "test/ravdess/recall/calm" in metrics
+
+
+def test_a_label_scheme_changes_the_outputs(train_in_process):
+    run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "labels=valence")
+    table = pd.read_csv(run_dir / "predictions.csv")
+    assert list(table.columns[5:]) == ["negative", "neutral", "positive"]
+    assert table["emotion"].value_counts().to_dict() == {"negative": 64, "neutral": 32, "positive": 16}
+
+
 def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
     moved = trained.rename(tmp_path / "moved")
     try:
@@ -194,6 +275,7 @@ def test_same_seed_same_result_and_another_seed_another(train_in_process):
 RECIPES = {
     "one cycle": (),
     "averaged": ("scheduler=cosine", "training.ema_decay=0.9", "features.cache=false"),
+    "augmented": ("model=audio_lstm", "augment=[speed,noise,vtlp,spec_augment,mixup]"),
     "patient": ("scheduler=constant", "optimizer=sgd", "optimizer.lr=0.1", "training.patience=2"),
 }
 

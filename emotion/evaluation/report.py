@@ -219,7 +219,7 @@ def validation_curve(runs: list[Run], by: str) -> pd.DataFrame:
         {by: float(run.setting(by)), **{split: run.metrics[f"{split}/uar"] for split in SPLITS}} for run in runs
     )
     grouped = values.groupby(by)
-    return grouped.mean().join(grouped.std().fillna(0.0), rsuffix=" deviation").reset_index()
+    return grouped.mean().join(grouped.std().fillna(0.0).add_suffix(" deviation")).reset_index()
 
 
 RESULTS_PAGE = """# Results

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import AudioNetwork
 from emotion.models.pooling import StatisticsPooling
@@ -30,6 +31,11 @@ class MfccCnn(AudioNetwork):
         pooling: str = "mean",
     ) -> None:
         super().__init__()
+        if num_features >> len(channels) == 0:
+            raise EmotionError(
+                f"{num_features} features are too few for {len(channels)} poolings by two: add some with "
+                "features=[mfcc,…], or take fewer model.network.channels"
+            )
         widths = [1, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(narrow, wide, 3, padding=1, bias=False) for narrow, wide in zip(widths, channels, strict=False)

@@ -1,0 +1,190 @@
+"""What each augmentation does to sound, spectra, features and batches."""
+
+import math
+
+import pytest
+import torch
+
+from emotion.config import DIRECTORY
+from emotion.errors import EmotionError
+from emotion.features.augment import Gain, Mixup, Noise, PitchShift, Speed, TimeShift, Vtlp, mixed
+from emotion.features.base import Signal, frame_mask
+from emotion.models.build import build_front_end
+
+RATE = 16_000
+OF_SOUND = {
+    "noise": Noise((0.0, 20.0), probability=1.0),
+    "gain": Gain((-6.0, 6.0), probability=1.0),
+    "time_shift": TimeShift(RATE, 0.2, probability=1.0),
+    "speed": Speed((0.9, 1.1), probability=1.0),
+    "pitch_shift": PitchShift((-2.0, 2.0), probability=1.0),
+}
+LENGTHS = torch.tensor([16_000, 9_000, 12_345, 400])
+
+
+def tones(hertz=400.0, lengths=LENGTHS):
+    time = torch.arange(int(lengths.max())) / RATE
+    return 0.1 * torch.sin(2 * math.pi * hertz * time) * frame_mask(lengths, len(time))
+
+
+def strongest(waveform):
+    """The frequency of the strongest bin, in Hz."""
+    spectrum = torch.fft.rfft(waveform * torch.hann_window(len(waveform)), 1 << 17).abs()
+    return spectrum.argmax().item() * RATE / (1 << 17)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", OF_SOUND)
+def test_sound_stays_finite_and_within_its_length(name):
+    changed, length = OF_SOUND[name](tones(), LENGTHS)
+    assert changed.isfinite().all()
+    assert changed.shape == (4, int(length.max()))
+    assert not changed[~frame_mask(length, changed.shape[1])].any()
+    assert (length >= 1).all()
+    assert not torch.equal(changed[0, :9000], tones()[0, :9000])
+
+
+@pytest.mark.parametrize("name", OF_SOUND)
+def test_the_same_seed_changes_alike_and_probability_zero_not_at_all(name):
+    twice = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        twice.append(OF_SOUND[name](tones(), LENGTHS)[0])
+    assert torch.equal(*twice)
+    never = OF_SOUND[name]
+    probability, never.probability = never.probability, 0.0
+    try:
+        unchanged, length = never(tones(), LENGTHS)
+    finally:
+        never.probability = probability
+    assert torch.equal(unchanged, tones())
+    assert torch.equal(length, LENGTHS)
+
+
+def test_noise_has_the_ratio_that_was_asked_for():
+    lengths = torch.full((64,), 16_000)
+    clean = tones(lengths=lengths)
+    noise = Noise((10.0, 20.0), probability=1.0)(clean, lengths)[0] - clean
+    ratio = 10 * (clean.square().mean(dim=1) / noise.square().mean(dim=1)).log10()
+    assert ratio.min() > 9.7
+    assert ratio.max() < 20.3
+    assert ratio.max() - ratio.min() > 5
+
+
+def test_gain_is_in_decibels():
+    changed, _ = Gain((-6.0, -6.0), probability=1.0)(tones(), LENGTHS)
+    torch.testing.assert_close(changed, tones() * 10 ** (-6 / 20))
+
+
+def test_about_as_many_change_as_were_asked_for():
+    lengths = torch.full((400,), 100)
+    clean = torch.ones(400, 100)
+    changed, _ = Gain((3.0, 6.0), probability=0.25)(clean, lengths)
+    assert 60 < (changed[:, 0] != 1).sum() < 140
+
+
+def test_a_time_shift_moves_and_keeps():
+    lengths = torch.full((50,), 1000)
+    ramp = torch.arange(1, 1001.0).repeat(50, 1)
+    changed, length = TimeShift(1000, 0.1, probability=1.0)(ramp, lengths)
+    assert torch.equal(length, lengths)
+    shifts = set()
+    for row in changed:
+        inside = row > 0
+        shift = int((inside.nonzero()[0, 0] - row[inside][0] + 1).item())
+        shifts.add(shift)
+        assert abs(shift) <= 100
+        assert inside.sum() == 1000 - abs(shift)
+        assert (row[inside].diff() == 1).all()
+    assert min(shifts) < -30
+    assert max(shifts) > 30
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 1.25])
+def test_speed_changes_pitch_and_length_alike(factor):
+    changed, length = Speed((factor,), probability=1.0)(tones(), LENGTHS)
+    assert length[0].item() == pytest.approx(16_000 / factor, abs=2)
+    assert strongest(changed[0, : length[0]]) == pytest.approx(400 * factor, rel=2e-3)
+
+
+@pytest.mark.parametrize("semitones", [-4.0, -1.0, 2.0, 3.0])
+def test_pitch_shift_changes_pitch_alone(semitones):
+    changed, length = PitchShift((semitones,), probability=1.0)(tones(), LENGTHS)
+    assert torch.equal(length, LENGTHS)
+    assert strongest(changed[0, 2000:14_000]) == pytest.approx(400 * 2 ** (semitones / 12), rel=5e-3)
+    level = changed[0, 4000:12_000].square().mean() / tones()[0, 4000:12_000].square().mean()
+    assert level.item() == pytest.approx(1, abs=0.25)  # a phase vocoder loses some coherence
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
+def test_vtlp_moves_frequencies_below_the_boundary_and_keeps_the_ends(factor):
+    power = Signal(tones(1000.0), LENGTHS, 2048, 512).power
+    warped = Vtlp(RATE, (factor, factor), probability=1.0)(power)
+    assert warped[0, :, 10].argmax().item() * RATE / 2048 == pytest.approx(1000 * factor, abs=RATE / 2048)
+    ramp = torch.arange(1025.0)[None, :, None]
+    source = Vtlp(RATE, (factor, factor), probability=1.0)(ramp)[0, :, 0]
+    assert source[0] == 0
+    assert source[-1] == pytest.approx(1024)
+    assert (source.diff() > 0).all()
+    if factor == 1.0:
+        torch.testing.assert_close(source, ramp[0, :, 0], atol=1e-2, rtol=0)
+
+
+def test_mixup_mixes_features_as_it_mixes_labels():
+    batch = {"label": torch.arange(64) % 8}
+    frames = torch.arange(1, 65)
+    features = torch.nn.functional.one_hot(batch["label"], 8).float()[:, :, None] * frame_mask(frames, 64)[:, None]
+    changed = Mixup(0.5)(batch, 8)
+    assert "target" not in batch
+    torch.testing.assert_close(changed["target"].sum(dim=1), torch.ones(64))
+    assert changed["mix_weight"].min() >= 0.5
+    assert 0.01 < (1 - changed["mix_weight"]).mean() < 0.4
+    result, length = mixed(features, frames, changed)
+    torch.testing.assert_close(result[:, :, 0], changed["target"])
+    assert torch.equal(length, torch.maximum(frames, frames[changed["mix_partner"]]))
+    assert mixed(features, frames, batch)[0] is features
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Noise((20.0, 10.0)), "runs backwards"),
+        (lambda: Mixup(0.0), "above 0"),
+        (lambda: Vtlp(RATE, boundary=9000.0), "between 0 and 8000 Hz"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, words):
+    with pytest.raises(EmotionError, match=words):
+        make()
+
+
+CHOICES = sorted(path.stem for path in (DIRECTORY / "augment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_changes_training_alone(compose, choice):
+    config = compose(f"augment={choice}")
+    for name in config.augment:
+        if "probability" in config.augment[name]:
+            config.augment[name].probability = 1.0
+    front_end = build_front_end(config.features, config.augment, RATE)
+    waveform = tones() + 0.01 * torch.randn(4, 16_000) * frame_mask(LENGTHS, 16_000)
+    batch = {"waveform": waveform, "waveform_length": LENGTHS, "speaker": torch.zeros(4, dtype=torch.long)}
+    plain = front_end.eval()(batch)[0]
+    assert torch.equal(front_end(batch)[0], plain)
+    trained = front_end.train()(batch)[0]
+    changes = choice not in ("none", "mixup")  # mixup is told to the front end through the batch
+    assert torch.equal(trained, plain) is not changes
+
+
+def test_several_are_applied_in_the_order_they_were_named(compose):
+    config = compose("augment=[speed,noise,vtlp,spec_augment,gain]")
+    front_end = build_front_end(config.features, config.augment, RATE)
+    assert [type(change).__name__ for change in front_end.of_sound] == ["Speed", "Noise", "Gain"]
+    assert [type(change).__name__ for change in front_end.of_spectrum] == ["Vtlp"]
+    assert front_end.augments_sound
+    assert not build_front_end(compose().features, compose().augment, RATE).augments_sound
