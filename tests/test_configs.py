@@ -29,6 +29,7 @@ CORPUS_OF = {
     "protocol=all_test": "folder",
 }
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
+ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def test_each_corpus_brings_its_protocol_and_the_command_line_wins(compose):
 def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
     assert list(compose("features=[rms,mfcc]").features.sets) == ["rms", "mfcc"]
     assert list(compose("model=audio_lstm").features.sets) == ["mfcc", "chroma", "rms"]
+    assert compose("model=audio_lstm").features.deltas == 1
     assert list(compose("model=audio_lstm", "features=log_mel").features.sets) == ["log_mel"]
     assert compose("features=[rms,mfcc]").features.trim_db == 30.0
 

@@ -28,7 +28,7 @@ class FeatureStack(nn.Module):
     def __init__(self, sets: dict[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, deltas: int = 0) -> None:
         super().__init__()
         if not sets:
-            raise EmotionError("features= names no feature set")
+            raise EmotionError("features= names no feature set, such as features=[mfcc,deltas]")
         self.sets = nn.ModuleDict(sets)
         self.n_fft, self.hop_length, self.deltas = n_fft, hop_length, deltas
         self.num_features = (1 + deltas) * sum(feature_set.num_features for feature_set in sets.values())

@@ -24,11 +24,11 @@ class AudioLstm(AudioNetwork):
     def __init__(
         self,
         num_features: int,
-        width: int = 64,
+        width: int = 128,
         kernel: int = 5,
         stride: int = 1,
         layers: int = 2,
-        dropout: float = 0.2,
+        dropout: float = 0.5,
         pooling: str = "attention",
     ) -> None:
         super().__init__()
