@@ -171,19 +171,22 @@ class Vtlp(SpectrumAugmentation):
 
     def forward(self, power: Tensor) -> Tensor:
         """See `SpectrumAugmentation`."""
-        bins = power.shape[1]
+        items, bins, size = power.shape
         changes = _chosen(power[:, 0, 0], self.probability)
         factor = torch.where(changes, _uniform(self.factor, power[:, 0, 0]), 1.0)[:, None]
         target = torch.linspace(0, 1, bins, device=power.device)
         # Where the warped axis bends, before and after the warp.
         bend = self.boundary * factor.clamp(max=1.0)
         before = bend / factor
-        above = 1 - (1 - before) * (1 - target) / (1 - bend)
-        source = torch.where(target <= bend, target / factor, above).clamp(0, 1) * (bins - 1)
+        upper = 1 - (1 - before) * (1 - target) / (1 - bend)
+        source = torch.where(target <= bend, target / factor, upper).clamp(0, 1) * (bins - 1)
         low = source.floor().long().clamp(max=bins - 2)
         part = (source - low)[..., None]
-        below, next_one = (torch.take_along_dim(power, index[..., None], dim=1) for index in (low, low + 1))
-        return below + part * (next_one - below)
+        # Whole rows are picked out of one long list of them, several times as fast as gathering single values.
+        rows = power.reshape(items * bins, size)
+        low = low + bins * torch.arange(items, device=power.device)[:, None]
+        below, above = (rows.index_select(0, index.flatten()).view(items, bins, size) for index in (low, low + 1))
+        return torch.lerp(below, above, part)
 
 
 class SpecAugment(FeatureAugmentation):

@@ -12,7 +12,8 @@ from emotion.features.front_end import AudioFrontEnd
 class AudioNetwork(nn.Module):
     """A network over frames of audio features. What every model file of sound defines.
 
-    The constructor takes `num_features` first. A padded item must give what the item alone gives.
+    The constructor takes `num_features`, and may take `orders`, which is 1 and one more for each order of deltas among
+    those features. A padded item must give what the item alone gives.
 
     Attributes:
         embed_dim: Size of the embedding.

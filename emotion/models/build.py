@@ -29,6 +29,7 @@ def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int)
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
     front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
-    network = instantiate(config.model.network, AudioNetwork, num_features=front_end.num_features)
+    orders = 1 + config.features.deltas
+    network = instantiate(config.model.network, AudioNetwork, num_features=front_end.num_features, orders=orders)
     head = config.model.head
     return Classifier(AudioEncoder(front_end, network), num_classes, tuple(head.hidden), head.dropout)

@@ -17,7 +17,8 @@ class MfccCnn(AudioNetwork):
     the item alone.
 
     Args:
-        num_features: Of a frame; at least 2 to the power of the number of blocks.
+        num_features: Of a frame; for each order at least 2 to the power of the number of blocks.
+        orders: How many equal parts the features have: they themselves, their deltas, … Each is a channel of the input.
         channels: Output channels of each block.
         dropout: Of channels, in [0, 1).
         pooling: Over time: `mean` or `attention`, see `StatisticsPooling`.
@@ -26,23 +27,26 @@ class MfccCnn(AudioNetwork):
     def __init__(
         self,
         num_features: int,
+        orders: int = 1,
         channels: tuple[int, ...] = (24, 48, 96, 96),
         dropout: float = 0.1,
         pooling: str = "mean",
     ) -> None:
         super().__init__()
-        if num_features >> len(channels) == 0:
+        height = num_features // orders
+        if height >> len(channels) == 0:
             raise EmotionError(
-                f"{num_features} features are too few for {len(channels)} poolings by two: add some with "
+                f"{height} features are too few for {len(channels)} poolings by two: add some with "
                 "features=[mfcc,…], or take fewer model.network.channels"
             )
-        widths = [1, *channels]
+        self.orders = orders
+        widths = [orders, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(narrow, wide, 3, padding=1, bias=False) for narrow, wide in zip(widths, channels, strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in channels)
         self.dropout = nn.Dropout2d(dropout)
-        self.pool = StatisticsPooling(channels[-1] * (num_features >> len(channels)), pooling)
+        self.pool = StatisticsPooling(channels[-1] * (height >> len(channels)), pooling)
         self.embed_dim = self.pool.embed_dim
         # About twice as fast on a CPU.
         self.to(memory_format=torch.channels_last)
@@ -52,7 +56,8 @@ class MfccCnn(AudioNetwork):
         shortest = 1 << (len(self.convolutions) - 1)
         frames = frames.clamp(min=shortest)
         missing = max(0, shortest - features.shape[-1])
-        maps = nn.functional.pad(features, (0, missing))[:, None].contiguous(memory_format=torch.channels_last)
+        maps = nn.functional.pad(features, (0, missing)).unflatten(1, (self.orders, -1))
+        maps = maps.contiguous(memory_format=torch.channels_last)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True), start=1):
             step = 2 if number < len(self.convolutions) else 1
             # ReLU and maximum may change places, and after the pooling there is less to do.
