@@ -38,8 +38,9 @@ class Folder(Corpus):
     Args:
         table: A CSV with the columns `path` (relative to the folder), `emotion` and, if known, `speaker`; None reads
             the emotion off the innermost folder that is named after one.
-        speaker: A regular expression whose first group, found in a file's path, is the speaker. Without it, and
-            without a `speaker` in the CSV, nobody knows who speaks, and no protocol can keep people apart.
+        speaker: A regular expression: what it finds in a file's path is the speaker, such as `person..` in
+            `happy/person07_3.wav`; if it has a group, what that finds. Without it, and without a `speaker` in the CSV,
+            nobody knows who speaks, and no protocol can keep people apart.
     """
 
     name = "folder"
@@ -51,8 +52,6 @@ class Folder(Corpus):
             self.speaker = re.compile(speaker) if speaker else None
         except re.error as error:
             raise EmotionError(f"data.corpus.speaker={speaker} is no regular expression: {error}") from error
-        if self.speaker and not self.speaker.groups:
-            raise EmotionError(f"data.corpus.speaker={speaker} needs a group, such as 'speaker(\\d+)'")
 
     def locate(self, root: str | None) -> Path:
         """The folder `root` itself."""
@@ -123,7 +122,7 @@ class Folder(Corpus):
         match = self.speaker.search(path)
         if not match:
             raise EmotionError(f"data.corpus.speaker={self.speaker.pattern} finds nobody in {path}")
-        return match[1]
+        return match[1 if self.speaker.groups else 0]
 
 
 def _emotion(word: str) -> str | None:

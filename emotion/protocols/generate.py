@@ -249,7 +249,7 @@ def make(name: str, rows: list[Row], fold: int, speaker_independent: bool) -> Pr
     if speakers < wanted:
         raise EmotionError(
             f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
-            "data.corpus.speaker=REGEX or a speaker column, or use protocol=random, which does not keep people apart"
+            "data.corpus.speaker=PATTERN or a speaker column, or use protocol=random, which does not keep people apart"
         )
     folds = list(OF_ANY_CORPUS[name](sorted(rows, key=lambda row: row["recording"])))
     if not 0 <= int(fold) < len(folds):
