@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
@@ -73,7 +73,8 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
 
 
 def _check_choices(group: str, override: Override) -> None:
-    choices = {path.stem for path in (DIRECTORY / group).glob("*.yaml")}
+    folder = DIRECTORY / group
+    choices = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
     for choice in _wanted(override):
         if choice not in choices:
             raise EmotionError(f"unknown choice {group}={choice}: {suggest(choice, choices)}")
@@ -81,6 +82,8 @@ def _check_choices(group: str, override: Override) -> None:
 
 def _wanted(override: Override) -> list[str]:
     """Every choice that an override names, in all jobs of a sweep; `features=[mfcc,chroma]` names two."""
+    if isinstance(override.value(), Glob):
+        return []  # what it matches exists
     values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     names = []
     for value in values:

@@ -16,7 +16,9 @@ from emotion.labels import classes
 from emotion.models.build import build_classifier
 
 CHOICES = sorted(
-    f"{path.parent.name}={path.stem}" for path in DIRECTORY.glob("*/*.yaml") if path.parent.name != "hydra"
+    f"{path.relative_to(DIRECTORY).parts[0]}={'/'.join(path.relative_to(DIRECTORY).with_suffix('').parts[1:])}"
+    for path in DIRECTORY.rglob("*/*.yaml")
+    if "hydra" not in path.parts
 )
 
 # Protocols of other corpora than RAVDESS, and feature sets too small for the default CNN.
@@ -73,6 +75,17 @@ def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
     assert compose("model=audio_lstm").features.deltas == 1
     assert list(compose("model=audio_lstm", "features=log_mel").features.sets) == ["log_mel"]
     assert compose("features=[rms,mfcc]").features.trim_db == 30.0
+
+
+def test_song_can_be_for_training_alone(compose, real_data):
+    datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}", "data.train_channel=both"))
+    datamodule.setup()
+    channels = datamodule.table.groupby("split")["channel"].unique()
+    assert {split: set(names) for split, names in channels.items()} == {
+        "train": {"speech", "song"},
+        "dev": {"speech"},
+        "test": {"speech"},
+    }
 
 
 def test_the_root_follows_the_environment(compose, monkeypatch):

@@ -23,6 +23,7 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         data.batch_size,
         config.seed,
         data.on_problem,
+        data.get("train_channel"),
     )
 
 

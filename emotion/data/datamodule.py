@@ -38,6 +38,7 @@ class EmotionDataModule(pl.LightningDataModule):
         batch_size: Recordings in a batch.
         seed: Of the order in which the training split is visited.
         on_problem: `stop` or `skip` when a file cannot be used.
+        train_channel: The channel of the training split, if it is another than that of dev and test.
 
     Attributes:
         table: After `setup`, all recordings of the three splits: the corpus's columns, `split`, `label` (a class index)
@@ -56,6 +57,7 @@ class EmotionDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int = 0,
         on_problem: str = "stop",
+        train_channel: str | None = None,
     ) -> None:
         super().__init__()
         if on_problem not in PROBLEM_HANDLING:
@@ -63,6 +65,7 @@ class EmotionDataModule(pl.LightningDataModule):
         if batch_size < 1:
             raise EmotionError(f"data.batch_size={batch_size} must be at least 1")
         self.corpus, self.protocol, self.root, self.channel = corpus, protocol, root, channel
+        self.train_channel = train_channel or channel
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
         self.table: pd.DataFrame | None = None
@@ -86,7 +89,7 @@ class EmotionDataModule(pl.LightningDataModule):
             return
         directory = self.corpus.locate(self.root)
         recordings = self._scan(directory)
-        log.info("%s", self.corpus.describe(recordings, self.channel))
+        log.info("%s", self.corpus.describe(recordings, self._scanned_channel))
         prepared = prepare_waveforms(self._with_sound(recordings), directory, self.sample_rate)
         self._handle_problems(prepared.problems)
         usable = prepared.index[prepared.index["problem"] == ""]
@@ -164,10 +167,16 @@ class EmotionDataModule(pl.LightningDataModule):
         """Batches of the dev split."""
         return DataLoader(self.dataset("dev"), self.batch_size, collate_fn=_as_it_is)
 
+    @property
+    def _scanned_channel(self) -> str:
+        return self.channel if self.train_channel == self.channel else "both"
+
     def _scan(self, directory: Path) -> pd.DataFrame:
-        table = self.corpus.scan(directory, self.channel)
+        table = self.corpus.scan(directory, self._scanned_channel)
         if table.empty:
-            raise EmotionError(f"the {self.corpus.name} corpus in {directory} has no {self.channel} recordings")
+            raise EmotionError(
+                f"the {self.corpus.name} corpus in {directory} has no {self._scanned_channel} recordings"
+            )
         return table
 
     def _with_sound(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +201,9 @@ class EmotionDataModule(pl.LightningDataModule):
     def _join(self, recordings: pd.DataFrame) -> pd.DataFrame:
         sides = self.protocol.table[["recording", "split"]]
         table = recordings.merge(sides, on="recording")
-        table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
+        wanted = np.where(table["split"] == "train", self.train_channel, self.channel)
+        heard = (wanted == "both") | (table["channel"] == wanted)
+        table = table[heard & table["emotion"].isin(self.labels)].reset_index(drop=True)
         label_index = {label: index for index, label in enumerate(self.classes)}
         table["label"] = table["emotion"].map(self.labels).map(label_index)
         table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
