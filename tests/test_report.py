@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion.errors import EmotionError
@@ -36,12 +37,14 @@ def test_the_results_page_is_what_the_command_makes_of_the_committed_files():
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
 
 
-def test_committed_results_are_of_speech_and_honest():
+def test_committed_results_say_whether_they_know_the_speakers():
     runs = report.find([ROOT / "results"])
     assert {run.metrics["protocol"] for run in runs} >= {"luna5", "random"}
     for run in runs:
         assert run.metrics["data"] != "demo"
-        assert run.metrics["speaker_independent"] is (run.metrics["protocol"] == "luna5")
+        promise = OmegaConf.load(ROOT / "conf" / "protocol" / f"{run.metrics['protocol']}.yaml")
+        assert run.metrics["speaker_independent"] is promise.speaker_independent
+        assert run.directory.relative_to(ROOT / "results").as_posix().startswith(run.metrics["name"])
         assert (run.directory / "config.yaml").is_file()
 
 
@@ -107,6 +110,7 @@ def test_systems_are_told_apart_by_a_key_and_held_against_one(tmp_path):
     runs = report.find([tmp_path])
     table = report.table(runs, by="rate", against="rate/0.1")
     assert list(table["rate"]) == ["0.1", "0.5"]
+    assert list(report.table(runs[::-1], by="rate")["rate"]) == ["0.1", "0.5"]
     assert list(table["against"]) == ["", "-0.500 ± 0.000"]
     with pytest.raises(EmotionError, match="did you mean rate"):
         report.table(runs, against="rate/0.2")

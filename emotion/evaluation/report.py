@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Run:
     metrics: dict[str, Any]
 
     def setting(self, key: str) -> Any:
-        """A value of its configuration.
+        """A value of its configuration: a number, or text.
 
         Raises:
             EmotionError: the configuration has no such key.
@@ -43,7 +43,7 @@ class Run:
         value = OmegaConf.select(OmegaConf.load(self.directory / "config.yaml"), key)
         if value is None:
             raise EmotionError(f"{self.directory / 'config.yaml'} has no {key}")
-        return value
+        return value if isinstance(value, int | float) else str(value)
 
     def predictions(self) -> pd.DataFrame:
         """Its `predictions.csv`."""
@@ -104,12 +104,8 @@ def table(runs: list[Run], by: str | None = None, against: str | None = None) ->
             groups.setdefault(key, []).append(run)
     if not groups:
         raise EmotionError("only runs on the demo corpus were found, whose figures are no results")
-    systems = [
-        _System(dict(zip((*_SAME, by), key, strict=True)), members)
-        for key, members in sorted(
-            groups.items(), key=lambda group: [str(part) for part in group[0][:1]] + [group[0][-1]]
-        )
-    ]
+    systems = [_System(dict(zip((*_SAME, by), key, strict=True)), members) for key, members in groups.items()]
+    systems.sort(key=lambda system: (system.same["name"], isinstance(system.same[by], str), system.same[by]))
     reference = next((system for system in systems if system.same["name"] == against), None)
     if against and not reference:
         raise EmotionError(f"--against {against}: {suggest(against, [system.same['name'] for system in systems])}")
@@ -236,23 +232,67 @@ Chance is one divided by the number of labels: 0.125 for the eight of RAVDESS. T
 
 {tables}"""
 
-SECTIONS = {
-    "": (
+
+def _dropout_table(runs: list[Run]) -> str:
+    by = "model.network.dropout"
+    curve = validation_curve(runs, by)
+    rows = [
+        {by: f"{row[by]:g}"}
+        | {f"{split} UAR": f"{row[split]:.3f} ± {row[f'{split} deviation']:.3f}" for split in SPLITS}
+        for row in curve.to_dict("records")
+    ]
+    return to_markdown(pd.DataFrame(rows))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page of results: the systems whose names begin with `prefix`.
+
+    Attributes:
+        prefix: What stands before the last `/` of a name; empty for names without one.
+        title: Its heading.
+        text: What a reader has to know.
+        tabulate: Makes its table.
+    """
+
+    prefix: str
+    title: str
+    text: str
+    tabulate: Callable[[list[Run]], str]
+
+
+SECTIONS = (
+    Section(
+        "",
         "Systems",
         "Each is an experiment of the same name: `python train.py -m experiment=NAME seed=0,1,2`, with "
-        "`protocol.fold=0,1,2,3,4` for `luna5`.\n\nSong here is 1,009 of the 1,012 recordings, each cut to its "
-        "first 2.389 s. TESS is 699 of its 2,800 recordings: 50 of the 200 words.",
-        None,
+        "`protocol.fold=0,1,2,3,4` for `luna5`. Folds were trained on one core each, two at a time.\n\nSong here is "
+        "1,009 of the 1,012 recordings, each cut to its first 2.389 s. TESS is 699 of its 2,800 recordings: 50 of the "
+        "200 words.",
+        lambda runs: to_markdown(table(runs)),
     ),
-}
-"""Sections of the page: first part of a system's name -> title, text, and the system that others are held against."""
+    Section(
+        "ingredients",
+        "What each ingredient is worth",
+        "One thing of `baseline` is changed at a time; *against* is by how much UAR is better or worse, seed by seed. "
+        "`python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
+        lambda runs: to_markdown(table(runs, against="ingredients/baseline")),
+    ),
+    Section(
+        "dropout_curve",
+        "Dropout",
+        "UAR over the dropout of the convolutions, speaker-dependent. `python train.py -m experiment=dropout_curve "
+        "model.network.dropout=0,0.1,0.2,0.3,0.4,0.5`\n\n![UAR of train, dev and test over dropout](dropout_curve.png)",
+        _dropout_table,
+    ),
+)
 
 
 def page(runs: list[Run]) -> str:
     """The page of results, as Markdown: a section for each first part of the systems' names."""
     parts = []
-    for prefix, (title, text, against) in SECTIONS.items():
-        members = [run for run in runs if run.metrics["name"].rpartition("/")[0] == prefix]
+    for section in SECTIONS:
+        members = [run for run in runs if run.metrics["name"].rpartition("/")[0] == section.prefix]
         if members:
-            parts.append(f"## {title}\n\n{text}\n\n{to_markdown(table(members, against=against))}")
+            parts.append(f"## {section.title}\n\n{section.text}\n\n{section.tabulate(members)}")
     return RESULTS_PAGE.format(tables="\n".join(parts))
