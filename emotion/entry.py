@@ -1,5 +1,6 @@
 """The common start of `train.py` and `evaluate.py`: refuse what was mistyped, in one line, before anything begins."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def command_line(config_name: str) -> Iterator[None]:
     is checked before the first one starts.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
+    logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
     with one_line_errors():
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         overrides = check_overrides(typed, config_name)

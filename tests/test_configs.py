@@ -45,15 +45,15 @@ def some_folder(tmp_path, monkeypatch):
     for speaker in ("08", "09", "10", "11"):
         (tmp_path / f"{speaker}a01Fa.wav").touch()
     monkeypatch.setenv("EMOTION_DATA", str(tmp_path))
+    return tmp_path
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-@pytest.mark.usefixtures("some_folder")
-def test_every_choice_composes_and_builds(compose, choice):
+def test_every_choice_composes_and_builds(compose, some_folder, choice):
     # The happy-sad protocols and some others split RAVDESS alone.
     corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]
-    speaker = [r"data.corpus.speaker='person(\d)'"] if "data=folder" in (*corpus, choice) else []
-    config = compose(*corpus, choice, *speaker, *ENOUGH.get(choice, []))
+    folder = ["data.corpus.speaker=person.", f"data.root={some_folder}"] if "data=folder" in (*corpus, choice) else []
+    config = compose(*corpus, choice, *folder, *ENOUGH.get(choice, []))
     to_plain(config)
     classifier = build_classifier(config, len(classes(config.labels)))
     optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
