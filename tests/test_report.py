@@ -111,7 +111,7 @@ def test_systems_are_told_apart_by_a_key_and_held_against_one(tmp_path):
     table = report.table(runs, by="rate", against="rate/0.1")
     assert list(table["rate"]) == ["0.1", "0.5"]
     assert list(report.table(runs[::-1], by="rate")["rate"]) == ["0.1", "0.5"]
-    assert list(table["against"]) == ["", "-0.500 ± 0.000"]
+    assert list(table["gain"]) == ["", "-0.500 ± 0.000"]
     with pytest.raises(EmotionError, match="did you mean rate"):
         report.table(runs, against="rate/0.2")
     with pytest.raises(EmotionError, match=r"has no rat$"):

@@ -91,7 +91,7 @@ def table(runs: list[Run], by: str | None = None, against: str | None = None) ->
     Args:
         runs: Finished runs.
         by: A key of the configuration, such as `model.network.dropout`, that tells systems apart and gets a column.
-        against: The name of a system; every other gets a column of how much better its UAR is, seed by seed.
+        against: The name of a system; every other gets a column `gain`: how much better its UAR is, seed by seed.
 
     Raises:
         EmotionError: a recording was judged twice for one seed, as when the same fold was run twice; `against` names no
@@ -158,7 +158,7 @@ class _System:
             "seeds": str(len(self.seeds)),
             "recordings": f"{len(self.by_seed[0]):,}",
             "UAR": _mean_and_deviation([figure["test/uar"] for figure in pooled]),
-            "against": self._gain(reference) if reference and reference is not self else "",
+            "gain": self._gain(reference) if reference and reference is not self else "",
             "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
             "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
             "seeds together": f"{self._together():.3f}" if len(self.seeds) > 1 else "",
@@ -253,12 +253,14 @@ class Section:
         title: Its heading.
         text: What a reader has to know.
         tabulate: Makes its table.
+        beside: A system of another section that is shown here too.
     """
 
     prefix: str
     title: str
     text: str
     tabulate: Callable[[list[Run]], str]
+    beside: str = ""
 
 
 SECTIONS = (
@@ -274,9 +276,10 @@ SECTIONS = (
     Section(
         "ingredients",
         "What each ingredient is worth",
-        "One thing of `baseline` is changed at a time; *against* is by how much UAR is better or worse, seed by seed. "
+        "One thing of `mfcc_cnn_luna5` is changed at a time; *gain* is by how much UAR is better or worse, seed by seed. "
         "`python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
-        lambda runs: to_markdown(table(runs, against="ingredients/baseline")),
+        lambda runs: to_markdown(table(runs, against="mfcc_cnn_luna5")),
+        beside="mfcc_cnn_luna5",
     ),
     Section(
         "dropout_curve",
@@ -294,5 +297,6 @@ def page(runs: list[Run]) -> str:
     for section in SECTIONS:
         members = [run for run in runs if run.metrics["name"].rpartition("/")[0] == section.prefix]
         if members:
+            members += [run for run in runs if run.metrics["name"] == section.beside]
             parts.append(f"## {section.title}\n\n{section.text}\n\n{section.tabulate(members)}")
     return RESULTS_PAGE.format(tables="\n".join(parts))
