@@ -39,7 +39,7 @@ def padded(waveforms):
 
 def clips(prepared, step=1):
     for row in list(prepared.index.itertuples())[::step]:
-        yield np.asarray(prepared.samples[row.offset : row.offset + row.length], np.float32) / 32768
+        yield np.asarray(prepared.columns["waveforms"][row.offset : row.offset + row.length], np.float32) / 32768
 
 
 @pytest.fixture

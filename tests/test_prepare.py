@@ -32,7 +32,10 @@ def scan(folder):
 
 
 def prepared_items(prepared):
-    return {row.Index: prepared.samples[row.offset : row.offset + row.length] for row in prepared.index.itertuples()}
+    return {
+        row.Index: prepared.columns["waveforms"][row.offset : row.offset + row.length]
+        for row in prepared.index.itertuples()
+    }
 
 
 def test_samples_are_those_of_the_files(folder, tmp_path):
@@ -49,7 +52,7 @@ def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(waveforms, "read_audio", lambda *_: pytest.fail("decoded again"))
     second = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
     assert second.key == first.key
-    np.testing.assert_array_equal(first.samples, second.samples)
+    np.testing.assert_array_equal(first.columns["waveforms"], second.columns["waveforms"])
 
 
 def test_a_changed_file_is_prepared_again(folder, tmp_path):
@@ -94,7 +97,7 @@ def test_an_interrupted_preparation_is_resumed(folder, tmp_path, monkeypatch, da
 
 def prepare_in_process(folder, cache, queue):
     prepared = prepare_waveforms(scan(folder), folder, RATE, cache)
-    queue.put((prepared.key, int(prepared.samples.astype(np.int64).sum())))
+    queue.put((prepared.key, int(prepared.columns["waveforms"].astype(np.int64).sum())))
 
 
 def test_two_processes_do_not_collide(folder, tmp_path):

@@ -94,7 +94,10 @@ class EmotionDataModule(pl.LightningDataModule):
         self._handle_problems(prepared.problems)
         usable = prepared.index[prepared.index["problem"] == ""]
         self.waveforms = Ragged(
-            prepared.samples, usable.index, usable["offset"].to_numpy(np.int64), usable["length"].to_numpy(np.int64)
+            prepared.columns["waveforms"],
+            usable.index,
+            usable["offset"].to_numpy(np.int64),
+            usable["length"].to_numpy(np.int64),
         )
         self.waveforms_key = prepared.key
         self.table = self._join(recordings[recordings["recording"].isin(usable.index)])

@@ -276,8 +276,8 @@ SECTIONS = (
     Section(
         "ingredients",
         "What each ingredient is worth",
-        "One thing of `mfcc_cnn_luna5` is changed at a time; *gain* is by how much UAR is better or worse, seed by seed. "
-        "`python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
+        "One thing of `mfcc_cnn_luna5` is changed at a time; *gain* is by how much UAR is better or worse, seed by "
+        "seed. `python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
         lambda runs: to_markdown(table(runs, against="mfcc_cnn_luna5")),
         beside="mfcc_cnn_luna5",
     ),
