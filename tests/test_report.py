@@ -103,6 +103,14 @@ def test_seeds_together_average_log_probabilities(tmp_path):
     assert row["UAR"].startswith("0.667 ± ")
 
 
+def test_a_multirun_that_is_not_done_has_no_figure_of_its_seeds_together(tmp_path):
+    for seed, fold in ((0, 0), (0, 1), (1, 0)):
+        make_run(tmp_path / f"{seed}-{fold}", seed=seed, fold=fold)
+    (row,) = report.table(report.find([tmp_path])).to_dict("records")
+    assert row["seeds"] == "2"
+    assert "seeds together" not in row
+
+
 def test_systems_are_told_apart_by_a_key_and_held_against_one(tmp_path):
     for rate, right in ((0.1, 16), (0.5, 8)):
         for seed in (0, 1):

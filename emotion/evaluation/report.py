@@ -161,7 +161,7 @@ class _System:
             "gain": self._gain(reference) if reference and reference is not self else "",
             "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
             "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
-            "seeds together": f"{self._together():.3f}" if len(self.seeds) > 1 else "",
+            "seeds together": self._together(),
             "parameters": f"{same['parameters']:,}",
             "minutes a fold": f"{np.mean([metric['fit_seconds'] for metric in metrics]) / 60:.1f}",
         }
@@ -178,12 +178,15 @@ class _System:
             )
         return predictions
 
-    def _together(self) -> float:
-        """UAR of the mean log-probabilities of all seeds."""
+    def _together(self) -> str:
+        """UAR of the mean log-probabilities of all seeds, if there are several and all judged the same recordings."""
+        first, *others = self.by_seed
+        if not others or any(list(rows["recording"]) != list(first["recording"]) for rows in others):
+            return ""
         labels = list(self.classes)
         logs = np.mean([np.log(rows[labels].to_numpy().clip(1e-6)) for rows in self.by_seed], axis=0)
-        together = self.by_seed[0].assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
-        return figures(together, self.classes)["test/uar"]
+        together = first.assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
+        return f"{figures(together, self.classes)['test/uar']:.3f}"
 
     def _gain(self, reference: "_System") -> str:
         seeds = [seed for seed in self.seeds if seed in reference.seeds]
