@@ -11,7 +11,7 @@ from emotion.features.base import Signal
 from emotion.features.spectral import LogMel
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
-from emotion.media.video import read_middle_frame
+from emotion.media.video import read_middle_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def draw(table: pd.DataFrame, directory: Path) -> "Figure":
     for row in table.itertuples():
         column, top = emotions.index(row.emotion), speakers.index(row.speaker) * parts
         if row.video:
-            panels[top, column].imshow(read_middle_frame(directory / row.video))
+            panels[top, column].imshow(read_middle_picture(directory / row.video))
         spectrogram = panels[top + parts - 1, column]
         spectrogram.imshow(_mel(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
         if column == 0:

@@ -25,7 +25,7 @@ from emotion.progress import track
 
 log = logging.getLogger(__name__)
 
-_INDEX_COLUMNS = ("recording", "offset", "length", "problem")
+_INDEX_COLUMNS = ("recording", "offset", "length", "problem", "note")
 
 
 class Column(NamedTuple):
@@ -51,11 +51,13 @@ class Done(NamedTuple):
     Attributes:
         arrays: For each column, shape (items, *shape); the same number of items in each.
         problem: What is wrong with the file, if it cannot be used; then there are no items.
+        note: What else there is to say.
     """
 
     recording: str
     arrays: Mapping[str, np.ndarray]
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Store:
 
     Attributes:
         columns: The arrays of all recordings, one after the other, memory-mapped; shape (total, *shape).
-        index: One row a recording, by recording: `offset` and `length` in items, and `problem`, a text that is empty
-            where the file could be used.
+        index: One row a recording, by recording: `offset` and `length` in items, `problem`, a text that is empty where
+            the file could be used, and `note`.
         key: Names this content; whatever is derived from it is cached under it.
     """
 
@@ -149,7 +151,7 @@ def _make(
 
 def _append(items: Iterable[Done], files: Mapping[str, BinaryIO], index: TextIO, offset: int) -> None:
     writer = csv.writer(index, lineterminator="\n")
-    for recording, arrays, problem in items:
+    for recording, arrays, problem, note in items:
         length = 0
         for name, file in files.items():
             length = len(arrays[name]) if name in arrays else 0
@@ -157,7 +159,7 @@ def _append(items: Iterable[Done], files: Mapping[str, BinaryIO], index: TextIO,
                 file.write(np.ascontiguousarray(arrays[name]).data)
             file.flush()
         # Items reach their files before the row that counts them.
-        writer.writerow((recording, offset, length, problem))
+        writer.writerow((recording, offset, length, problem, note))
         index.flush()
         offset += length
 
@@ -190,4 +192,4 @@ def _path(folder: Path, name: str, column: Column) -> Path:
 
 
 def _read_index(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"recording": str, "problem": str}, keep_default_na=False)
+    return pd.read_csv(path, dtype={"recording": str, "problem": str, "note": str}, keep_default_na=False)

@@ -12,7 +12,7 @@ from emotion.files import cache_directory, fingerprint
 from emotion.media.audio import MediaError, read_audio
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of
 
-FORMAT = 1  # part of the cache key: raise it when the samples that are stored change
+FORMAT = 2  # part of the cache key: raise it when the samples that are stored change
 INT16_FULL_SCALE = 32768
 _BATCH = 64
 
