@@ -8,11 +8,11 @@ from emotion.features.base import frame_mask
 FRAME, HOP = 2048, 512
 
 
-def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
-    """`librosa.effects.trim(y, top_db=top_db)` for each item.
+def sounding(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
+    """Where the sound of each item begins and ends, without the silence at both ends.
 
-    What is kept runs from the first to the last frame (2048 samples, hop 512) whose mean power is less than `top_db`
-    decibels below that of the item's loudest frame.
+    It runs from the first to the last frame (2048 samples, hop 512) whose mean power is less than `top_db` decibels
+    below that of the item's loudest frame.
 
     Args:
         waveform: Shape (B, T), zero beyond each item's length.
@@ -20,7 +20,7 @@ def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tenso
         top_db: In decibels, above 0.
 
     Returns:
-        The trimmed waveforms, shape (B, T'), zero beyond their lengths, and those lengths.
+        The first sample and the one after the last, each of shape (B,).
     """
     frames = 1 + length // HOP
     power = nn.functional.avg_pool1d(
@@ -34,9 +34,17 @@ def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tenso
     positions = torch.arange(loud.shape[1], device=waveform.device)
     first = torch.where(loud, positions, loud.shape[1]).amin(dim=1)
     last = torch.where(loud, positions, -1).amax(dim=1)
-    start = first * HOP
-    trimmed_length = torch.minimum((last + 1) * HOP, length) - start
+    return first * HOP, torch.minimum((last + 1) * HOP, length)
 
+
+def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
+    """`librosa.effects.trim(y, top_db=top_db)` for each item: see `sounding`.
+
+    Returns:
+        The trimmed waveforms, shape (B, T'), zero beyond their lengths, and those lengths.
+    """
+    start, end = sounding(waveform, length, top_db)
+    trimmed_length = end - start
     time = torch.arange(int(trimmed_length.max()), device=waveform.device)
     source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
     trimmed = torch.take_along_dim(waveform, source, dim=1)

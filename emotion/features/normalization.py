@@ -1,0 +1,91 @@
+"""Features on one scale, whatever they are of: what the front ends of sound and of action units share."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emotion.errors import EmotionError
+from emotion.features.base import masked
+
+NORMALIZATIONS = ("train", "speaker", "none")
+
+
+class FrontEnd(nn.Module):
+    """Turns a part of a batch into features over time and normalises them.
+
+    Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the
+    training split, which are stored with the model. `speaker` uses those of all clips of the speaker in any split; it
+    looks at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
+
+    Args:
+        num_features: Of a frame.
+        normalize: `train`, `speaker` or `none`.
+    """
+
+    def __init__(self, num_features: int, normalize: str) -> None:
+        super().__init__()
+        if normalize not in NORMALIZATIONS:
+            raise EmotionError(f"normalize={normalize} is none of {', '.join(NORMALIZATIONS)}")
+        self.num_features, self.normalize = num_features, normalize
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("deviation", torch.ones(num_features))
+        # One row a speaker of the corpus at hand; recomputed for each corpus, so never stored.
+        self.register_buffer("speaker_mean", torch.zeros(0, num_features), persistent=False)
+        self.register_buffer("speaker_deviation", torch.ones(0, num_features), persistent=False)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the clips to be judged take part in normalisation."""
+        return self.normalize == "speaker"
+
+    def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """The features of a batch before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} does not define rows_of")
+
+    def normalized(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """What `rows_of` gives, normalised; with `speaker` in the batch if that is by speaker."""
+        features, frames = self.rows_of(batch)
+        if self.normalize == "speaker":
+            speaker = batch["speaker"]
+            mean, deviation = self.speaker_mean[speaker], self.speaker_deviation[speaker]
+        else:
+            mean, deviation = self.mean[None], self.deviation[None]
+        return masked((features - mean[..., None]) / deviation[..., None], frames), frames
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[dict[str, Any]]) -> None:
+        """Take the statistics from batches, as in `forward`, of the *training split*. Does nothing unless `train`."""
+        if self.normalize == "train":
+            mean, deviation = self._statistics(batches)
+            self.mean.copy_(mean[0])
+            self.deviation.copy_(deviation[0])
+
+    @torch.no_grad()
+    def fit_speakers(self, batches: Iterable[dict[str, Any]], num_speakers: int) -> None:
+        """Take each speaker's statistics from batches of all recordings at hand. Does nothing unless `speaker`."""
+        if self.normalize == "speaker":
+            mean, deviation = self._statistics(batches, num_speakers)
+            self.speaker_mean, self.speaker_deviation = mean.to(self.mean), deviation.to(self.mean)
+
+    def _statistics(self, batches: Iterable[dict[str, Any]], speakers: int | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each feature over all frames, or over those of each speaker: (groups, F)."""
+        groups = speakers or 1
+        count = torch.zeros(groups, 1, dtype=torch.float64)
+        total, squares = (torch.zeros(groups, self.num_features, dtype=torch.float64) for _ in range(2))
+        training = self.training
+        self.eval()  # statistics are of clips as they are
+        for batch in batches:
+            features, frames = self.rows_of(batch)
+            features, frames = features.cpu().double(), frames.cpu()
+            group = batch["speaker"].cpu() if speakers else torch.zeros_like(frames)
+            count.index_add_(0, group, frames[:, None].double())
+            total.index_add_(0, group, features.sum(dim=2))  # zeros beyond an item's frames add nothing
+            squares.index_add_(0, group, features.square().sum(dim=2))
+        self.train(training)
+        count = count.clamp(min=1)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0)
+        # A feature that never varies is centred and left at that.
+        return mean.float(), torch.where(variance > 1e-10, variance, 1.0).sqrt().float()
