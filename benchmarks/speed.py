@@ -40,7 +40,7 @@ def mfcc_against_librosa(repeats=3):
     config = compose("features.trim_db=null")
     datamodule = build_datamodule(config)
     datamodule.setup()
-    waveforms = datamodule.waveforms
+    waveforms = datamodule.sources["waveform"]
     clips = [
         np.asarray(waveforms.values[offset : offset + length], np.float32) / INT16_FULL_SCALE
         for offset, length in zip(waveforms.offset, waveforms.length, strict=True)

@@ -52,10 +52,16 @@ def _prepare(arguments: argparse.Namespace) -> None:
     datamodule = build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
-    seconds = datamodule.waveforms.length.sum() / datamodule.sample_rate
-    print(f"prepared {len(datamodule.waveforms.length):,} recordings, {seconds / 60:.1f} minutes of sound")
+    for name, items in datamodule.sources.items():
+        print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")
     if arguments.contact_sheet:
         _draw_contact_sheet(datamodule, arguments.contact_sheet)
+
+
+def _amount(source: str, items: int, sample_rate: int) -> str:
+    if source == "waveform":
+        return f"{items / sample_rate / 60:.1f} minutes of sound"
+    return f"{items:,} {'faces' if source == 'faces' else 'rows of action units'}"
 
 
 def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  # noqa: F821 (imported lazily)

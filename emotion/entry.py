@@ -76,7 +76,9 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
 
 def _check_choices(group: str, override: Override) -> None:
     folder = DIRECTORY / group
-    choices = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
+    # Only experiments are sorted into folders; a folder in another group is a group itself, such as model/audio.
+    pattern = "**/*.yaml" if group == "experiment" else "*.yaml"
+    choices = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(pattern)}
     for choice in _wanted(override):
         if choice not in choices:
             raise EmotionError(f"unknown choice {group}={choice}: {suggest(choice, choices)}")

@@ -38,12 +38,13 @@ def describe(run_dir: Path, config: DictConfig, overrides: list[str], recordings
     saved = OmegaConf.create(
         {key: value for key, value in OmegaConf.to_container(config).items() if key not in _ONLY_OF_THE_COMMAND}
     )
-    root = OmegaConf.to_container(config)["data"]["root"]
-    if root is not None:
+    if saved.data.root is not None:
         saved.data.root = PORTABLE_ROOT
-    portable = [
-        override for override in overrides if override.split("=")[0] not in ("data.root", *_ONLY_OF_THE_COMMAND)
-    ]
+    table = OmegaConf.to_container(config)["action_units"]["table"]
+    if table is not None and "${" not in table:
+        saved.action_units.table = "${data.root}/" + Path(table).name
+    at_home = ("data.root", "action_units.table", *_ONLY_OF_THE_COMMAND)
+    portable = [override for override in overrides if override.split("=")[0] not in at_home]
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
     write_json(run_dir / "environment.json", _environment(config))
@@ -76,9 +77,12 @@ def load_config(run_dir: Path) -> DictConfig:
         raise EmotionError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     except Exception as error:  # PyYAML's errors share no base with the others
         raise EmotionError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    recorded = _recorded_root(run_dir)
-    if root is not None and recorded and Path(recorded).is_dir():
+    recorded = _recorded_path(run_dir, "data_root")
+    if root is not None and recorded:
         config.data.root = recorded
+    recorded = _recorded_path(run_dir, "action_units_table")
+    if recorded:
+        config.action_units.table = recorded
     return config
 
 
@@ -139,9 +143,11 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
     return classifier.eval()
 
 
-def _recorded_root(run_dir: Path) -> str | None:
+def _recorded_path(run_dir: Path, name: str) -> str | None:
+    """A path of the machine on which the run was made, if it exists on this one."""
     try:
-        return json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["data_root"]
+        path = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))[name]
+        return path if path and Path(path).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -157,8 +163,13 @@ def _environment(config: DictConfig) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
-        "data_root": None if config.data.root is None else str(Path(config.data.root).resolve()),
+        "data_root": _resolved(config.data.root),
+        "action_units_table": _resolved(config.action_units.table),
     }
+
+
+def _resolved(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _git_commit() -> str | None:

@@ -17,6 +17,7 @@ from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.evaluation import figures as pictures
 from emotion.evaluation.predictions import figures, predict, write_predictions
+from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json
 from emotion.labels import classes
 from emotion.models.base import Classifier
@@ -67,7 +68,9 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         return 0.0
     device = _device(config)
     judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
-    results = figures(judged, datamodule.classes) | _provenance(config, datamodule, config.protocol.speaker_independent)
+    results = figures(judged, datamodule.classes) | _provenance(
+        config, classifier, datamodule, config.protocol.speaker_independent
+    )
     results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     _write(run_dir, predictions, results, datamodule.classes, "test")
@@ -108,7 +111,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
-    results = figures(predictions, datamodule.classes) | _provenance(changed, datamodule, independent)
+    results = figures(predictions, datamodule.classes) | _provenance(changed, classifier, datamodule, independent)
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
     folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}"
@@ -149,15 +152,16 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
 def _prepare_features(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
     """Cache features and fit their normalisation on the training split."""
     _fit_or_cache(config, classifier, datamodule)
-    classifier.encoder.front_end.fit(datamodule.batches("train"))
+    for front_end in classifier.front_ends:
+        front_end.fit(datamodule.batches("train"))
 
 
 def _fit_or_cache(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
-    front_end = classifier.encoder.front_end
-    if config.features.cache:
-        own = {key: value for key, value in to_plain(config.features).items() if key not in ("normalize", "cache")}
-        datamodule.cache_features(front_end, own | {"sample_rate": config.data.sample_rate})
-    front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    for front_end in classifier.front_ends:
+        if config.features.cache and isinstance(front_end, AudioFrontEnd):
+            own = {key: value for key, value in to_plain(config.features).items() if key not in ("normalize", "cache")}
+            datamodule.cache_features(front_end, own | {"sample_rate": config.data.sample_rate})
+        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
 def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
@@ -174,7 +178,9 @@ def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, sp
     return not judged["speaker"].isin(seen["speaker"]).any()
 
 
-def _provenance(config: DictConfig, datamodule: EmotionDataModule, speaker_independent: bool) -> dict[str, Any]:
+def _provenance(
+    config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, speaker_independent: bool
+) -> dict[str, Any]:
     return {
         "name": config.name,
         "model": config.model.name,
@@ -185,7 +191,7 @@ def _provenance(config: DictConfig, datamodule: EmotionDataModule, speaker_indep
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
         "speaker_independent": bool(speaker_independent),
-        "transductive": config.features.normalize == "speaker",
+        "transductive": any(front_end.transductive for front_end in classifier.front_ends),
         "seed": config.seed,
     }
 

@@ -4,8 +4,27 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
+CLASSES = 8
+
+
+def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
+    """What every model can take in: four recordings of unequal length."""
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.zeros(len(lengths), max(lengths))
+    for row, length in zip(waveform, lengths, strict=True):
+        row[:length] = 0.1 * torch.randn(length, generator=generator)
+    return {
+        "waveform": waveform,
+        "waveform_length": torch.tensor(lengths),
+        "action_units": torch.rand(len(lengths), 35, generator=generator),
+        "action_unit_frames": torch.ones(len(lengths), dtype=torch.long),
+        "label": torch.arange(len(lengths)) % CLASSES,
+        "speaker": torch.zeros(len(lengths), dtype=torch.long),
+        "recording": [f"made/{number}" for number in range(len(lengths))],
+    }
 
 
 @pytest.fixture(scope="session", autouse=True)

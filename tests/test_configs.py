@@ -16,7 +16,9 @@ from emotion.labels import classes
 from emotion.models.build import build_classifier
 
 CHOICES = sorted(
-    f"{path.relative_to(DIRECTORY).parts[0]}={'/'.join(path.relative_to(DIRECTORY).with_suffix('').parts[1:])}"
+    f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}".replace(
+        "experiment/ingredients=", "experiment=ingredients/"
+    )
     for path in DIRECTORY.rglob("*/*.yaml")
     if "hydra" not in path.parts
 )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conftest import CLASSES, make_batch
 from emotion.config import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.models.build import build_classifier
@@ -13,22 +14,6 @@ FEATURES = sorted(path.stem for path in (DIRECTORY / "features").glob("*.yaml") 
 PAIRS = [(m, f) for m in MODELS for f in ("mfcc", "log_mel")]
 PAIRS += [("audio_lstm", f) for f in (*FEATURES, "[mfcc,chroma,rms,deltas]") if f not in ("mfcc", "log_mel")]
 EVERY = pytest.mark.parametrize(("model", "features"), PAIRS)
-RATE = 16_000
-CLASSES = 8
-
-
-def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
-    generator = torch.Generator().manual_seed(0)
-    waveform = torch.zeros(len(lengths), max(lengths))
-    for row, length in zip(waveform, lengths, strict=True):
-        row[:length] = 0.1 * torch.randn(length, generator=generator)
-    return {
-        "waveform": waveform,
-        "waveform_length": torch.tensor(lengths),
-        "label": torch.arange(len(lengths)) % CLASSES,
-        "speaker": torch.zeros(len(lengths), dtype=torch.long),
-        "recording": [f"made/{number}" for number in range(len(lengths))],
-    }
 
 
 def item(batch, row):
@@ -42,7 +27,8 @@ def build(compose):
     def build_one(model, features, *overrides):
         torch.manual_seed(0)
         classifier = build_classifier(compose(f"model={model}", f"features={features}", *overrides), CLASSES)
-        classifier.encoder.front_end.fit([make_batch()])
+        for front_end in classifier.front_ends:
+            front_end.fit([make_batch()])
         return classifier
 
     return build_one
@@ -103,7 +89,7 @@ def test_evaluation_draws_nothing_at_random(build, model, features):
     torch.testing.assert_close(classifier(batch), classifier(batch), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_pooling_sees_an_item_alone(build, model, pooling):
     classifier = build(model, "mfcc", f"model.network.pooling={pooling}").eval()

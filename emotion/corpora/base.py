@@ -82,6 +82,10 @@ class Corpus(ABC):
         """The rows, without paths, that a whole copy gives; empty where that is not known ahead."""
         return []
 
+    def key_of(self, name: str) -> str:
+        """The key of the recording whose files are called `name`, as tables made elsewhere do; empty if of none."""
+        return f"{self.name}/{name}"
+
     @abstractmethod
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """In words and numbers: how many recordings there are, and what the documented corpus has besides."""

@@ -81,6 +81,11 @@ class Ravdess(Corpus):
                 row["video"] = row["video"] or path
         return list(rows.values())
 
+    def key_of(self, name: str) -> str:
+        """See `Corpus.key_of`; the modality that a name begins with is left out."""
+        match = _NAME.fullmatch(f"{Path(name).stem}.mp4")
+        return f"{self.name}/{match['take']}" if match else ""
+
     def takes(self) -> list[str]:
         """The takes that a whole copy of this corpus holds."""
         return documented_takes()

@@ -39,6 +39,10 @@ class Several(Corpus):
         """See `Corpus.documented`."""
         return [row for member in self.members for row in member.documented()]
 
+    def key_of(self, name: str) -> str:
+        """See `Corpus.key_of`."""
+        return next((key for member in self.members if (key := member.key_of(name))), "")
+
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
         corpus = table["recording"].str.split("/").str[0]

@@ -1,7 +1,7 @@
 """The LightningDataModule: a corpus, split by a protocol, as batches."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,15 @@ from emotion.corpora import Corpus
 from emotion.data.dataset import Batch, Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
+from emotion.data.sources import MODALITIES, ActionUnits, Faces, Source, action_units_of, faces_of, sound_of
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, scheme
-from emotion.prepare.waveforms import prepare_waveforms
 from emotion.protocols import SPLITS, Protocol
 
 log = logging.getLogger(__name__)
 
-PROBLEM_HANDLING = ("stop", "skip")
+PROBLEM_HANDLING = ("stop", "skip", "partial")
 
 
 class EmotionDataModule(pl.LightningDataModule):
@@ -37,13 +37,16 @@ class EmotionDataModule(pl.LightningDataModule):
         sample_rate: Of the prepared sound, in Hz.
         batch_size: Recordings in a batch.
         seed: Of the order in which the training split is visited.
-        on_problem: `stop` or `skip` when a file cannot be used.
+        on_problem: When a file cannot be used: `stop`, `skip` the recording, or `partial`, which goes on with what else
+            there is of it.
         train_channel: The channel of the training split, if it is another than that of dev and test.
+        modalities: What the model takes in, of `MODALITIES`, and how it is prepared; sound alone by default.
 
     Attributes:
         table: After `setup`, all recordings of the three splits: the corpus's columns, `split`, `label` (a class index)
             and `speaker_index`.
         classes: The labels in the order of a model's outputs.
+        sources: After `setup`, what batches are made of, by its name in a batch.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class EmotionDataModule(pl.LightningDataModule):
         seed: int = 0,
         on_problem: str = "stop",
         train_channel: str | None = None,
+        modalities: Mapping[str, Faces | ActionUnits | None] | None = None,
     ) -> None:
         super().__init__()
         if on_problem not in PROBLEM_HANDLING:
@@ -68,39 +72,33 @@ class EmotionDataModule(pl.LightningDataModule):
         self.train_channel = train_channel or channel
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
+        self.modalities = dict(modalities or {"sound": None})
         self.table: pd.DataFrame | None = None
-        self.waveforms: Ragged | None = None
+        self.sources: dict[str, Ragged] = {}
+        self.keys: dict[str, str] = {}
         self.features: Ragged | None = None
-        self.waveforms_key = ""
         self.trains_on_features = True
 
     def prepare_data(self) -> None:
         """Scan, decode and cache; in one process only when there are several."""
-        directory = self.corpus.locate(self.root)
-        prepare_waveforms(self._with_sound(self._scan(directory)), directory, self.sample_rate)
+        self._sources(*self._recordings())
 
     def setup(self, stage: str | None = None) -> None:
-        """Join the recordings with the protocol and open the prepared sound.
+        """Join the recordings with the protocol and open what was prepared.
 
         Raises:
             EmotionError: the corpus is missing, a file cannot be used and `on_problem` is `stop`, or a split is empty.
         """
         if self.table is not None:
             return
-        directory = self.corpus.locate(self.root)
-        recordings = self._scan(directory)
+        directory, recordings = self._recordings()
         log.info("%s", self.corpus.describe(recordings, self._scanned_channel))
-        prepared = prepare_waveforms(self._with_sound(recordings), directory, self.sample_rate)
-        self._handle_problems(prepared.problems)
-        usable = prepared.index[prepared.index["problem"] == ""]
-        self.waveforms = Ragged(
-            prepared.columns["waveforms"],
-            usable.index,
-            usable["offset"].to_numpy(np.int64),
-            usable["length"].to_numpy(np.int64),
-        )
-        self.waveforms_key = prepared.key
-        self.table = self._join(recordings[recordings["recording"].isin(usable.index)])
+        sources = self._sources(directory, recordings)
+        self._handle_problems(pd.concat([source.problems for source in sources.values()]))
+        takes_part = self._usable(sources, recordings["recording"])
+        self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
+        self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
+        self.table = self._join(recordings[takes_part])
 
     def cache_features(self, front_end: AudioFrontEnd, configuration: object) -> None:
         """From now on serve the features that `front_end` extracts instead of waveforms.
@@ -111,7 +109,7 @@ class EmotionDataModule(pl.LightningDataModule):
             front_end: On the CPU.
             configuration: Plain data: everything that determines what it extracts.
         """
-        self.features = cached_features(front_end, self.waveforms, [self.waveforms_key, configuration])
+        self.features = cached_features(front_end, self.sources["waveform"], [self.keys["waveform"], configuration])
         self.trains_on_features = not front_end.augments_sound
 
     def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
@@ -122,7 +120,11 @@ class EmotionDataModule(pl.LightningDataModule):
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
                 f"recordings is in the {self.corpus.name} corpus at hand (channel {self.channel})"
             )
-        return RecordingDataset(rows, self.waveforms, None if as_sound else self.features)
+        sources = dict(self.sources)
+        if self.features is not None and not as_sound:
+            del sources["waveform"]
+            sources["features"] = self.features
+        return RecordingDataset(rows, sources)
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """All recordings of `splits`, in order: for statistics and evaluation."""
@@ -174,19 +176,37 @@ class EmotionDataModule(pl.LightningDataModule):
     def _scanned_channel(self) -> str:
         return self.channel if self.train_channel == self.channel else "both"
 
-    def _scan(self, directory: Path) -> pd.DataFrame:
+    def _recordings(self) -> tuple[Path, pd.DataFrame]:
+        """The corpus folder and all recordings in it."""
+        directory = self.corpus.locate(self.root)
         table = self.corpus.scan(directory, self._scanned_channel)
         if table.empty:
             raise EmotionError(
                 f"the {self.corpus.name} corpus in {directory} has no {self._scanned_channel} recordings"
             )
-        return table
+        if "faces" in self.modalities:
+            self.corpus.provide_video(directory, table["recording"])
+            table = self.corpus.scan(directory, self._scanned_channel)
+        return directory, table
 
-    def _with_sound(self, table: pd.DataFrame) -> pd.DataFrame:
-        silent = table["audio"] == ""
-        if silent.any():
-            log.warning("%d recordings are video without sound and take no part", int(silent.sum()))
-        return table[~silent]
+    def _sources(self, directory: Path, recordings: pd.DataFrame) -> dict[str, Source]:
+        prepare = {
+            "sound": lambda _: sound_of(recordings, directory, self.sample_rate),
+            "faces": lambda faces: faces_of(recordings, directory, faces, self.sample_rate),
+            "action_units": lambda units: action_units_of(recordings, self.corpus, units),
+        }
+        return {modality: prepare[modality](how) for modality, how in self.modalities.items()}
+
+    def _usable(self, sources: dict[str, Source], recordings: pd.Series) -> pd.Series:
+        """Which recordings have all that the model takes in; or any of it, if `on_problem` is `partial`."""
+        partial = self.on_problem == "partial"
+        for modality, source in sources.items():
+            if len(source.absent):
+                consequence = "go on without" if partial and len(sources) > 1 else "take no part"
+                what = modality.replace("_", " ")
+                log.warning("%s recordings have no %s and %s", f"{len(source.absent):,}", what, consequence)
+        has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
+        return has.any(axis=1) if partial else has.all(axis=1)
 
     def _handle_problems(self, problems: pd.Series) -> None:
         if problems.empty:

@@ -1,6 +1,6 @@
 """Batches out of one array: ragged items, stored one after the other, gathered and padded in one go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 Batch = dict[str, Any]
-"""`waveform` (B, T) float32 and `waveform_length` (B,), or `features` (B, F, N) float32 and `frames` (B,); `label` (B,)
-int64, `speaker` (B,) int64, and `recording`, a list of keys."""
+"""`label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys, and what the model asks for: `waveform` (B, T)
+float32 and `waveform_length` (B,), or `features` (B, F, N) float32 and `frames` (B,); `faces` (B, F, 1 or 3, H, W)
+uint8 and `face_mask` (B, F) bool; `action_units` (B, A) float32, or (B, N, A) where they are over time, and
+`action_unit_frames` (B,). A length of 0, or a mask without a face, says that a recording lacks a modality."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class Ragged:
     length: np.ndarray
 
     def select(self, recordings: Sequence[str]) -> "Ragged":
-        """The items of these recordings in this order, over the same values."""
+        """The items of these recordings in this order, over the same values; those that are not here have no length."""
         rows = self.recordings.get_indexer(recordings)
-        return Ragged(self.values, self.recordings[rows], self.offset[rows], self.length[rows])
+        length = np.where(rows < 0, 0, self.length[rows])
+        return Ragged(self.values, pd.Index(recordings), self.offset[rows], length)
 
     def padded(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """The items as one tensor, shape (B, longest, ...), zero where they end, and their lengths, shape (B,)."""
         offsets, lengths = self.offset[rows], self.length[rows]
-        batch = np.zeros((len(lengths), int(lengths.max()), *self.values.shape[1:]), self.values.dtype)
+        longest = max(1, int(lengths.max()))
+        batch = np.zeros((len(lengths), longest, *self.values.shape[1:]), self.values.dtype)
         for item, offset, length in zip(batch, offsets, lengths, strict=True):
             item[:length] = self.values[offset : offset + length]
         return torch.from_numpy(batch), torch.from_numpy(lengths)
@@ -51,16 +55,15 @@ class RecordingDataset(Dataset):
 
     Args:
         table: Columns `recording`, `label` and `speaker_index`, one row an item.
-        waveforms: Sound as int16 samples, or None if features are given.
-        features: Features as frames, shape (total, F), or None if waveforms are given.
+        sources: What batches hold of each recording: `waveform` (int16 samples), `features` (frames, shape (total, F)),
+            `faces` (shape (total, H, W, 1 or 3)) and `action_units` (frames, shape (total, A)).
     """
 
-    def __init__(self, table: pd.DataFrame, waveforms: Ragged | None = None, features: Ragged | None = None) -> None:
+    def __init__(self, table: pd.DataFrame, sources: Mapping[str, Ragged]) -> None:
         self.recordings = table["recording"].to_numpy()
         self.label = torch.tensor(table["label"].to_numpy(np.int64))
         self.speaker = torch.tensor(table["speaker_index"].to_numpy(np.int64))
-        self.waveforms = waveforms and waveforms.select(self.recordings)
-        self.features = features and features.select(self.recordings)
+        self.sources = {name: source.select(self.recordings) for name, source in sources.items()}
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -77,10 +80,27 @@ class RecordingDataset(Dataset):
             "speaker": self.speaker[indices],
             "recording": list(self.recordings[indices]),
         }
-        if self.features is not None:
-            features, batch["frames"] = self.features.padded(indices)
-            batch["features"] = features.transpose(1, 2)
-        elif self.waveforms is not None:
-            waveform, batch["waveform_length"] = self.waveforms.padded(indices)
-            batch["waveform"] = waveform.float() / INT16_FULL_SCALE
+        for name, source in self.sources.items():
+            batch |= _GATHERED[name](*source.padded(indices))
         return batch
+
+
+def _waveform(samples: torch.Tensor, length: torch.Tensor) -> Batch:
+    return {"waveform": samples.float() / INT16_FULL_SCALE, "waveform_length": length}
+
+
+def _features(frames: torch.Tensor, length: torch.Tensor) -> Batch:
+    return {"features": frames.transpose(1, 2), "frames": length}
+
+
+def _faces(pictures: torch.Tensor, length: torch.Tensor) -> Batch:
+    mask = torch.arange(pictures.shape[1]) < length[:, None]
+    return {"faces": pictures.permute(0, 1, 4, 2, 3), "face_mask": mask}
+
+
+def _action_units(units: torch.Tensor, length: torch.Tensor) -> Batch:
+    means = units.shape[1] == 1
+    return {"action_units": units[:, 0] if means else units, "action_unit_frames": length}
+
+
+_GATHERED = {"waveform": _waveform, "features": _features, "faces": _faces, "action_units": _action_units}

@@ -46,7 +46,7 @@ def _compute(front_end: AudioFrontEnd, waveforms: Ragged) -> tuple[np.ndarray, n
     # Neighbours in length share a batch, so that little is computed on padding.
     order = waveforms.recordings[np.argsort(waveforms.length, kind="stable")]
     table = pd.DataFrame({"recording": order, "label": 0, "speaker_index": 0})
-    dataset = RecordingDataset(table, waveforms=waveforms)
+    dataset = RecordingDataset(table, {"waveform": waveforms})
     items: dict[str, np.ndarray] = {}
     starts = range(0, len(dataset), _BATCH)
     for start in track(starts, "computing features", len(starts)):

@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from emotion.config import flat
 from emotion.data import EmotionDataModule
 from emotion.evaluation.figures import confusion_figure, features_figure
+from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
 
 _HYPERPARAMETERS = ("model", "features", "augment", "optimizer", "scheduler", "training")
@@ -28,7 +29,10 @@ def write_summary(
         for split, rows in predictions.groupby("split"):
             figure = confusion_figure(rows, datamodule.classes, f"{split}, per cent of each true emotion")
             writer.add_figure(f"confusion_matrix/{split}", figure)
-        writer.add_figure("features/dev", _some_features(classifier, datamodule, "+".join(config.features.sets)))
+        for front_end in classifier.cpu().eval().front_ends:
+            if isinstance(front_end, AudioFrontEnd):
+                figure = _some_features(front_end, datamodule, "+".join(config.features.sets))
+                writer.add_figure("features/dev", figure)
         row = {name: value for name, value in flat(config, *_HYPERPARAMETERS).items() if not name.endswith("_target_")}
         row |= {
             "data": config.data.name,
@@ -43,11 +47,11 @@ def write_summary(
 
 
 @torch.no_grad()
-def _some_features(classifier: Classifier, datamodule: EmotionDataModule, name: str):  # noqa: ANN202
+def _some_features(front_end: AudioFrontEnd, datamodule: EmotionDataModule, name: str):  # noqa: ANN202
     dataset = datamodule.dataset("dev")
     rows = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
     batch = dataset.__getitems__(rows)
-    features, frames = classifier.cpu().eval().encoder.front_end(batch)
+    features, frames = front_end(batch)
     items = [
         (f"{datamodule.classes[label]}\n{recording}", item[:, :count].numpy())
         for label, recording, item, count in zip(batch["label"], batch["recording"], features, frames, strict=True)

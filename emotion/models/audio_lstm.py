@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from emotion.features.base import frame_mask
-from emotion.models.base import AudioNetwork
+from emotion.models.base import FeatureNetwork
 from emotion.models.pooling import StatisticsPooling
 
 
-class AudioLstm(AudioNetwork):
+class AudioLstm(FeatureNetwork):
     """Project each frame, run bidirectional LSTMs whose output is added to their input, pool over time.
 
     Args:
@@ -41,7 +41,7 @@ class AudioLstm(AudioNetwork):
         self.embed_dim = self.pool.embed_dim
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `AudioNetwork.forward`."""
+        """See `FeatureNetwork.forward`."""
         rows = self.dropout(self.project(features).transpose(1, 2))
         frames = (frames - 1) // self.stride + 1
         for norm, lstm in zip(self.norms, self.lstms, strict=True):

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emotion.features.front_end import AudioFrontEnd
+from emotion.features.normalization import FrontEnd
 
 
-class AudioNetwork(nn.Module):
-    """A network over frames of audio features. What every model file of sound defines.
+class FeatureNetwork(nn.Module):
+    """A network over frames of features. What every model file of sound or action units defines.
 
     The constructor takes `num_features`, and may take `orders`, which is 1 and one more for each order of deltas among
     those features. A padded item must give what the item alone gives.
@@ -34,22 +34,29 @@ class AudioNetwork(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
-class AudioEncoder(nn.Module):
-    """A front end and a network: from the waveforms of a batch to embeddings.
+class FeatureEncoder(nn.Module):
+    """A front end and a network: from one modality of a batch to embeddings.
 
     Args:
         front_end: Features, with `num_features` of them.
         network: Takes those features.
+        modality: A key of `emotion.data.sources.MODALITIES`.
     """
 
-    def __init__(self, front_end: AudioFrontEnd, network: AudioNetwork) -> None:
+    def __init__(self, front_end: FrontEnd, network: FeatureNetwork, modality: str) -> None:
         super().__init__()
-        self.front_end, self.network = front_end, network
+        self.front_end, self.network, self.modality = front_end, network, modality
         self.embed_dim = network.embed_dim
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch as `AudioFrontEnd.forward` takes it; shape (B, embed_dim)."""
+        """Embed a batch as the front end takes it; shape (B, embed_dim)."""
         return self.network(*self.front_end(batch))
+
+    def present(self, batch: dict[str, Any]) -> Tensor:
+        """Which items have what it takes in, shape (B,)."""
+        if self.modality == "action_units":
+            return batch["action_unit_frames"] > 0
+        return (batch["frames"] if "frames" in batch else batch["waveform_length"]) > 0
 
 
 class MlpHead(nn.Sequential):
@@ -81,11 +88,16 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, encoder: AudioEncoder, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0
+        self, encoder: nn.Module, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = MlpHead(encoder.embed_dim, num_classes, hidden, dropout)
+
+    @property
+    def front_ends(self) -> list[FrontEnd]:
+        """Those of all its encoders."""
+        return [module for module in self.modules() if isinstance(module, FrontEnd)]
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Logits, shape (B, num_classes)."""

@@ -3,11 +3,14 @@
 from omegaconf import DictConfig
 
 from emotion.config import instantiate
+from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
 from emotion.features.base import FeatureSet
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.stack import FeatureStack
-from emotion.models.base import AudioEncoder, AudioNetwork, Classifier
+from emotion.models.base import Classifier, FeatureEncoder, FeatureNetwork
+from emotion.models.late_fusion import Fusion
+from emotion.prepare.action_units import unit_names
 
 
 def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int) -> AudioFrontEnd:
@@ -28,8 +31,21 @@ def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int)
 
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
-    front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
-    orders = 1 + config.features.deltas
-    network = instantiate(config.model.network, AudioNetwork, num_features=front_end.num_features, orders=orders)
-    head = config.model.head
-    return Classifier(AudioEncoder(front_end, network), num_classes, tuple(head.hidden), head.dropout)
+    model, head = config.model, config.model.head
+    if "fusion" in model:
+        encoders = {name: _encoder(config, model[name]) for name in ("audio", "visual")}
+        encoder = instantiate(model.fusion, Fusion, encoders=encoders)
+    else:
+        encoder = _encoder(config, model)
+    return Classifier(encoder, num_classes, tuple(head.hidden), head.dropout)
+
+
+def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder:
+    if part.modality == "action_units":
+        units = config.action_units
+        front_end, orders = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize), 1
+    else:
+        front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
+        orders = 1 + config.features.deltas
+    network = instantiate(part.network, FeatureNetwork, num_features=front_end.num_features, orders=orders)
+    return FeatureEncoder(front_end, network, part.modality)

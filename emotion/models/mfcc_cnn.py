@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
-from emotion.models.base import AudioNetwork
+from emotion.models.base import FeatureNetwork
 from emotion.models.pooling import StatisticsPooling
 
 
-class MfccCnn(AudioNetwork):
+class MfccCnn(FeatureNetwork):
     """Convolution blocks, then the mean and the deviation over time of what is left of each feature band.
 
     A block is a 3×3 convolution, batch normalisation, 2×2 max pooling (the last: 2×1), ReLU and channel dropout. Frames
@@ -52,7 +52,7 @@ class MfccCnn(AudioNetwork):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `AudioNetwork.forward`. Items too short for the pooling are continued with zeros."""
+        """See `FeatureNetwork.forward`. Items too short for the pooling are continued with zeros."""
         shortest = 1 << (len(self.convolutions) - 1)
         frames = frames.clamp(min=shortest)
         missing = max(0, shortest - features.shape[-1])

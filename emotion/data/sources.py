@@ -1,0 +1,124 @@
+"""What a model may take in of a recording, each made ready by its own part of `emotion.prepare`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emotion.corpora import Corpus
+from emotion.data.dataset import Ragged
+from emotion.errors import EmotionError
+from emotion.features.silence import sounding
+from emotion.prepare.action_units import read_action_units
+from emotion.prepare.faces import FaceOptions, prepare_faces
+from emotion.prepare.store import Store
+from emotion.prepare.waveforms import INT16_FULL_SCALE, prepare_waveforms
+
+MODALITIES = {"sound": "waveform", "faces": "faces", "action_units": "action_units"}
+"""From what a model takes in to what it is called in a batch."""
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """One modality of a corpus.
+
+    Attributes:
+        items: Of the recordings that can be used.
+        absent: The recordings that have none.
+        problems: What is wrong with the files of others, by recording.
+        key: Names the content, for what is cached.
+    """
+
+    items: Ragged
+    absent: pd.Index
+    problems: pd.Series
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """How faces are prepared.
+
+    Attributes:
+        options: How they are cut out.
+        trim_db: Frames are taken from where the sound is less than this many decibels below its loudest; None takes
+            them from the whole clip.
+        seconds: And from the first so many seconds of that; None from all of it.
+    """
+
+    options: FaceOptions
+    trim_db: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ActionUnits:
+    """Where action units are read from, and how; see `read_action_units`.
+
+    Attributes:
+        table: A CSV or a folder of them.
+        kinds: Of `intensity` and `presence`.
+        over_time: `mean` or `frames`.
+    """
+
+    table: str | None
+    kinds: tuple[str, ...] = ("intensity", "presence")
+    over_time: str = "mean"
+
+
+def sound_of(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:
+    """The sound of the recordings in `table`, as `Corpus.scan` gives it."""
+    has = table["audio"] != ""
+    return _source(prepare_waveforms(table[has], directory, sample_rate), "waveforms", table["recording"][~has])
+
+
+def faces_of(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: int) -> Source:
+    """Their faces, on frames of the same part of the clip as the sound."""
+    has = table["video"] != ""
+    windows = {}
+    if faces.trim_db is not None or faces.seconds is not None:
+        windows = dict(_windows(sound_of(table[has], directory, sample_rate).items, sample_rate, faces))
+    return _source(prepare_faces(table[has], directory, faces.options, windows), "faces", table["recording"][~has])
+
+
+def action_units_of(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:
+    """Their action units."""
+    if not units.table:
+        raise EmotionError(
+            "the action units come from a table of OpenFace: name it with action_units.table=FILE_OR_FOLDER"
+        )
+    if not Path(units.table).exists():
+        raise EmotionError(f"action_units.table={units.table} does not exist")
+    found = read_action_units(Path(units.table), units.kinds, units.over_time, corpus.key_of)
+    has = table["recording"].isin(found.keys())
+    keys = pd.Index(table["recording"][has])
+    if keys.empty:
+        raise EmotionError(f"action_units.table={units.table} names no recording of the {corpus.name} corpus")
+    length = np.array([len(found[key]) for key in keys])
+    items = Ragged(np.concatenate([found[key] for key in keys]), keys, length.cumsum() - length, length)
+    return Source(items, pd.Index(table["recording"][~has]), pd.Series(dtype=str))
+
+
+def _source(store: Store, column: str, absent: pd.Series) -> Source:
+    usable = store.index[store.index["problem"] == ""]
+    offset, length = (usable[name].to_numpy(np.int64) for name in ("offset", "length"))
+    items = Ragged(store.columns[column], usable.index, offset, length)
+    return Source(items, pd.Index(absent), store.problems, store.key)
+
+
+def _windows(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
+    """From when to when each recording is heard, in seconds."""
+    for first in range(0, len(waveforms.recordings), _BATCH):
+        rows = range(first, min(first + _BATCH, len(waveforms.recordings)))
+        samples, length = waveforms.padded(rows)
+        start, end = torch.zeros_like(length), length
+        if faces.trim_db is not None:
+            start, end = sounding(samples.float() / INT16_FULL_SCALE, length, faces.trim_db)
+        if faces.seconds is not None:
+            end = torch.minimum(end, start + round(faces.seconds * sample_rate))
+        for row, begins, ends in zip(rows, start.tolist(), end.tolist(), strict=True):
+            yield waveforms.recordings[row], (round(begins / sample_rate, 3), round(ends / sample_rate, 3))

@@ -1,0 +1,142 @@
+"""Tables of facial action units."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from emotion.corpora.ravdess import Ravdess
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.prepare.action_units import INTENSITIES, PRESENCES, read_action_units, unit_names
+from emotion.tasks import evaluate
+
+TABLE = "action_units.table=${data.root}/ravdess_action_units_mean.csv"
+KINDS = ("intensity", "presence")
+
+
+def rows(names, **columns):
+    rng = np.random.default_rng(0)
+    values = pd.DataFrame(rng.random((len(names), 35)), columns=INTENSITIES + PRESENCES)
+    return values.assign(name=names, **columns)
+
+
+def read(path, kinds=KINDS, over_time="mean"):
+    return read_action_units(path, kinds, over_time, Ravdess().key_of)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_of_frames_is_averaged_or_kept(tmp_path, separator):
+    table = rows(["01-01-03-01-01-01-05.mp4"] * 3 + ["02-01-04-01-01-01-05"] * 2)
+    table.to_csv(tmp_path / "units.csv", index=False, sep=separator)
+    means, frames = read(tmp_path / "units.csv"), read(tmp_path / "units.csv", over_time="frames")
+    assert list(means) == list(frames) == ["ravdess/01-03-01-01-01-05", "ravdess/01-04-01-01-01-05"]
+    assert [len(value) for value in frames.values()] == [3, 2]
+    expected = table[list(INTENSITIES + PRESENCES)][:3].to_numpy()
+    np.testing.assert_allclose(frames["ravdess/01-03-01-01-01-05"], expected, rtol=1e-6)
+    np.testing.assert_allclose(means["ravdess/01-03-01-01-01-05"], expected.mean(axis=0, keepdims=True), rtol=1e-6)
+
+
+def test_a_folder_of_openface_and_its_failed_frames(tmp_path):
+    # OpenFace writes a space after each comma.
+    table = rows(["ignored"] * 4, success=[1, 0, 1, 1]).drop(columns="name").add_prefix(" ")
+    for actor in (5, 6):
+        table.to_csv(tmp_path / f"01-01-03-01-01-01-{actor:02}.csv", index=False)
+    frames = read(tmp_path, over_time="frames")
+    assert [(key, len(value)) for key, value in frames.items()] == [
+        ("ravdess/01-03-01-01-01-05", 3),
+        ("ravdess/01-03-01-01-01-06", 3),
+    ]
+
+
+def test_kinds_of_units(tmp_path):
+    rows(["01-01-03-01-01-01-05"]).to_csv(tmp_path / "units.csv", index=False)
+    (units,) = read(tmp_path / "units.csv", ["presence"]).values()
+    assert units.shape == (1, 18)
+    assert unit_names(["intensity"]) == INTENSITIES
+    with pytest.raises(EmotionError, match="did you mean presence"):
+        unit_names(["presense"])
+    with pytest.raises(EmotionError, match="choose of"):
+        unit_names([])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.drop(columns="AU12_r"), "AU12_r"),
+        (lambda table: table.drop(columns="name"), "name"),
+        (lambda table: table.assign(AU12_r=np.nan), "no numbers"),
+    ],
+)
+def test_a_table_that_lacks_something_is_named(tmp_path, change, words):
+    change(rows(["01-01-03-01-01-01-05"])).to_csv(tmp_path / "units.csv", index=False)
+    with pytest.raises(EmotionError, match=words):
+        read(tmp_path / "units.csv")
+
+
+def test_how_units_are_used_is_checked(tmp_path):
+    with pytest.raises(EmotionError, match="over_time"):
+        read(tmp_path, over_time="median")
+    with pytest.raises(EmotionError, match="without a CSV"):
+        read(tmp_path)
+
+
+def test_every_speech_clip_of_ravdess_has_its_units(real_data, compose):
+    config = compose("data=ravdess", f"data.root={real_data}", "model=action_units", TABLE)
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    assert len(datamodule.table) == 1440
+    batch = next(datamodule.batches("train"))
+    assert batch["action_units"].shape == (32, 35)
+    assert "waveform" not in batch
+    source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";").set_index("name")
+    names = ["01-" + key.split("/")[1] for key in batch["recording"]]
+    np.testing.assert_allclose(batch["action_units"], source.loc[names, list(INTENSITIES + PRESENCES)], rtol=1e-5)
+
+
+def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
+    def setup(*overrides):
+        build_datamodule(compose("data=ravdess", f"data.root={real_data}", "model=action_units", *overrides)).setup()
+
+    with pytest.raises(EmotionError, match=r"action_units\.table=FILE"):
+        setup()
+    with pytest.raises(EmotionError, match="does not exist"):
+        setup("action_units.table=nowhere.csv")
+
+
+@pytest.mark.parametrize(("handling", "count"), [("stop", 700), ("skip", 700), ("partial", 1440)])
+def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling, count):
+    source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";")
+    source[:700].to_csv(tmp_path / "half.csv", index=False)
+    typed = ["data=ravdess", f"data.root={real_data}", "model=late_fusion", "model/visual=action_units"]
+    config = compose(*typed, f"action_units.table={tmp_path}/half.csv", f"data.on_problem={handling}")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    assert len(datamodule.table) == count
+    batch = next(datamodule.batches("train"))
+    assert (batch["waveform_length"] > 0).all()
+    assert batch["action_units"].shape == (32, 35)
+    assert bool((batch["action_unit_frames"] > 0).all()) is (handling != "partial")
+
+
+@pytest.mark.parametrize("model", ["action_units", "late_fusion"])
+def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, train_in_process, compose, model):
+    visual = ["model/visual=action_units"] if model == "late_fusion" else []
+    run_dir = train_in_process(
+        "data=ravdess",
+        f"data.root={real_data}",
+        "protocol=luna5",
+        f"model={model}",
+        *visual,
+        f"action_units.table={real_data}/ravdess_action_units_mean.csv",
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=8",
+    )
+    for name in ("config.yaml", "overrides.yaml"):
+        assert str(real_data) not in (run_dir / name).read_text()
+    trained = json.loads((run_dir / "metrics.json").read_text())
+    assert trained["test/uar"] > 0.125 / 2
+    typed = [f"run={run_dir}"]
+    judged = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert judged["test/uar"] == trained["test/uar"]

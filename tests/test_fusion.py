@@ -1,0 +1,101 @@
+"""Several modalities in one model, some of them missing."""
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import CLASSES, make_batch
+from emotion.errors import EmotionError
+from emotion.models.build import build_classifier
+from emotion.models.late_fusion import Concatenation
+
+
+class Identity(nn.Module):
+    """An encoder whose embedding is a key of the batch."""
+
+    def __init__(self, key, size):
+        super().__init__()
+        self.key, self.embed_dim = key, size
+
+    def forward(self, batch):
+        return batch[self.key]
+
+    def present(self, batch):
+        return batch[f"has_{self.key}"]
+
+
+def identities(**options):
+    return Concatenation({"one": Identity("one", 3), "other": Identity("other", 2)}, **options)
+
+
+def some_batch(items=6):
+    torch.manual_seed(0)
+    there = torch.ones(items, dtype=torch.bool)
+    return {"one": torch.rand(items, 3), "other": torch.rand(items, 2), "has_one": there, "has_other": there.clone()}
+
+
+def test_identity_encoders_give_exactly_the_concatenation():
+    batch, fusion = some_batch(), identities(modality_dropout=0.5).eval()
+    assert fusion.embed_dim == 5
+    torch.testing.assert_close(fusion(batch), torch.cat([batch["one"], batch["other"]], dim=1), atol=0, rtol=0)
+
+
+def test_what_is_missing_is_zero_and_never_looked_at():
+    batch = some_batch()
+    batch["has_other"][[1, 4]] = False
+    batch["other"][[1, 4]] = torch.nan
+    joined = identities().train()(batch)
+    torch.testing.assert_close(joined[:, :3], batch["one"])
+    assert not joined[[1, 4], 3:].any()
+    torch.testing.assert_close(joined[[0, 2, 3, 5], 3:], batch["other"][[0, 2, 3, 5]])
+
+
+def test_modality_dropout_takes_one_at_most_and_in_training_only():
+    batch, fusion = some_batch(4000), identities(modality_dropout=0.4)
+    batch["has_other"][:1000] = False
+    lost = torch.stack([part.eq(0).all(dim=1) for part in fusion.train()(batch).split([3, 2], dim=1)], dim=1)
+    assert not lost.all(dim=1).any()
+    assert not lost[:1000, 0].any()
+    assert abs(lost[1000:].float().mean(dim=0) - 0.2).max() < 0.03
+    assert not fusion.eval()(batch)[:, :3].eq(0).all(dim=1).any()
+
+
+@pytest.fixture
+def late_fusion(compose):
+    torch.manual_seed(0)
+    classifier = build_classifier(compose("model=late_fusion", "model/visual=action_units"), CLASSES)
+    for front_end in classifier.front_ends:
+        front_end.fit([make_batch()])
+    return classifier
+
+
+def without(batch, modality, rows):
+    changed = {key: value.clone() if torch.is_tensor(value) else value for key, value in batch.items()}
+    changed[{"sound": "waveform_length", "action_units": "action_unit_frames"}[modality]][rows] = 0
+    changed[{"sound": "waveform", "action_units": "action_units"}[modality]][rows] = torch.nan
+    return changed
+
+
+@pytest.mark.parametrize("modality", ["sound", "action_units"])
+@pytest.mark.parametrize("rows", [[0, 2], [0, 1, 2, 3]])
+def test_a_fusion_answers_with_either_modality_alone(late_fusion, modality, rows):
+    whole, partial = make_batch(), without(make_batch(), modality, rows)
+    late_fusion.eval()
+    answers, reference = late_fusion(partial), late_fusion(whole)
+    assert answers.isfinite().all()
+    others = [row for row in range(4) if row not in rows]
+    torch.testing.assert_close(answers[others], reference[others])
+    assert not torch.allclose(answers[rows], reference[rows])
+
+
+@pytest.mark.parametrize("modality", ["sound", "action_units"])
+def test_a_fusion_learns_from_recordings_that_lack_a_modality(late_fusion, modality):
+    batch = without(make_batch(), modality, [1])
+    nn.functional.cross_entropy(late_fusion.train()(batch), batch["label"]).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in late_fusion.parameters())
+
+
+def test_mixup_needs_whole_recordings(late_fusion):
+    batch = without(make_batch(), "sound", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
+    with pytest.raises(EmotionError, match="mixup"):
+        late_fusion.train()(batch)
