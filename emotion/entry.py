@@ -111,6 +111,8 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
     from hydra.core.global_hydra import GlobalHydra
 
     first_line = str(error).strip().splitlines()[0]
+    if first_line.startswith("Could not override 'model/"):
+        return "model/audio= and model/visual= choose the parts of a fusion: add model=late_fusion"
     groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
     for override in overrides:
         parent, _, key = override.key_or_group.rpartition(".")

@@ -34,6 +34,7 @@ CORPUS_OF = {
 }
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
+ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith("model/")}
 
 
 @pytest.fixture
