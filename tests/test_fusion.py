@@ -88,11 +88,28 @@ def test_a_fusion_answers_with_either_modality_alone(late_fusion, modality, rows
     assert not torch.allclose(answers[rows], reference[rows])
 
 
+@pytest.mark.parametrize("rows", [[1], [0, 1, 2]])
 @pytest.mark.parametrize("modality", ["sound", "action_units"])
-def test_a_fusion_learns_from_recordings_that_lack_a_modality(late_fusion, modality):
-    batch = without(make_batch(), modality, [1])
+def test_a_fusion_learns_from_recordings_that_lack_a_modality(late_fusion, modality, rows):
+    batch = without(make_batch(), modality, rows)
     nn.functional.cross_entropy(late_fusion.train()(batch), batch["label"]).backward()
-    assert all(parameter.grad.isfinite().all() for parameter in late_fusion.parameters())
+    grads = [parameter.grad for parameter in late_fusion.parameters() if parameter.grad is not None]
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+def test_normalisation_passes_over_what_is_missing(late_fusion):
+    whole, partial = make_batch(), make_batch()
+    for key in ("waveform_length", "action_unit_frames"):
+        partial[key][2] = 0
+    partial["action_units"][2] = 0
+    kept = {key: value[[0, 1, 3]] if torch.is_tensor(value) else value for key, value in whole.items()}
+    for front_end in late_fusion.front_ends:
+        front_end.fit([partial])
+        mean, deviation = front_end.mean.clone(), front_end.deviation.clone()
+        front_end.fit([kept])
+        torch.testing.assert_close(front_end.mean, mean)
+        torch.testing.assert_close(front_end.deviation, deviation)
 
 
 def test_mixup_needs_whole_recordings(late_fusion):

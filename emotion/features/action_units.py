@@ -11,6 +11,10 @@ from emotion.features.normalization import FrontEnd
 class ActionUnitFrontEnd(FrontEnd):
     """Normalises action units; means over time are one frame."""
 
+    def present(self, batch: dict[str, Any]) -> Tensor:
+        """See `FrontEnd.present`."""
+        return batch["action_unit_frames"] > 0
+
     def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """See `FrontEnd.rows_of`."""
         units = batch["action_units"]

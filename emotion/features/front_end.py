@@ -87,6 +87,10 @@ class AudioFrontEnd(FrontEnd):
                 features = change(features, frames)
         return mixed(features, frames, batch)
 
+    def present(self, batch: dict[str, Tensor]) -> Tensor:
+        """See `FrontEnd.present`."""
+        return (batch["frames"] if "frames" in batch else batch["waveform_length"]) > 0
+
     def rows_of(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See `FrontEnd.rows_of`."""
         if "features" in batch:

@@ -40,6 +40,10 @@ class FrontEnd(nn.Module):
         """Whether the clips to be judged take part in normalisation."""
         return self.normalize == "speaker"
 
+    def present(self, batch: dict[str, Any]) -> Tensor:
+        """Which items have what the features are made of, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} does not define present")
+
     def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The features of a batch before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define rows_of")
@@ -78,8 +82,9 @@ class FrontEnd(nn.Module):
         self.eval()  # statistics are of clips as they are
         for batch in batches:
             features, frames = self.rows_of(batch)
-            features, frames = features.cpu().double(), frames.cpu()
-            group = batch["speaker"].cpu() if speakers else torch.zeros_like(frames)
+            present = self.present(batch).cpu()
+            features, frames = features.cpu().double()[present], frames.cpu()[present]
+            group = batch["speaker"].cpu()[present] if speakers else torch.zeros_like(frames)
             count.index_add_(0, group, frames[:, None].double())
             total.index_add_(0, group, features.sum(dim=2))  # zeros beyond an item's frames add nothing
             squares.index_add_(0, group, features.square().sum(dim=2))

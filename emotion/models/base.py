@@ -40,12 +40,11 @@ class FeatureEncoder(nn.Module):
     Args:
         front_end: Features, with `num_features` of them.
         network: Takes those features.
-        modality: A key of `emotion.data.sources.MODALITIES`.
     """
 
-    def __init__(self, front_end: FrontEnd, network: FeatureNetwork, modality: str) -> None:
+    def __init__(self, front_end: FrontEnd, network: FeatureNetwork) -> None:
         super().__init__()
-        self.front_end, self.network, self.modality = front_end, network, modality
+        self.front_end, self.network = front_end, network
         self.embed_dim = network.embed_dim
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
@@ -53,10 +52,8 @@ class FeatureEncoder(nn.Module):
         return self.network(*self.front_end(batch))
 
     def present(self, batch: dict[str, Any]) -> Tensor:
-        """Which items have what it takes in, shape (B,)."""
-        if self.modality == "action_units":
-            return batch["action_unit_frames"] > 0
-        return (batch["frames"] if "frames" in batch else batch["waveform_length"]) > 0
+        """See `FrontEnd.present`."""
+        return self.front_end.present(batch)
 
 
 class MlpHead(nn.Sequential):

@@ -48,4 +48,4 @@ def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder:
         front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
         orders = 1 + config.features.deltas
     network = instantiate(part.network, FeatureNetwork, num_features=front_end.num_features, orders=orders)
-    return FeatureEncoder(front_end, network, part.modality)
+    return FeatureEncoder(front_end, network)

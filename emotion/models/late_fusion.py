@@ -75,7 +75,8 @@ def _embed(encoder: FeatureEncoder, batch: dict[str, Any], has: Tensor) -> Tenso
         raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
     embedding = torch.zeros(len(has), encoder.embed_dim, device=has.device)
     rows = has.nonzero()[:, 0]
-    if len(rows):
+    # Batch normalisation cannot learn from a single item, which then counts as missing.
+    if len(rows) > (1 if encoder.training else 0):
         some = {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
         embedding = embedding.index_copy(0, rows, encoder(some).float())
     return embedding
