@@ -281,6 +281,16 @@ def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
     assert "speaker_mean" not in front_end.state_dict()
 
 
+def test_clip_normalisation_uses_the_clip_alone(utterances):
+    front_end = AudioFrontEnd(stack(Mfcc), RATE, normalize="clip")
+    features, frames = front_end(batch_of(utterances))
+    for item, count in zip(features, frames, strict=True):
+        torch.testing.assert_close(item[:, :count].mean(dim=1), torch.zeros(40), atol=1e-4, rtol=0)
+        torch.testing.assert_close(item[:, :count].std(dim=1, correction=0), torch.ones(40), atol=1e-3, rtol=0)
+        assert not item[:, count:].any()
+    assert not front_end.transductive
+
+
 def test_cached_features_are_those_that_are_computed(utterances):
     front_end = AudioFrontEnd(stack(Mfcc), RATE, trim_db=30.0)
     batch = batch_of(utterances)
@@ -291,8 +301,8 @@ def test_cached_features_are_those_that_are_computed(utterances):
 
 
 def test_an_unknown_normalisation_is_named():
-    with pytest.raises(EmotionError, match="train, speaker, none"):
-        AudioFrontEnd(stack(Mfcc), RATE, normalize="clip")
+    with pytest.raises(EmotionError, match="train, clip, speaker, none"):
+        AudioFrontEnd(stack(Mfcc), RATE, normalize="batch")
 
 
 def test_spec_augment_hides_stretches_within_its_bounds():

@@ -9,19 +9,20 @@ from torch import Tensor, nn
 from emotion.errors import EmotionError
 from emotion.features.base import masked
 
-NORMALIZATIONS = ("train", "speaker", "none")
+NORMALIZATIONS = ("train", "clip", "speaker", "none")
 
 
 class FrontEnd(nn.Module):
     """Turns a part of a batch into features over time and normalises them.
 
     Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the
-    training split, which are stored with the model. `speaker` uses those of all clips of the speaker in any split; it
-    looks at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
+    training split, which are stored with the model. `clip` uses those of the clip itself, which takes away what tells
+    voices and rooms apart, and the level too. `speaker` uses those of all clips of the speaker in any split; it looks
+    at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
 
     Args:
         num_features: Of a frame.
-        normalize: `train`, `speaker` or `none`.
+        normalize: `train`, `clip`, `speaker` or `none`.
     """
 
     def __init__(self, num_features: int, normalize: str) -> None:
@@ -54,6 +55,11 @@ class FrontEnd(nn.Module):
         if self.normalize == "speaker":
             speaker = batch["speaker"]
             mean, deviation = self.speaker_mean[speaker], self.speaker_deviation[speaker]
+        elif self.normalize == "clip":
+            count = frames[:, None].clamp(min=1)
+            mean = features.sum(dim=2) / count
+            variance = masked((features - mean[..., None]).square(), frames).sum(dim=2) / count
+            deviation = torch.where(variance > 1e-10, variance, 1.0).sqrt()
         else:
             mean, deviation = self.mean[None], self.deviation[None]
         return masked((features - mean[..., None]) / deviation[..., None], frames), frames

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from emotion.config import instantiate
+from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
 from emotion.features.base import FeatureSet
@@ -43,6 +44,8 @@ def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
 def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder:
     if part.modality == "action_units":
         units = config.action_units
+        if units.normalize == "clip" and units.over_time == "mean":
+            raise EmotionError("action_units.normalize=clip leaves nothing of a clip's mean: use train")
         front_end, orders = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize), 1
     else:
         front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
