@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from emotion.features.normalization import FrontEnd
+from emotion.features.pictures import PictureFrontEnd
+from emotion.models.pooling import StatisticsPooling
 
 
 class FeatureNetwork(nn.Module):
@@ -53,6 +55,52 @@ class FeatureEncoder(nn.Module):
 
     def present(self, batch: dict[str, Any]) -> Tensor:
         """See `FrontEnd.present`."""
+        return self.front_end.present(batch)
+
+
+class PictureNetwork(nn.Module):
+    """A network over single pictures. What every model file of faces defines.
+
+    The constructor takes `num_channels`, of a picture.
+
+    Attributes:
+        embed_dim: Size of the embedding.
+    """
+
+    embed_dim: int
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embed pictures, shape (N, C, H, W), each by itself; shape (N, embed_dim)."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+
+class PictureEncoder(nn.Module):
+    """Embeds each picture of a clip by a network, and the clip by what its pictures have in common.
+
+    Args:
+        front_end: Pictures.
+        network: Takes those pictures.
+        pooling: Over the pictures of a clip: `mean` or `attention`, see `StatisticsPooling`.
+    """
+
+    def __init__(self, front_end: PictureFrontEnd, network: PictureNetwork, pooling: str = "mean") -> None:
+        super().__init__()
+        self.front_end, self.network = front_end, network
+        self.pool = StatisticsPooling(network.embed_dim, pooling)
+        self.embed_dim = self.pool.embed_dim
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Embed a batch, each item of which has a face; shape (B, embed_dim)."""
+        pictures, item = self.front_end(batch)
+        counts = item.bincount(minlength=len(batch["face_mask"]))
+        place = torch.arange(len(item), device=item.device) - (counts.cumsum(0) - counts)[item]
+        embedded = self.network(pictures)
+        rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
+        rows = rows.index_put((item, place), embedded)
+        return self.pool(rows.transpose(1, 2), counts)
+
+    def present(self, batch: dict[str, Any]) -> Tensor:
+        """See `PictureFrontEnd.present`."""
         return self.front_end.present(batch)
 
 

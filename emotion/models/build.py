@@ -8,8 +8,9 @@ from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
 from emotion.features.base import FeatureSet
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.pictures import PictureFrontEnd
 from emotion.features.stack import FeatureStack
-from emotion.models.base import Classifier, FeatureEncoder, FeatureNetwork
+from emotion.models.base import Classifier, FeatureEncoder, FeatureNetwork, PictureEncoder, PictureNetwork
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
 
@@ -41,7 +42,13 @@ def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     return Classifier(encoder, num_classes, tuple(head.hidden), head.dropout)
 
 
-def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder:
+def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder | PictureEncoder:
+    if part.modality == "faces":
+        augment = [instantiate(change, Augmentation, sample_rate=config.data.sample_rate) for change in config.augment.values()]
+        pictures = part.pictures
+        front_end = PictureFrontEnd(**pictures, augment=augment)
+        network = instantiate(part.network, PictureNetwork, num_channels=front_end.channels)
+        return PictureEncoder(front_end, network, part.pooling)
     if part.modality == "action_units":
         units = config.action_units
         if units.normalize == "clip" and units.over_time == "mean":

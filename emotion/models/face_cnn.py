@@ -1,0 +1,56 @@
+"""A compact residual CNN of faces."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from emotion.models.base import PictureNetwork
+
+
+class FaceCnn(PictureNetwork):
+    """Residual stages of 3×3 convolutions (He et al., 2016), then the mean over space.
+
+    https://arxiv.org/abs/1512.03385.
+
+    Args:
+        num_channels: Of a picture.
+        widths: Channels of each stage; each but the first halves the picture.
+        blocks: Residual blocks of each stage.
+        dropout: Of the embedding's values, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        widths: tuple[int, ...] = (32, 64, 128, 256),
+        blocks: int = 1,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        stages: list[nn.Module] = [_convolution(num_channels, widths[0], step=2), nn.ReLU()]
+        for number, (narrow, wide) in enumerate(pairwise([widths[0], *widths])):
+            for block in range(blocks):
+                first = block == 0
+                stages.append(_Residual(narrow if first else wide, wide, step=2 if first and number else 1))
+        self.stages, self.dropout = nn.Sequential(*stages), nn.Dropout(dropout)
+        self.embed_dim = widths[-1]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """See `PictureNetwork.forward`."""
+        return self.dropout(self.stages(pictures).mean(dim=(2, 3)))
+
+
+class _Residual(nn.Module):
+    def __init__(self, narrow: int, wide: int, step: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(_convolution(narrow, wide, step), nn.ReLU(), _convolution(wide, wide))
+        same = narrow == wide and step == 1
+        self.shortcut = nn.Identity() if same else _convolution(narrow, wide, step, kernel=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (self.change(maps) + self.shortcut(maps)).relu()
+
+
+def _convolution(narrow: int, wide: int, step: int = 1, kernel: int = 3) -> nn.Sequential:
+    convolution = nn.Conv2d(narrow, wide, kernel, step, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(wide))
