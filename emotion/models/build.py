@@ -27,7 +27,7 @@ def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int)
         features.trim_db,
         features.seconds,
         features.normalize,
-        [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()],
+        _augmentations(augment, sample_rate),
     )
 
 
@@ -44,11 +44,9 @@ def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
 
 def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder | PictureEncoder:
     if part.modality == "faces":
-        augment = [instantiate(change, Augmentation, sample_rate=config.data.sample_rate) for change in config.augment.values()]
-        pictures = part.pictures
-        front_end = PictureFrontEnd(**pictures, augment=augment)
-        network = instantiate(part.network, PictureNetwork, num_channels=front_end.channels)
-        return PictureEncoder(front_end, network, part.pooling)
+        pictures = PictureFrontEnd(**part.pictures, augment=_augmentations(config.augment, config.data.sample_rate))
+        network = instantiate(part.network, PictureNetwork, num_channels=pictures.channels)
+        return PictureEncoder(pictures, network, part.pooling)
     if part.modality == "action_units":
         units = config.action_units
         if units.normalize == "clip" and units.over_time == "mean":
@@ -59,3 +57,7 @@ def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder | PictureEn
         orders = 1 + config.features.deltas
     network = instantiate(part.network, FeatureNetwork, num_features=front_end.num_features, orders=orders)
     return FeatureEncoder(front_end, network)
+
+
+def _augmentations(augment: DictConfig, sample_rate: int) -> list[Augmentation]:
+    return [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()]
