@@ -19,6 +19,8 @@ def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
     return {
         "waveform": waveform,
         "waveform_length": torch.tensor(lengths),
+        "faces": torch.randint(256, (len(lengths), 3, 3, 72, 72), generator=generator).byte(),
+        "face_mask": torch.arange(3) <= torch.arange(len(lengths))[:, None],
         "action_units": torch.rand(len(lengths), 35, generator=generator),
         "action_unit_frames": torch.ones(len(lengths), dtype=torch.long),
         "label": torch.arange(len(lengths)) % CLASSES,

@@ -19,7 +19,10 @@ EVERY = pytest.mark.parametrize(("model", "features"), PAIRS)
 def item(batch, row):
     length = int(batch["waveform_length"][row])
     alone = {key: value[row : row + 1] for key, value in batch.items()}
-    return alone | {"waveform": alone["waveform"][:, :length]}
+    faces = int(batch["face_mask"][row].sum())
+    unpadded = {"waveform": alone["waveform"][:, :length]}
+    unpadded |= {key: alone[key][:, :faces] for key in ("faces", "face_mask")}
+    return alone | unpadded
 
 
 @pytest.fixture

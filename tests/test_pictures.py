@@ -1,0 +1,96 @@
+"""From faces to what a network sees of them."""
+
+import pytest
+import torch
+
+from conftest import make_batch
+from emotion.errors import EmotionError
+from emotion.features.pictures import Erase, Flip, Light, Move, PictureFrontEnd
+from emotion.models.base import PictureEncoder
+from emotion.models.face_cnn import FaceCnn
+
+
+def shown(pictures):
+    """Values from 0 to 1 again."""
+    return pictures * 0.25 + 0.5
+
+
+def test_every_face_is_shown_once_in_its_own_size():
+    batch = make_batch()
+    pictures, item = PictureFrontEnd(72).eval()(batch)
+    assert item.tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3]
+    expected = batch["faces"][batch["face_mask"]].float() / 255
+    torch.testing.assert_close(shown(pictures), expected, atol=1e-5, rtol=0)
+
+
+def test_size_and_color():
+    batch = make_batch()
+    pictures, _ = PictureFrontEnd(36, "grey").eval()(batch)
+    assert pictures.shape == (9, 1, 36, 36)
+    grey = batch["faces"][0, 0].float() / 255
+    luma = 0.299 * grey[0] + 0.587 * grey[1] + 0.114 * grey[2]
+    assert shown(pictures[0]).mean() == pytest.approx(float(luma.mean()), abs=1e-3)
+    single = batch | {"faces": batch["faces"][:, :, :1]}
+    in_color, _ = PictureFrontEnd(72, "rgb").eval()(single)
+    assert in_color.shape == (9, 3, 72, 72)
+    assert (in_color[:, 0] == in_color[:, 2]).all()
+
+
+@pytest.mark.parametrize("reference", ["mean", "first"])
+def test_what_is_subtracted(reference):
+    batch = make_batch()
+    pictures, item = PictureFrontEnd(72, relative_to=reference).eval()(batch)
+    for row in range(4):  # no clip has more than three pictures, so both are the mean of all
+        torch.testing.assert_close(pictures[item == row].mean(dim=0), torch.zeros(3, 72, 72), atol=1e-4, rtol=0)
+    assert not pictures[item == 0].any()
+
+
+def test_frame_dropout_leaves_one_picture_of_each_clip():
+    front_end, batch = PictureFrontEnd(72, frame_dropout=0.7), make_batch()
+    kept = [front_end.train()(batch)[1].bincount(minlength=4) for _ in range(200)]
+    assert min(counts.min() for counts in kept) == 1
+    assert (torch.stack(kept).float().mean(dim=0) <= batch["face_mask"].sum(dim=1)).all()
+    assert torch.stack(kept)[:, 3].float().mean() < 2
+    assert len(front_end.eval()(batch)[1]) == 9
+
+
+@pytest.mark.parametrize("change", [Flip(0.5), Move(), Light(), Erase(0.8, 1.0)])
+def test_pictures_of_a_clip_change_alike_and_clips_differ(change):
+    torch.manual_seed(0)
+    one = torch.rand(1, 3, 32, 32)
+    pictures, item = one.expand(40, -1, -1, -1), torch.arange(8).repeat_interleave(5)
+    changed = change(pictures, item)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert (changed.view(8, 5, -1) == changed.view(8, 5, -1)[:, :1]).all()
+    assert len({tuple(clip[0].flatten().tolist()) for clip in changed.view(8, 5, 3, 32, 32)}) > 1
+
+
+def test_changes_are_for_training_only():
+    batch, front_end = make_batch(), PictureFrontEnd(72, augment=[Flip(0.5), Move(), Light(), Erase()])
+    plain, _ = PictureFrontEnd(72).eval()(batch)
+    assert torch.equal(front_end.eval()(batch)[0], plain)
+    assert not torch.equal(front_end.train()(batch)[0], plain)
+
+
+def test_nothing_moved_is_nothing_changed():
+    pictures = torch.rand(4, 3, 32, 32)
+    item = torch.arange(4)
+    torch.testing.assert_close(Move(0, 0, 0)(pictures, item), pictures, atol=1e-5, rtol=0)
+    torch.testing.assert_close(Light(0, 0)(pictures, item), pictures)
+    assert torch.equal(Flip(1.0)(Flip(1.0)(pictures, item), item), pictures)
+
+
+def test_the_order_of_pictures_and_their_padding_do_not_matter():
+    torch.manual_seed(0)
+    encoder = PictureEncoder(PictureFrontEnd(72), FaceCnn(3), "attention").eval()
+    batch = make_batch()
+    turned = batch | {"faces": batch["faces"].flip(1), "face_mask": batch["face_mask"].flip(1)}
+    torch.testing.assert_close(encoder(batch), encoder(turned), atol=1e-5, rtol=1e-5)
+
+
+def test_unknown_choices_are_named():
+    with pytest.raises(EmotionError, match="rgb, grey"):
+        PictureFrontEnd(64, "blue")
+    with pytest.raises(EmotionError, match="nothing, mean, first"):
+        PictureFrontEnd(64, relative_to="last")
