@@ -271,9 +271,9 @@ SECTIONS = (
         "",
         "Systems",
         "Each is an experiment of the same name: `python train.py -m experiment=NAME seed=0,1,2`, with "
-        "`protocol.fold=0,1,2,3,4` for `luna5`. Folds were trained on one core each, which other work "
-        "shared: minutes are an upper bound.\n\nSong here is 1,009 of the 1,012 recordings, each cut to its first 2.389 s. TESS is 699 of its 2,800 recordings: 50 of the "
-        "200 words.",
+        "`protocol.fold=0,1,2,3,4` for `luna5`. Folds were trained on one core each, which other work shared: minutes "
+        "are an upper bound.\n\nSong here is 1,009 of the 1,012 recordings, each cut to its first 2.389 s. TESS is 699 "
+        "of its 2,800 recordings: 50 of the 200 words.",
         lambda runs: to_markdown(table(runs)),
     ),
     Section(
