@@ -204,7 +204,7 @@ class EmotionDataModule(pl.LightningDataModule):
             if len(source.absent):
                 consequence = "go on without" if partial and len(sources) > 1 else "take no part"
                 what = modality.replace("_", " ")
-                log.warning("%s recordings have no %s and %s", f"{len(source.absent):,}", what, consequence)
+                log.warning("recordings without %s, which %s: %s", what, consequence, f"{len(source.absent):,}")
         has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
         return has.any(axis=1) if partial else has.all(axis=1)
 

@@ -1,0 +1,70 @@
+"""Sound and face of real files, from videos in folders to a judged run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from emotion.corpora.demo import Demo
+from emotion.data.build import build_datamodule
+from emotion.labels import EMOTIONS
+from emotion.prepare.faces import BOX_COLUMNS
+from emotion.tasks import evaluate
+
+
+@pytest.fixture(scope="module")
+def videos(demo_root, tmp_path_factory):
+    """Five people in eight emotions, as `<emotion>/person<number>.mp4`, and one sound without a picture."""
+    takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
+    Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
+    root = tmp_path_factory.mktemp("videos")
+    for take in takes:
+        folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
+        folder.mkdir(exist_ok=True)
+        (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
+    (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
+    return root
+
+
+@pytest.fixture
+def typed(videos):
+    return ("data=folder", f"data.root={videos}", "data.corpus.speaker=person..", "protocol=speakers5")
+
+
+def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
+    config = compose(*typed, "model=face_cnn", "faces.frames=4", "faces.seconds=0.8")
+    datamodule = build_datamodule(config)
+    datamodule.prepare_data()
+    datamodule.setup()
+    assert len(datamodule.table) == 40
+    batch = next(datamodule.batches("train"))
+    assert "waveform" not in batch
+    assert batch["faces"].shape[1:] == (4, 3, 112, 112)
+    assert batch["face_mask"].float().mean() > 0.9
+    faces = datamodule.sources["faces"]
+    boxes = np.memmap(faces.values.filename.with_name("boxes.float32"), np.float32, "r")
+    times = boxes.reshape(-1, len(BOX_COLUMNS))[:, 0]
+    for offset, length in zip(faces.offset, faces.length, strict=True):
+        assert np.ptp(times[offset : offset + length]) < 0.8
+
+
+def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplog):
+    for handling, count, consequence in (("skip", 40, "take no part"), ("partial", 41, "go on without")):
+        config = compose(*typed, "model=late_fusion", "model/visual=face_cnn", f"data.on_problem={handling}")
+        datamodule = build_datamodule(config)
+        with caplog.at_level("WARNING"):
+            datamodule.setup()
+        assert f"recordings without faces, which {consequence}: 1" in caplog.text
+        assert len(datamodule.table) == count
+        assert all(len(batch["label"]) for batch in datamodule.all_batches())
+
+
+@pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
+def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed, model):
+    changes = ["trainer.max_epochs=2", "augment=[flip,move,light,erase,spec_augment]"]
+    run_dir = train_in_process(*typed, *model, *changes)
+    trained = json.loads((run_dir / "metrics.json").read_text())
+    again = [f"run={run_dir}"]
+    judged = evaluate(compose(*again, config_name="evaluate"), again)
+    assert judged["test/uar"] == trained["test/uar"]
+    assert judged["test/loss"] == pytest.approx(trained["test/loss"])
