@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
+from conftest import make_batch
 from emotion.config import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.features.augment import Gain, Mixup, Noise, PitchShift, Speed, TimeShift, Vtlp, mixed
 from emotion.features.base import Signal, frame_mask
-from emotion.models.build import build_front_end
+from emotion.models.build import build_classifier, build_front_end
 
 RATE = 16_000
 OF_SOUND = {
@@ -162,6 +163,7 @@ def test_what_makes_no_sense_is_refused(make, words):
         make()
 
 
+OF_FACES = ("erase", "flip", "light", "move")
 CHOICES = sorted(path.stem for path in (DIRECTORY / "augment").glob("*.yaml"))
 
 
@@ -177,8 +179,20 @@ def test_every_choice_changes_training_alone(compose, choice):
     plain = front_end.eval()(batch)[0]
     assert torch.equal(front_end(batch)[0], plain)
     trained = front_end.train()(batch)[0]
-    changes = choice not in ("none", "mixup")  # mixup is told to the front end through the batch
+    # Mixup is told to the front end through the batch; faces have a front end of their own.
+    changes = choice not in ("none", "mixup", *OF_FACES)
     assert torch.equal(trained, plain) is not changes
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_faces_are_changed_by_what_is_of_faces(compose, choice):
+    config = compose("model=face_cnn", f"augment={choice}", "model.pictures.frame_dropout=0")
+    for name in config.augment:
+        if "probability" in config.augment[name]:
+            config.augment[name].probability = 1.0
+    front_end, batch = build_classifier(config, 8).encoder.front_end, make_batch()
+    plain = front_end.eval()(batch)[0]
+    assert torch.equal(front_end.train()(batch)[0], plain) is (choice not in OF_FACES)
 
 
 def test_several_are_applied_in_the_order_they_were_named(compose):
