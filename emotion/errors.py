@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
+_ALIKE = 0.6  # of two words, from 0 to 1
 
 
 class EmotionError(Exception):
@@ -23,7 +24,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
         'known: a, b'
     """
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    likeness = {other: difflib.SequenceMatcher(a=other, b=word).ratio() for other in known}
+    # Near is what is alike, and not much less so than what is most alike.
+    least = max([_ALIKE, *(value - 0.15 for value in likeness.values())])
+    near = sorted((other for other in known if likeness[other] >= least), key=likeness.get, reverse=True)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
 

@@ -238,11 +238,12 @@ Chance is one divided by the number of labels: 0.125 for the eight of RAVDESS. T
 
 def _dropout_table(runs: list[Run]) -> str:
     by = "model.network.dropout"
-    curve = validation_curve(runs, by)
+    values = sorted({float(run.setting(by)) for run in runs})
+    groups = {value: [run.metrics for run in runs if float(run.setting(by)) == value] for value in values}
     rows = [
-        {by: f"{row[by]:g}"}
-        | {f"{split} UAR": f"{row[split]:.3f} ± {row[f'{split} deviation']:.3f}" for split in SPLITS}
-        for row in curve.to_dict("records")
+        {by: f"{value:g}", "seeds": str(len(group))}
+        | {f"{split} UAR": _mean_and_deviation([metrics[f"{split}/uar"] for metrics in group]) for split in SPLITS}
+        for value, group in groups.items()
     ]
     return to_markdown(pd.DataFrame(rows))
 
