@@ -340,7 +340,7 @@ MISTAKES = {
     "+model.network.chanels=3": "did you mean channels",
     "data.batch_size=0": "at least 1",
     "data.on_problem=ignore": "stop, skip",
-    "features.normalize=clip": "train, speaker, none",
+    "features.normalize=batch": "train, clip, speaker, none",
 }
 
 
