@@ -50,7 +50,6 @@ def _prepare(arguments: argparse.Namespace) -> None:
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = compose("train", overrides=arguments.overrides)
     datamodule = build_datamodule(config)
-    datamodule.prepare_data()
     datamodule.setup()
     for name, items in datamodule.sources.items():
         print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")

@@ -51,7 +51,6 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     require_device(config.trainer.accelerator)
     pl.seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config)
-    datamodule.prepare_data()
     datamodule.setup()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
@@ -104,7 +103,6 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
     datamodule = build_datamodule(changed)
-    datamodule.prepare_data()
     datamodule.setup()
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _fit_or_cache(own, classifier, datamodule)

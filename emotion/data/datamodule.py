@@ -80,8 +80,9 @@ class EmotionDataModule(pl.LightningDataModule):
         self.trains_on_features = True
 
     def prepare_data(self) -> None:
-        """Scan, decode and cache; in one process only when there are several."""
-        self._sources(*self._recordings())
+        """Scan, decode and cache; in one process only when there are several. Nothing is left to do after `setup`."""
+        if self.table is None:
+            self._sources(*self._recordings())
 
     def setup(self, stage: str | None = None) -> None:
         """Join the recordings with the protocol and open what was prepared.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from emotion.errors import EmotionError
 from emotion.features.augment import Augmentation
+from emotion.prepare.faces import COLORS
 
-COLORS = {"rgb": 3, "grey": 1}
 RELATIVE_TO = ("nothing", "mean", "first")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FIRST = 3  # pictures of a clip that show the face before it moves
@@ -165,12 +165,17 @@ class PictureFrontEnd(nn.Module):
         if self.relative_to == "nothing":
             return 0.5
         counts = item.bincount()
-        place = torch.arange(len(item), device=item.device) - (counts.cumsum(0) - counts)[item]
-        used = place < (_FIRST if self.relative_to == "first" else len(item))
+        used = place_in_clip(item) < (_FIRST if self.relative_to == "first" else len(item))
         sums = torch.zeros(len(counts), *pictures.shape[1:], device=item.device).index_add_(
             0, item[used], pictures[used]
         )
         return (sums / item[used].bincount(minlength=len(counts)).clamp(min=1)[:, None, None, None])[item]
+
+
+def place_in_clip(item: Tensor) -> Tensor:
+    """Which picture of its clip each is, from 0, shape (N,); `item`, shape (N,), rises."""
+    counts = item.bincount()
+    return torch.arange(len(item), device=item.device) - (counts.cumsum(0) - counts)[item]
 
 
 def _of_clips(item: Tensor, draw: Any) -> Tensor:

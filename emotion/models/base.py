@@ -1,5 +1,6 @@
 """The contract of an encoder, and the classifier that every encoder can become."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emotion.features.normalization import FrontEnd
-from emotion.features.pictures import PictureFrontEnd
+from emotion.features.pictures import PictureFrontEnd, place_in_clip
 from emotion.models.pooling import StatisticsPooling
 
 
@@ -93,10 +94,9 @@ class PictureEncoder(nn.Module):
         """Embed a batch, each item of which has a face; shape (B, embed_dim)."""
         pictures, item = self.front_end(batch)
         counts = item.bincount(minlength=len(batch["face_mask"]))
-        place = torch.arange(len(item), device=item.device) - (counts.cumsum(0) - counts)[item]
         embedded = self.network(pictures)
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
-        rows = rows.index_put((item, place), embedded)
+        rows = rows.index_put((item, place_in_clip(item)), embedded)
         return self.pool(rows.transpose(1, 2), counts)
 
     def present(self, batch: dict[str, Any]) -> Tensor:
@@ -116,10 +116,15 @@ class MlpHead(nn.Sequential):
 
     def __init__(self, embed_dim: int, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         widths = [embed_dim, *hidden]
-        layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
-            layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
-        super().__init__(*layers, nn.Linear(widths[-1], num_classes))
+        super().__init__(*hidden_layers(widths, dropout), nn.Linear(widths[-1], num_classes))
+
+
+def hidden_layers(widths: Sequence[int], dropout: float) -> list[nn.Module]:
+    """From each of `widths` to the next: linear, batch-normalised, rectified and dropped out."""
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(widths):
+        layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
+    return layers
 
 
 class Classifier(nn.Module):

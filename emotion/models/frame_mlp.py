@@ -1,14 +1,12 @@
 """A multilayer perceptron over what is alike in all frames."""
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureNetwork, hidden_layers
 
 
 class FrameMlp(FeatureNetwork):
-    """The mean over an item's frames, then hidden layers: linear, batch-normalised, rectified and dropped out.
+    """The mean over an item's frames, then hidden layers, see `hidden_layers`.
 
     Args:
         num_features: Of a frame.
@@ -18,10 +16,7 @@ class FrameMlp(FeatureNetwork):
 
     def __init__(self, num_features: int, hidden: tuple[int, ...] = (128, 128), dropout: float = 0.5) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for narrow, wide in pairwise([num_features, *hidden]):
-            layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*hidden_layers([num_features, *hidden], dropout))
         self.embed_dim = hidden[-1]
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class FaceDetector:
             faces, _ = detect_face(
                 batch, least, mtcnn.pnet, mtcnn.rnet, mtcnn.onet, mtcnn.thresholds, mtcnn.factor, self.device
             )
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, IndexError, ValueError):
             # MTCNN stumbles over candidates outside of the picture; one by one, the other pictures are safe.
             if len(pictures) == 1:

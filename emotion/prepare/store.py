@@ -103,7 +103,7 @@ def load_or_make(
     if not folder.is_dir():
         with locked(folder.with_suffix(".lock"), waiting_for=f"another process is {activity} of the same recordings"):
             if not folder.is_dir():
-                _make(folder, recordings, columns, make, activity)
+                _make(folder, columns, lambda done: track(make(recordings[done:]), activity, len(recordings) - done))
     arrays = {name: _open(_path(folder, name, column), column) for name, column in columns.items()}
     return Store(arrays, _read_index(folder / "index.csv").set_index("recording"), folder.name)
 
@@ -123,13 +123,8 @@ def _open(path: Path, column: Column) -> np.ndarray:
     return np.memmap(path, column.dtype, "r").reshape(-1, *column.shape)
 
 
-def _make(
-    folder: Path,
-    recordings: Sequence[str],
-    columns: Mapping[str, Column],
-    make: Callable[[Sequence[str]], Iterable[Done]],
-    activity: str,
-) -> None:
+def _make(folder: Path, columns: Mapping[str, Column], rest_after: Callable[[int], Iterable[Done]]) -> None:
+    """Make the folder; `rest_after(n)` prepares all recordings but the first n."""
     partial = folder.with_suffix(".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -137,8 +132,7 @@ def _make(
         with ExitStack() as stack:
             files = {name: stack.enter_context(open(_path(partial, name, c), "ab")) for name, c in columns.items()}
             index = stack.enter_context(open(partial / "index.csv", "a", newline="", encoding="utf-8"))
-            todo = recordings[done:]
-            _append(track(make(todo), activity, len(todo)), files, index, offset)
+            _append(rest_after(done), files, index, offset)
             for file in (*files.values(), index):
                 os.fsync(file.fileno())
         partial.rename(folder)
