@@ -88,7 +88,7 @@ class TimeShift(WaveformAugmentation):
         drawn = _uniform((-1.0, 1.0), reach) * reach * _chosen(reach, self.probability)
         source = torch.arange(waveform.shape[1], device=waveform.device) - drawn.round().long()[:, None]
         inside = (source >= 0) & frame_mask(length, waveform.shape[1])
-        moved = torch.take_along_dim(waveform, source.clamp(0, waveform.shape[1] - 1), dim=1)
+        moved = waveform.gather(1, source.clamp(0, waveform.shape[1] - 1))
         return moved * (inside & (source < length[:, None])), length
 
 
@@ -171,9 +171,12 @@ class Vtlp(SpectrumAugmentation):
 
     def forward(self, power: Tensor) -> Tensor:
         """See `SpectrumAugmentation`."""
+        changes = _chosen(power[:, 0, 0], self.probability).nonzero()[:, 0]
+        return power.index_copy(0, changes, self._warped(power[changes])) if len(changes) else power
+
+    def _warped(self, power: Tensor) -> Tensor:
         items, bins, size = power.shape
-        changes = _chosen(power[:, 0, 0], self.probability)
-        factor = torch.where(changes, _uniform(self.factor, power[:, 0, 0]), 1.0)[:, None]
+        factor = _uniform(self.factor, power[:, 0, 0])[:, None]
         target = torch.linspace(0, 1, bins, device=power.device)
         # Where the warped axis bends, before and after the warp.
         bend = self.boundary * factor.clamp(max=1.0)
@@ -245,7 +248,7 @@ class Mixup(Augmentation):
         alpha = torch.full((len(label),), self.alpha, device=label.device)
         drawn = torch.distributions.Beta(alpha, alpha).sample()
         weight, partner = torch.maximum(drawn, 1 - drawn), torch.randperm(len(label), device=label.device)
-        hot = nn.functional.one_hot(label, num_classes).float()
+        hot = batch.get("target", nn.functional.one_hot(label, num_classes).float())
         return batch | {
             "mix_weight": weight,
             "mix_partner": partner,

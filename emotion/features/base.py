@@ -62,9 +62,12 @@ class Signal:
         """
         half = self.n_fft // 2
         padded = nn.functional.pad(values, (half - (self.n_fft - window), half))
-        return nn.functional.avg_pool1d(padded[:, None], window, self.hop_length)[
-            ..., : 1 + values.shape[1] // self.hop_length
-        ]
+        frames = 1 + values.shape[1] // self.hop_length
+        if window % self.hop_length:
+            return nn.functional.avg_pool1d(padded[:, None], window, self.hop_length)[..., :frames]
+        # Frames share their parts, which are averaged once.
+        parts = nn.functional.avg_pool1d(padded[:, None], self.hop_length)
+        return nn.functional.avg_pool1d(parts, window // self.hop_length, 1)[..., :frames]
 
 
 class FeatureSet(nn.Module):

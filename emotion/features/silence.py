@@ -23,9 +23,9 @@ def sounding(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, T
         The first sample and the one after the last, each of shape (B,).
     """
     frames = 1 + length // HOP
-    power = nn.functional.avg_pool1d(
-        nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2))[:, None], FRAME, HOP, ceil_mode=False
-    )[:, 0]
+    padded = nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2))[:, None]
+    # Frames share their quarters, which are averaged once.
+    power = nn.functional.avg_pool1d(nn.functional.avg_pool1d(padded, HOP), FRAME // HOP, 1)[:, 0]
     decibels = 10 * power.clamp(min=1e-10).log10()
     inside = frame_mask(frames, decibels.shape[-1])
     loudest = decibels.masked_fill(~inside, -torch.inf).amax(dim=1, keepdim=True)
@@ -47,5 +47,5 @@ def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tenso
     trimmed_length = end - start
     time = torch.arange(int(trimmed_length.max()), device=waveform.device)
     source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
-    trimmed = torch.take_along_dim(waveform, source, dim=1)
+    trimmed = waveform.gather(1, source)
     return trimmed * (time < trimmed_length[:, None]), trimmed_length

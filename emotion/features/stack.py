@@ -73,11 +73,12 @@ def delta(features: Tensor, frames: Tensor, order: int) -> Tensor:
     last = (frames - 1).clamp(min=0)
     padded_to = max(features.shape[-1], DELTA_WINDOW)
     inside = torch.minimum(torch.arange(padded_to, device=features.device), last[:, None])
-    continued = torch.take_along_dim(features, inside[:, None], dim=2)
+    # Not take_along_dim, which looks for negative indices at the cost of several times the work.
+    continued = features.gather(2, inside[:, None].expand(-1, features.shape[1], -1))
 
-    batch, channels, size = continued.shape
-    rows = continued.reshape(batch * channels, 1, size)
-    whole = nn.functional.conv1d(rows, weights.to(features.dtype)[None, None]).reshape(batch, channels, -1)
+    wholes = padded_to - DELTA_WINDOW + 1
+    # A sum of nine shifted copies is several times as fast as a convolution of this shape.
+    whole = sum(float(weight) * continued[..., shift : shift + wholes] for shift, weight in enumerate(weights))
     centre = torch.arange(features.shape[-1], device=features.device) - half
     nearest = torch.minimum(centre.clamp(min=0), (frames[:, None] - DELTA_WINDOW).clamp(min=0))
-    return masked(torch.take_along_dim(whole, nearest[:, None], dim=2), frames)
+    return masked(whole.gather(2, nearest[:, None].expand(-1, whole.shape[1], -1)), frames)
