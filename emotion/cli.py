@@ -15,7 +15,12 @@ def main() -> None:
 
     prepare = commands.add_parser("prepare", help="scan a corpus and decode its sound into the cache")
     prepare.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
-    prepare.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw a few speakers in every emotion")
+    prepare.add_argument(
+        "--contact-sheet",
+        type=Path,
+        metavar="PNG",
+        help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
+    )
     prepare.set_defaults(run=_prepare)
 
     splits = commands.add_parser("splits", help="list the protocols, or write their CSVs")
@@ -67,6 +72,10 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
     from emotion.evaluation import contact_sheet
     from emotion.evaluation.figures import save
 
+    if "faces" in datamodule.sources:
+        save(contact_sheet.draw_faces(datamodule.table, datamodule.sources["faces"]), path)
+        print(f"drawn to {path}")
+        return
     corpus, directory = datamodule.corpus, datamodule.corpus.locate(datamodule.root)
     chosen = contact_sheet.choose(datamodule.table)
     corpus.provide_video(directory, chosen["recording"])

@@ -7,13 +7,14 @@ from emotion.errors import EmotionError, suggest
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """The eight emotions of RAVDESS, in the order of its file names."""
 
-KNOWN = (*EMOTIONS, "bored")
+KNOWN = (*EMOTIONS, "bored", "contempt")
 """Everything that a recording may be labelled with."""
 
 OF_CORPUS = {
     "ravdess": EMOTIONS,
     "tess": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
     "emodb": ("neutral", "happy", "sad", "angry", "fearful", "disgust", "bored"),
+    "fer2013": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
 }
 """What each corpus holds."""
 
@@ -25,6 +26,8 @@ def _same(emotions: tuple[str, ...]) -> dict[str, str]:
 SCHEMES: dict[str, dict[str, str]] = {
     "emotions": _same(EMOTIONS),
     "emodb": _same(OF_CORPUS["emodb"]),
+    "fer2013": _same(OF_CORPUS["fer2013"]),
+    "ferplus": _same((*OF_CORPUS["fer2013"], "contempt")),
     "happy_sad": _same(("happy", "sad")),
     # Surprise can be either, so it takes no part.
     "valence": {

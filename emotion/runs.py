@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +22,33 @@ from emotion.errors import EmotionError
 from emotion.files import write_json, write_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from emotion.models.base import Classifier
 
 PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
 PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
+INHERITED = "inherited"
+"""The side, in `splits.csv`, of what the runs that a run starts from were trained or chosen on."""
 _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
+_STARTS = ("model.run", "model.audio.run", "model.visual.run")
 
 
-def describe(run_dir: Path, config: DictConfig, overrides: list[str], recordings: pd.DataFrame) -> None:
+def describe(
+    run_dir: Path, config: DictConfig, overrides: list[str], recordings: pd.DataFrame, parents: Mapping[str, Path]
+) -> None:
     """Write what a run is made of: `config.yaml`, `overrides.yaml`, `environment.json` and `splits.csv`.
 
     The first two travel with results, so they hold no path of this machine: a corpus folder that was typed is kept in
-    `environment.json` alone.
+    `environment.json` alone, and so are the runs that it starts from, which it needs no more.
+
+    Args:
+        run_dir: Is made if need be.
+        config: The whole configuration.
+        overrides: What was typed.
+        recordings: With the columns of `splits.csv`.
+        parents: The runs it starts from, by their keys in the configuration.
     """
     saved = OmegaConf.create(
         {key: value for key, value in OmegaConf.to_container(config).items() if key not in _ONLY_OF_THE_COMMAND}
@@ -43,11 +58,14 @@ def describe(run_dir: Path, config: DictConfig, overrides: list[str], recordings
     table = OmegaConf.to_container(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
-    at_home = ("data.root", "action_units.table", *_ONLY_OF_THE_COMMAND)
+    for key in _STARTS:
+        if OmegaConf.select(saved, key):
+            OmegaConf.update(saved, key, None)
+    at_home = ("data.root", "action_units.table", *_STARTS, *_ONLY_OF_THE_COMMAND)
     portable = [override for override in overrides if override.split("=")[0] not in at_home]
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
-    write_json(run_dir / "environment.json", _environment(config))
+    write_json(run_dir / "environment.json", _environment(config, parents))
     write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
@@ -108,6 +126,16 @@ def load_splits(run_dir: Path) -> pd.DataFrame:
     return table
 
 
+def load_inherited(run_dir: Path) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """What a run knows of the runs that it started from: the rows of `splits.csv` that are theirs, and their places."""
+    splits = load_splits(run_dir)
+    try:
+        starts = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))["starts_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        starts = {}
+    return splits[splits["split"] == INHERITED], {key: Path(path) for key, path in starts.items()}
+
+
 def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpoint: str = "best.ckpt") -> "Classifier":
     """Rebuild the classifier of a run with the weights of one of its checkpoints.
 
@@ -120,27 +148,37 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
     Raises:
         EmotionError: the checkpoint is missing, damaged, or of another model.
     """
-    import torch
-
     from emotion.models.build import build_classifier
-    from emotion.training.module import checkpoint_weights
 
-    path = require(run_dir) / "checkpoints" / checkpoint
-    if not path.is_file():
-        raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
-    try:
-        weights = checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-        raise EmotionError(f"{path} is not a checkpoint that can be read: {str(error).splitlines()[0]}") from error
+    weights = load_weights(run_dir, checkpoint)
     classifier = build_classifier(config, num_classes)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise EmotionError(
-            f"{path} is the checkpoint of another model than {run_dir}/config.yaml: {problem}"
+            f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {problem}"
         ) from error
     return classifier.eval()
+
+
+def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Tensor]":
+    """The classifier's weights in one of the files in `checkpoints/` of a finished run.
+
+    Raises:
+        EmotionError: it is missing or damaged.
+    """
+    import torch
+
+    from emotion.training.module import checkpoint_weights
+
+    path = require(run_dir) / "checkpoints" / checkpoint
+    if not path.is_file():
+        raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
+    try:
+        return checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a damaged file fails in many ways, all of which mean the same
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {str(error).splitlines()[0]}") from error
 
 
 def _recorded_path(run_dir: Path, name: str) -> str | None:
@@ -152,7 +190,7 @@ def _recorded_path(run_dir: Path, name: str) -> str | None:
         return None
 
 
-def _environment(config: DictConfig) -> dict[str, Any]:
+def _environment(config: DictConfig, parents: Mapping[str, Path]) -> dict[str, Any]:
     import torch
 
     on_gpu = config.trainer.accelerator in ("gpu", "cuda") and torch.cuda.is_available()
@@ -165,6 +203,7 @@ def _environment(config: DictConfig) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "data_root": _resolved(config.data.root),
         "action_units_table": _resolved(config.action_units.table),
+        "starts_from": {key: str(path.resolve()) for key, path in parents.items()},
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from emotion import runs
+from emotion import parents, runs
 from emotion.config import to_plain
 from emotion.data import EmotionDataModule
 from emotion.data.build import build_datamodule
@@ -40,11 +40,20 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         The dev figure that chose the epoch.
     """
     resume_from = None
+    config, starts = parents.adopt(config, overrides)
     if config.resume:
+        if starts:
+            raise EmotionError(f"{next(iter(starts))}.run= cannot be changed when a run is resumed: leave it out")
         resume_from = run_dir / "checkpoints" / "last.ckpt"
         if not resume_from.is_file():
             raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
-        config = transplant(runs.load_config(run_dir), config, overrides)
+        saved = runs.load_config(run_dir)
+        config = transplant(saved, config, overrides)
+        if config.trainer.max_epochs != saved.trainer.max_epochs and saved.scheduler.name != "constant":
+            raise EmotionError(
+                f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
+                f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer or shorter"
+            )
         overrides = runs.load_overrides(run_dir) + overrides
     elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
@@ -55,7 +64,14 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
     _prepare_features(config, classifier, datamodule)
-    runs.describe(run_dir, config, overrides, datamodule.table)
+    if resume_from:
+        inherited, starts = runs.load_inherited(run_dir)
+    else:
+        inherited = parents.seen_before(config, starts, datamodule.table)
+        for encoder in classifier.encoders:
+            encoder.network.load_pretrained()
+        parents.load(classifier, config, starts)
+    runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
 
     parameters = sum(parameter.numel() for parameter in classifier.parameters())
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
@@ -131,7 +147,7 @@ def _about_what_is_judged(overrides: list[str]) -> list[str]:
 def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:
     """The saved configuration of a run with what `overrides` name taken from the `composed` one.
 
-    Another corpus brings its own protocol, unless one is named too.
+    Another corpus brings its own protocol, unless one is named too, and tells whether faces have to be found in it.
     """
     config = OmegaConf.create(OmegaConf.to_container(saved))
     keys = [override.split("=")[0].lstrip("+") for override in overrides]
@@ -140,6 +156,8 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
         raise EmotionError(f"{recipes[0]}= makes a new configuration; this run keeps its own, and takes single keys")
     if "data" in keys and "protocol" not in keys:
         keys.insert(0, "protocol")
+    if "data" in keys and composed.faces.detect != saved.faces.detect:
+        keys.insert(0, "faces")
     # Whole groups first, so that a value inside one counts.
     for key in sorted(keys, key=lambda key: "." in key):
         if key not in ("resume", "run_dir"):
@@ -165,7 +183,7 @@ def _fit_or_cache(config: DictConfig, classifier: Classifier, datamodule: Emotio
 def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
     """Refuse to judge a model on what it was trained or chosen on; returns whether all speakers are new to it."""
     sides = runs.load_splits(run_dir)
-    seen = sides[sides["split"].isin(["train"] if split == "dev" else ["train", "dev"])]
+    seen = sides[sides["split"].isin(["train", runs.INHERITED] if split == "dev" else ["train", "dev", runs.INHERITED])]
     judged = datamodule.table[datamodule.table["split"] == split]
     shared = judged["recording"].isin(seen["recording"])
     if shared.any():

@@ -10,8 +10,10 @@ from emotion.models.build import build_classifier
 
 MODELS = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml"))
 FEATURES = sorted(path.stem for path in (DIRECTORY / "features").glob("*.yaml") if path.stem != "deltas")
-# Every model with the features that suit each, and every feature set with a model that takes any.
-PAIRS = [(m, f) for m in MODELS for f in ("mfcc", "log_mel")]
+FUSIONS = sorted(path.stem for path in (DIRECTORY / "model" / "fusion").glob("*.yaml"))
+# Every model, those of sound with two kinds of features; every feature set with a model that takes any; every fusion.
+PAIRS = [(m, f) for m in MODELS for f in ("mfcc", "log_mel") if f == "mfcc" or m in ("mfcc_cnn", "audio_lstm")]
+PAIRS += [(f"late_fusion model/fusion={fusion} model/visual=action_units", "mfcc") for fusion in FUSIONS]
 PAIRS += [("audio_lstm", f) for f in (*FEATURES, "[mfcc,chroma,rms,deltas]") if f not in ("mfcc", "log_mel")]
 EVERY = pytest.mark.parametrize(("model", "features"), PAIRS)
 
@@ -29,7 +31,7 @@ def item(batch, row):
 def build(compose):
     def build_one(model, features, *overrides):
         torch.manual_seed(0)
-        classifier = build_classifier(compose(f"model={model}", f"features={features}", *overrides), CLASSES)
+        classifier = build_classifier(compose(*f"model={model}".split(), f"features={features}", *overrides), CLASSES)
         for front_end in classifier.front_ends:
             front_end.fit([make_batch()])
         return classifier

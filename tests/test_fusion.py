@@ -5,9 +5,12 @@ import torch
 from torch import nn
 
 from conftest import CLASSES, make_batch
+from emotion.config import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.models.build import build_classifier
-from emotion.models.late_fusion import Concatenation
+from emotion.models.late_fusion import Concatenation, Gated, MeanLogProbability
+
+FUSIONS = sorted(path.stem for path in (DIRECTORY / "model" / "fusion").glob("*.yaml"))
 
 
 class Identity(nn.Module):
@@ -60,10 +63,34 @@ def test_modality_dropout_takes_one_at_most_and_in_training_only():
     assert not fusion.eval()(batch)[:, :3].eq(0).all(dim=1).any()
 
 
-@pytest.fixture
-def late_fusion(compose):
+def test_a_gate_leaves_an_item_with_one_modality_to_that_one():
     torch.manual_seed(0)
-    classifier = build_classifier(compose("model=late_fusion", "model/visual=action_units"), CLASSES)
+    batch = some_batch()
+    fusion = Gated({"one": Identity("one", 3), "other": Identity("other", 2)}, width=4).eval()
+    hidden = fusion.layers[0](batch["one"]).tanh()
+    assert not torch.allclose(fusion(batch), hidden)
+    batch["has_other"][:] = False
+    torch.testing.assert_close(fusion(batch), hidden)
+
+
+def test_the_mean_log_probability_is_that_of_who_answers():
+    torch.manual_seed(0)
+    batch = some_batch()
+    heads = {"one": nn.Linear(3, 5), "other": nn.Linear(2, 5)}
+    fusion = MeanLogProbability({"one": Identity("one", 3), "other": Identity("other", 2)}, heads, 5)
+    fusion.encoders["one"].is_frozen = fusion.encoders["other"].is_frozen = False
+    batch["has_other"][2] = False
+    sound, face = (heads[key](batch[key]).log_softmax(dim=1) for key in ("one", "other"))
+    expected = (sound + face) / 2
+    expected[2] = sound[2]
+    torch.testing.assert_close(fusion.eval()(batch), expected)
+
+
+@pytest.fixture(params=FUSIONS)
+def late_fusion(compose, request):
+    torch.manual_seed(0)
+    config = compose("model=late_fusion", "model/visual=action_units", f"model/fusion={request.param}")
+    classifier = build_classifier(config, CLASSES)
     for front_end in classifier.front_ends:
         front_end.fit([make_batch()])
     return classifier

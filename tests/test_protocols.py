@@ -15,6 +15,7 @@ from emotion.protocols.generate import (
     IDENTICAL_PAIR,
     LUNA5,
     OF_ANY_CORPUS,
+    OF_ONE_CORPUS,
     generate,
     make,
 )
@@ -69,7 +70,7 @@ def test_committed_csvs_are_generated_bit_for_bit(tmp_path):
 
 def test_every_protocol_has_its_settings_and_folds():
     assert {name for _, name in ALL} == set(FOLDS)
-    assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS)
+    assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS) | set(OF_ONE_CORPUS["fer2013"])
     for corpus, name in ALL:
         assert number_of_folds(corpus, name) == FOLDS[name]
 
@@ -218,7 +219,7 @@ def some_rows(people, each=6):
 def test_any_corpus_is_split_by_its_speakers():
     rows = some_rows(10)
     for name, folds in (("speakers5", 5), ("loso", 10)):
-        made = [make(name, rows, fold, speaker_independent=True) for fold in range(folds)]
+        made = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
         tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in made])
         assert sorted(tested["recording"]) == sorted(row["recording"] for row in rows)
         for protocol in made:

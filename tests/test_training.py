@@ -310,6 +310,11 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     assert after["dev/uar"] >= before["dev/uar"]
 
 
+def test_a_planned_learning_rate_cannot_be_lengthened(train_in_process, trained):
+    with pytest.raises(EmotionError, match="planned for"):
+        train_in_process(f"resume={trained}", "trainer.max_epochs=9", name=str(trained))
+
+
 def test_a_run_is_never_written_over(train_in_process, trained):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     with pytest.raises(EmotionError, match="holds a run already"):

@@ -90,6 +90,10 @@ class Corpus(ABC):
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """In words and numbers: how many recordings there are, and what the documented corpus has besides."""
 
+    def shares(self, directory: Path) -> pd.DataFrame | None:
+        """How annotators divide over the emotions, where several were asked: columns emotions, index recordings."""
+        return None
+
     def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:  # noqa: B027 (most cannot)
         """Make sure that the videos of `recordings` are there, if the corpus can make them."""
 

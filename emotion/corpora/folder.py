@@ -9,6 +9,7 @@ import pandas as pd
 from emotion.corpora.base import AUDIO_SUFFIXES, COLUMNS, Corpus, media_files
 from emotion.errors import EmotionError, suggest
 from emotion.labels import KNOWN
+from emotion.media.image import IMAGE_SUFFIXES, is_image
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ SPELLINGS = {
 class Folder(Corpus):
     """A directory laid out as `<emotion>/<files>`, in any nesting, or one with a CSV of its files.
 
-    A video is both sound and picture; files that differ in their suffix alone are one recording.
+    A video is both sound and picture, an image a picture alone; files that differ in their suffix alone are one
+    recording.
 
     Args:
         table: A CSV with the columns `path` (relative to the folder), `emotion` and, if known, `speaker`; None reads
@@ -68,9 +70,9 @@ class Folder(Corpus):
             row = rows.setdefault(key, dict.fromkeys(COLUMNS, "") | {"recording": key, "channel": "speech"})
             row["emotion"] = emotion
             row["speaker"] = speaker or self._speaker_of(path)
-            is_video = path.lower().endswith(VIDEO_SUFFIXES)
-            row["video"] = path if is_video else row["video"]
-            row["audio"] = row["audio"] if is_video and row["audio"] else path
+            shows = path.lower().endswith(VIDEO_SUFFIXES) or is_image(path)
+            row["video"] = path if shows else row["video"]
+            row["audio"] = row["audio"] if is_image(path) or (shows and row["audio"]) else path
         return list(rows.values())
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
@@ -84,7 +86,7 @@ class Folder(Corpus):
 
     def _from_folders(self, directory: Path) -> list[tuple[str, str, str]]:
         listed, homeless = [], []
-        for path in media_files(directory, SUFFIXES + VIDEO_SUFFIXES):
+        for path in media_files(directory, SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES):
             emotions = [emotion for part in PurePosixPath(path).parts[:-1] if (emotion := _emotion(part))]
             if emotions:
                 listed.append((path, emotions[-1], ""))

@@ -47,4 +47,4 @@ def _protocol(corpus: Corpus, config: DictConfig) -> protocols.Protocol:
         shares = settings.get("dev_shares_speakers", False)
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     rows = corpus.scan(corpus.locate(config.data.root)).to_dict("records")
-    return make(settings.name, rows, settings.fold, settings.speaker_independent)
+    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent)

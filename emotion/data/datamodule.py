@@ -77,6 +77,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
         self.features: Ragged | None = None
+        self.targets: torch.Tensor | None = None
         self.trains_on_features = True
 
     def prepare_data(self) -> None:
@@ -100,6 +101,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
         self.table = self._join(recordings[takes_part])
+        self.targets = self._soft_targets(self.corpus.shares(directory))
 
     def cache_features(self, front_end: AudioFrontEnd, configuration: object) -> None:
         """From now on serve the features that `front_end` extracts instead of waveforms.
@@ -125,7 +127,7 @@ class EmotionDataModule(pl.LightningDataModule):
         if self.features is not None and not as_sound:
             del sources["waveform"]
             sources["features"] = self.features
-        return RecordingDataset(rows, sources)
+        return RecordingDataset(rows, sources, None if self.targets is None else self.targets[rows.index])
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """All recordings of `splits`, in order: for statistics and evaluation."""
@@ -232,6 +234,14 @@ class EmotionDataModule(pl.LightningDataModule):
         table["label"] = table["emotion"].map(self.labels).map(label_index)
         table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
         return table
+
+    def _soft_targets(self, shares: pd.DataFrame | None) -> torch.Tensor | None:
+        """The share of each class in what annotators said, shape (recordings, num_classes); None where nobody asked."""
+        if shares is None:
+            return None
+        own = shares.reindex(self.table["recording"])[[emotion for emotion in shares if emotion in self.labels]]
+        of_labels = own.T.groupby(self.labels).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
+        return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 
 
 def _as_it_is(batch: Batch) -> Batch:

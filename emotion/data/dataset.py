@@ -12,10 +12,11 @@ from torch.utils.data import Dataset
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 Batch = dict[str, Any]
-"""`label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys, and what the model asks for: `waveform` (B, T)
-float32 and `waveform_length` (B,), or `features` (B, F, N) float32 and `frames` (B,); `faces` (B, F, 1 or 3, H, W)
-uint8 and `face_mask` (B, F) bool; `action_units` (B, A) float32, or (B, N, A) where they are over time, and
-`action_unit_frames` (B,). A length of 0, or a mask without a face, says that a recording lacks a modality."""
+"""`label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys, `target` (B, C) float32 where several people
+were asked, and what the model asks for: `waveform` (B, T) float32 and `waveform_length` (B,), or `features` (B, F, N)
+float32 and `frames` (B,); `faces` (B, F, 1 or 3, H, W) uint8 and `face_mask` (B, F) bool; `action_units` (B, A)
+float32, or (B, N, A) where they are over time, and `action_unit_frames` (B,). A length of 0, or a mask without a face,
+says that a recording lacks a modality."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ class RecordingDataset(Dataset):
         table: Columns `recording`, `label` and `speaker_index`, one row an item.
         sources: What batches hold of each recording: `waveform` (int16 samples), `features` (frames, shape (total, F)),
             `faces` (shape (total, H, W, 1 or 3)) and `action_units` (frames, shape (total, A)).
+        targets: Of each item the share of each class, shape (items, num_classes), where annotators disagree.
     """
 
-    def __init__(self, table: pd.DataFrame, sources: Mapping[str, Ragged]) -> None:
+    def __init__(self, table: pd.DataFrame, sources: Mapping[str, Ragged], targets: torch.Tensor | None = None) -> None:
         self.recordings = table["recording"].to_numpy()
         self.label = torch.tensor(table["label"].to_numpy(np.int64))
         self.speaker = torch.tensor(table["speaker_index"].to_numpy(np.int64))
+        self.targets = targets
         self.sources = {name: source.select(self.recordings) for name, source in sources.items()}
 
     def __len__(self) -> int:
@@ -80,6 +83,8 @@ class RecordingDataset(Dataset):
             "speaker": self.speaker[indices],
             "recording": list(self.recordings[indices]),
         }
+        if self.targets is not None:
+            batch["target"] = self.targets[indices]
         for name, source in self.sources.items():
             batch |= _GATHERED[name](*source.padded(indices))
         return batch

@@ -1,4 +1,4 @@
-"""One picture of a corpus: a few speakers in every emotion, face above spectrogram."""
+"""One picture of a corpus: a few speakers in every emotion, face above spectrogram; or the faces as models see them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from emotion.data.dataset import Ragged
 from emotion.features.base import Signal
 from emotion.features.spectral import LogMel
-from emotion.labels import EMOTIONS
+from emotion.labels import EMOTIONS, KNOWN
 from emotion.media.audio import read_audio
 from emotion.media.video import read_middle_picture
 
@@ -54,6 +55,32 @@ def draw(table: pd.DataFrame, directory: Path) -> "Figure":
             spectrogram.set_title(row.speaker, fontsize=7, loc="left")
         if top == 0:
             panels[0, column].set_title(row.emotion, fontsize=10)
+    return figure
+
+
+def draw_faces(table: pd.DataFrame, faces: Ragged, rows: int = 12) -> "Figure":
+    """A column for each emotion, and in it the middle face of some recordings, of as many speakers as can be.
+
+    Args:
+        table: Recordings of `faces`, with `recording`, `speaker` and `emotion`.
+        faces: Pictures, shape (total, H, W, 1 or 3), uint8.
+        rows: The most of an emotion.
+    """
+    from matplotlib.figure import Figure
+
+    emotions = [emotion for emotion in KNOWN if emotion in set(table["emotion"])]
+    table = table.assign(take=table.groupby(["speaker", "emotion"]).cumcount()).sort_values(["take", "speaker"])
+    columns = [table[table["emotion"] == emotion].head(rows) for emotion in emotions]
+    figure = Figure(figsize=(1.1 * len(emotions), 1.2 * max(map(len, columns)) + 0.3), layout="constrained")
+    panels = figure.subplots(max(map(len, columns)), len(emotions), squeeze=False)
+    for axes in panels.ravel():
+        axes.axis("off")
+    for number, (emotion, chosen) in enumerate(zip(emotions, columns, strict=True)):
+        own = faces.select(list(chosen["recording"]))
+        for axes, speaker, offset, length in zip(panels[:, number], chosen["speaker"], own.offset, own.length):  # noqa: B905 (some columns are shorter)
+            axes.imshow(faces.values[offset + length // 2].squeeze(), cmap="gray")
+            axes.set_title(speaker.split("/")[-1], fontsize=6, pad=2)
+        panels[0, number].set_title(f"{emotion}\n{panels[0, number].get_title()}", fontsize=8, pad=2)
     return figure
 
 

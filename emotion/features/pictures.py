@@ -13,6 +13,8 @@ from emotion.prepare.faces import COLORS
 
 RELATIVE_TO = ("nothing", "mean", "first")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+CENTER, SPREAD = 0.5, 0.25
+"""Of a pixel, from 0 to 1: the network sees (pixel − centre) / spread, unless pictures are relative to others."""
 _FIRST = 3  # pictures of a clip that show the face before it moves
 
 
@@ -150,7 +152,7 @@ class PictureFrontEnd(nn.Module):
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)
-        return (pictures - self._reference(pictures, item)) / 0.25, item
+        return (pictures - self._reference(pictures, item)) / SPREAD, item
 
     def _in_color(self, pictures: Tensor) -> Tensor:
         if pictures.shape[1] == self.channels:
@@ -163,7 +165,7 @@ class PictureFrontEnd(nn.Module):
     def _reference(self, pictures: Tensor, item: Tensor) -> Tensor | float:
         """What is subtracted from each picture."""
         if self.relative_to == "nothing":
-            return 0.5
+            return CENTER
         counts = item.bincount()
         used = place_in_clip(item) < (_FIRST if self.relative_to == "first" else len(item))
         sums = torch.zeros(len(counts), *pictures.shape[1:], device=item.device).index_add_(

@@ -1,4 +1,4 @@
-"""Decode the picture of a video file."""
+"""Decode the picture of a video file; an image is a video of one frame."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion.media.audio import MediaError
+from emotion.media.image import Image, is_image
 
 if TYPE_CHECKING:
     import av
@@ -45,7 +46,7 @@ class Picture:
         return np.ascontiguousarray(np.rot90(pixels, self._turns))
 
 
-def read_pictures(path: Path) -> Iterator[Picture]:
+def read_pictures(path: Path) -> Iterator[Picture | Image]:
     """The frames of a video in the order in which they are shown, decoded as they are asked for.
 
     Frames that are damaged are left out; so is what follows where a file ends too soon.
@@ -53,6 +54,9 @@ def read_pictures(path: Path) -> Iterator[Picture]:
     Raises:
         MediaError: the file is missing, cannot be decoded, or holds no picture.
     """
+    if is_image(path):
+        yield Image(path)
+        return
     import av
 
     count = 0
@@ -77,6 +81,8 @@ def picture_times(path: Path) -> np.ndarray:
     Raises:
         MediaError: as `read_pictures`.
     """
+    if is_image(path):
+        return np.zeros(1)
     import av
 
     times = []

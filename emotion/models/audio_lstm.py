@@ -37,16 +37,16 @@ class AudioLstm(FeatureNetwork):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.lstms = nn.ModuleList(_BidirectionalLstm(width) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
-        self.pool = StatisticsPooling(width, pooling)
+        self.row_dim, self.pool = width, StatisticsPooling(width, pooling)
         self.embed_dim = self.pool.embed_dim
 
-    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `FeatureNetwork.forward`."""
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureNetwork.sequence`."""
         rows = self.dropout(self.project(features).transpose(1, 2))
         frames = (frames - 1) // self.stride + 1
         for norm, lstm in zip(self.norms, self.lstms, strict=True):
             rows = rows + self.dropout(lstm(norm(rows), frames))
-        return self.pool(rows.transpose(1, 2), frames)
+        return rows.transpose(1, 2), frames
 
 
 class _BidirectionalLstm(nn.Module):
@@ -64,6 +64,7 @@ class _BidirectionalLstm(nn.Module):
         """Shape (B, N, width) to the same; frames beyond an item's own come out as anything."""
         position = torch.arange(rows.shape[1], device=rows.device)
         inside = frame_mask(frames, rows.shape[1])
-        turned = torch.where(inside, frames[:, None] - 1 - position, position)[..., None]
-        backward = self.backwards(rows.take_along_dim(turned, dim=1))[0].take_along_dim(turned, dim=1)
+        turned = torch.where(inside, frames[:, None] - 1 - position, position)[..., None].expand_as(rows)
+        backward = self.backwards(rows.gather(1, turned))[0]
+        backward = backward.gather(1, turned[..., : backward.shape[2]])
         return torch.cat([self.forwards(rows)[0], backward], dim=2)

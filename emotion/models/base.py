@@ -1,5 +1,6 @@
 """The contract of an encoder, and the classifier that every encoder can become."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,57 +13,50 @@ from emotion.features.pictures import PictureFrontEnd, place_in_clip
 from emotion.models.pooling import StatisticsPooling
 
 
-class FeatureNetwork(nn.Module):
+class Network(nn.Module):
+    """What an encoder learns."""
+
+    def load_pretrained(self) -> None:
+        """Start from weights that were trained elsewhere, if there are any; most networks have none."""
+
+
+class FeatureNetwork(Network):
     """A network over frames of features. What every model file of sound or action units defines.
 
     The constructor takes `num_features`, and may take `orders`, which is 1 and one more for each order of deltas among
     those features. A padded item must give what the item alone gives.
 
     Attributes:
+        row_dim: Rows of the sequence.
         embed_dim: Size of the embedding.
+        pool: From a sequence to an embedding.
     """
 
+    row_dim: int
     embed_dim: int
+    pool: nn.Module
 
-    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Embed a batch.
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network makes of each frame, or of every few.
 
         Args:
             features: Shape (B, F, N), zero beyond each item's frames.
             frames: Shape (B,).
 
         Returns:
-            Shape (B, embed_dim).
+            Rows over time, shape (B, row_dim, N'), and how many of the N' each item has, shape (B,).
         """
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        raise TypeError(f"{type(self).__name__} does not define sequence")
+
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Embed a batch, see `sequence`; shape (B, embed_dim)."""
+        return self.pool(*self.sequence(features, frames))
 
 
-class FeatureEncoder(nn.Module):
-    """A front end and a network: from one modality of a batch to embeddings.
-
-    Args:
-        front_end: Features, with `num_features` of them.
-        network: Takes those features.
-    """
-
-    def __init__(self, front_end: FrontEnd, network: FeatureNetwork) -> None:
-        super().__init__()
-        self.front_end, self.network = front_end, network
-        self.embed_dim = network.embed_dim
-
-    def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch as the front end takes it; shape (B, embed_dim)."""
-        return self.network(*self.front_end(batch))
-
-    def present(self, batch: dict[str, Any]) -> Tensor:
-        """See `FrontEnd.present`."""
-        return self.front_end.present(batch)
-
-
-class PictureNetwork(nn.Module):
+class PictureNetwork(Network):
     """A network over single pictures. What every model file of faces defines.
 
-    The constructor takes `num_channels`, of a picture.
+    The constructor takes `num_channels`, of a picture. Pictures come as `PictureFrontEnd` gives them.
 
     Attributes:
         embed_dim: Size of the embedding.
@@ -75,33 +69,95 @@ class PictureNetwork(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
-class PictureEncoder(nn.Module):
+class Encoder(nn.Module):
+    """A front end and a network: from one modality of a batch to embeddings.
+
+    Args:
+        front_end: What the network takes in.
+        network: Takes that.
+        frozen: Epochs at the start of training in which it does not learn, or True for all of them.
+        learning_rate_factor: Of its learning rate to that of the rest of a model.
+
+    Attributes:
+        row_dim: Rows of the sequence.
+        embed_dim: Size of the embedding.
+    """
+
+    row_dim: int
+    embed_dim: int
+
+    def __init__(
+        self, front_end: nn.Module, network: Network, frozen: bool | int = False, learning_rate_factor: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.front_end, self.network = front_end, network
+        self.frozen_epochs = math.inf if frozen is True else int(frozen)
+        self.learning_rate_factor = learning_rate_factor
+        self.start_epoch(0)
+        self.train()
+
+    def start_epoch(self, epoch: int) -> None:
+        """Freeze or thaw the weights for the epoch of this number, counted from 0; `train()` has to follow."""
+        self.is_frozen = epoch < self.frozen_epochs
+        self.requires_grad_(not self.is_frozen)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """A frozen encoder stays as in evaluation: it drops nothing out and gathers no statistics."""
+        return super().train(mode and not self.is_frozen)
+
+    def present(self, batch: dict[str, Any]) -> Tensor:
+        """Which items have what is embedded, shape (B,)."""
+        return self.front_end.present(batch)
+
+    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """What is pooled to embeddings: rows over time, shape (B, row_dim, N), and each item's number, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} does not define sequence")
+
+
+class FeatureEncoder(Encoder):
+    """An encoder of features over time; `front_end` is a `FrontEnd`, `network` a `FeatureNetwork`."""
+
+    def __init__(self, front_end: FrontEnd, network: FeatureNetwork, **learning: Any) -> None:
+        super().__init__(front_end, network, **learning)
+        self.row_dim, self.embed_dim = network.row_dim, network.embed_dim
+
+    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `Encoder.sequence`."""
+        return self.network.sequence(*self.front_end(batch))
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Embed a batch as the front end takes it; shape (B, embed_dim)."""
+        return self.network(*self.front_end(batch))
+
+
+class PictureEncoder(Encoder):
     """Embeds each picture of a clip by a network, and the clip by what its pictures have in common.
 
     Args:
         front_end: Pictures.
         network: Takes those pictures.
-        pooling: Over the pictures of a clip: `mean` or `attention`, see `StatisticsPooling`.
+        pooling: Over the pictures of a clip, see `StatisticsPooling`.
+        **learning: See `Encoder`.
     """
 
-    def __init__(self, front_end: PictureFrontEnd, network: PictureNetwork, pooling: str = "mean") -> None:
-        super().__init__()
-        self.front_end, self.network = front_end, network
+    def __init__(
+        self, front_end: PictureFrontEnd, network: PictureNetwork, pooling: str = "mean", **learning: Any
+    ) -> None:
+        super().__init__(front_end, network, **learning)
         self.pool = StatisticsPooling(network.embed_dim, pooling)
-        self.embed_dim = self.pool.embed_dim
+        self.row_dim, self.embed_dim = network.embed_dim, self.pool.embed_dim
 
-    def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch, each item of which has a face; shape (B, embed_dim)."""
+    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `Encoder.sequence`; each item must have a face."""
         pictures, item = self.front_end(batch)
         counts = item.bincount(minlength=len(batch["face_mask"]))
         embedded = self.network(pictures)
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
-        rows = rows.index_put((item, place_in_clip(item)), embedded)
-        return self.pool(rows.transpose(1, 2), counts)
+        return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 
-    def present(self, batch: dict[str, Any]) -> Tensor:
-        """See `PictureFrontEnd.present`."""
-        return self.front_end.present(batch)
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Embed a batch, each item of which has a face; shape (B, embed_dim)."""
+        return self.pool(*self.sequence(batch))
 
 
 class MlpHead(nn.Sequential):
@@ -132,17 +188,23 @@ class Classifier(nn.Module):
 
     Args:
         encoder: Embeds a batch; has `embed_dim`.
-        num_classes: Logits.
-        hidden: See `MlpHead`.
-        dropout: See `MlpHead`.
+        head: From embeddings to logits.
     """
 
-    def __init__(
-        self, encoder: nn.Module, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0
-    ) -> None:
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head = MlpHead(encoder.embed_dim, num_classes, hidden, dropout)
+        self.encoder, self.head = encoder, head
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """Of each modality one."""
+        return [module for module in self.modules() if isinstance(module, Encoder)]
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes anything."""
+        thaws = any(encoder.frozen_epochs < math.inf for encoder in self.encoders)
+        return thaws or any(parameter.requires_grad for parameter in self.train().parameters())
 
     @property
     def front_ends(self) -> list[FrontEnd]:

@@ -1,6 +1,7 @@
 """From a configuration to a classifier."""
 
 from omegaconf import DictConfig
+from torch import nn
 
 from emotion.config import instantiate
 from emotion.errors import EmotionError
@@ -10,9 +11,20 @@ from emotion.features.base import FeatureSet
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.pictures import PictureFrontEnd
 from emotion.features.stack import FeatureStack
-from emotion.models.base import Classifier, FeatureEncoder, FeatureNetwork, PictureEncoder, PictureNetwork
+from emotion.models.base import (
+    Classifier,
+    Encoder,
+    FeatureEncoder,
+    FeatureNetwork,
+    MlpHead,
+    PictureEncoder,
+    PictureNetwork,
+)
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
+
+PARTS = ("audio", "visual")
+"""What a fusion is made of, as its configuration calls them."""
 
 
 def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int) -> AudioFrontEnd:
@@ -33,20 +45,22 @@ def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int)
 
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
-    model, head = config.model, config.model.head
-    if "fusion" in model:
-        encoders = {name: _encoder(config, model[name]) for name in ("audio", "visual")}
-        encoder = instantiate(model.fusion, Fusion, encoders=encoders)
-    else:
+    model = config.model
+    if "fusion" not in model:
         encoder = _encoder(config, model)
-    return Classifier(encoder, num_classes, tuple(head.hidden), head.dropout)
+        return Classifier(encoder, _head(model.head, encoder, num_classes))
+    encoders = {name: _encoder(config, model[name]) for name in PARTS}
+    heads = {name: _head(model[name].get("head", model.head), encoders[name], num_classes) for name in PARTS}
+    fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=num_classes)
+    return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, num_classes))
 
 
-def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder | PictureEncoder:
+def _encoder(config: DictConfig, part: DictConfig) -> Encoder:
+    learning = {"frozen": part.frozen, "learning_rate_factor": part.learning_rate_factor}
     if part.modality == "faces":
         pictures = PictureFrontEnd(**part.pictures, augment=_augmentations(config.augment, config.data.sample_rate))
         network = instantiate(part.network, PictureNetwork, num_channels=pictures.channels)
-        return PictureEncoder(pictures, network, part.pooling)
+        return PictureEncoder(pictures, network, part.pooling, **learning)
     if part.modality == "action_units":
         units = config.action_units
         if units.normalize == "clip" and units.over_time == "mean":
@@ -56,7 +70,11 @@ def _encoder(config: DictConfig, part: DictConfig) -> FeatureEncoder | PictureEn
         front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
         orders = 1 + config.features.deltas
     network = instantiate(part.network, FeatureNetwork, num_features=front_end.num_features, orders=orders)
-    return FeatureEncoder(front_end, network)
+    return FeatureEncoder(front_end, network, **learning)
+
+
+def _head(options: DictConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:
+    return MlpHead(encoder.embed_dim, num_classes, tuple(options.hidden), options.dropout)
 
 
 def _augmentations(augment: DictConfig, sample_rate: int) -> list[Augmentation]:

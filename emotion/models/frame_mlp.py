@@ -1,5 +1,6 @@
 """A multilayer perceptron over what is alike in all frames."""
 
+import torch
 from torch import Tensor, nn
 
 from emotion.models.base import FeatureNetwork, hidden_layers
@@ -17,7 +18,11 @@ class FrameMlp(FeatureNetwork):
     def __init__(self, num_features: int, hidden: tuple[int, ...] = (128, 128), dropout: float = 0.5) -> None:
         super().__init__()
         self.layers = nn.Sequential(*hidden_layers([num_features, *hidden], dropout))
-        self.embed_dim = hidden[-1]
+        self.row_dim = self.embed_dim = hidden[-1]
+
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureNetwork.sequence`; one row an item."""
+        return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
         """See `FeatureNetwork.forward`."""

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError
-from emotion.models.base import FeatureEncoder
+from emotion.features.base import frame_mask
+from emotion.models.base import Encoder
+from emotion.models.pooling import StatisticsPooling
 
 
 class Fusion(nn.Module):
@@ -19,32 +21,60 @@ class Fusion(nn.Module):
         encoders: By name.
         modality_dropout: Probability that an item loses one of its modalities in training, drawn evenly; it never
             loses its last.
+
+    Attributes:
+        embed_dim: Size of the joint embedding.
+        gives_logits: Whether the joint embedding already is an answer, which no head follows.
     """
 
     embed_dim: int
+    gives_logits = False
 
-    def __init__(self, encoders: Mapping[str, FeatureEncoder], modality_dropout: float = 0.0) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: float = 0.0) -> None:
         super().__init__()
         self.encoders, self.modality_dropout = nn.ModuleDict(encoders), modality_dropout
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Embed a batch; shape (B, embed_dim)."""
-        there = torch.stack([encoder.present(batch) for encoder in self.encoders.values()], dim=1)
-        embeddings = [
-            _embed(encoder, batch, has) for encoder, has in zip(self.encoders.values(), there.unbind(1), strict=True)
-        ]
+        there = torch.stack([self._usable(encoder.present(batch)) for encoder in self.encoders.values()], dim=1)
+        parts = [self._part(name, batch, has) for name, has in zip(self.encoders, there.unbind(1), strict=True)]
         if self.training and self.modality_dropout:
             there = there & ~self._lost(there)
-        return self.join(embeddings, there)
+        return self.join(parts, there)
 
-    def join(self, embeddings: list[Tensor], there: Tensor) -> Tensor:
+    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+        """What of one modality is joined, of a batch whose items all have it: the embedding, shape (B, D)."""
+        return (self.encoders[name](batch),)
+
+    def shapes(self, name: str) -> list[tuple[int, ...]]:
+        """The shapes, without B, of the tensors that `part` gives, at their smallest."""
+        return [(self.encoders[name].embed_dim,)]
+
+    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """Make one embedding, shape (B, embed_dim), of several.
 
         Args:
-            embeddings: Of each modality, shape (B, D).
-            there: Which of them an item has, shape (B, M).
+            parts: What `part` gives for each modality; zeros for items that lack it.
+            there: Which modalities count, shape (B, M).
         """
         raise TypeError(f"{type(self).__name__} does not define join")
+
+    def _usable(self, has: Tensor) -> Tensor:
+        """Batch normalisation cannot learn from a single item, which then counts as missing."""
+        return has & (has.sum() > 1) if self.training else has
+
+    def _part(self, name: str, batch: dict[str, Any], has: Tensor) -> tuple[Tensor, ...]:
+        if has.all():
+            return self.part(name, batch)
+        if "mix_partner" in batch:
+            raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
+        rows = has.nonzero()[:, 0]
+        if len(rows):
+            some = {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
+            known = self.part(name, some)
+        else:
+            known = tuple(torch.zeros(0, *shape, device=has.device) for shape in self.shapes(name))
+        return tuple(each.new_zeros(len(has), *each.shape[1:]).index_copy(0, rows, each) for each in known)
 
     def _lost(self, there: Tensor) -> Tensor:
         """True for the modality that an item loses, shape (B, M)."""
@@ -57,26 +87,139 @@ class Fusion(nn.Module):
 class Concatenation(Fusion):
     """The embeddings one after the other; zeros where a modality is missing."""
 
-    def __init__(self, encoders: Mapping[str, FeatureEncoder], modality_dropout: float = 0.0) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: float = 0.0) -> None:
         super().__init__(encoders, modality_dropout)
         self.embed_dim = sum(encoder.embed_dim for encoder in encoders.values())
 
-    def join(self, embeddings: list[Tensor], there: Tensor) -> Tensor:
+    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        parts = zip(embeddings, there.unbind(1), strict=True)
-        return torch.cat([torch.where(has[:, None], embedding, 0.0) for embedding, has in parts], dim=1)
+        return torch.cat(known([embedding for (embedding,) in parts], there), dim=1)
 
 
-def _embed(encoder: FeatureEncoder, batch: dict[str, Any], has: Tensor) -> Tensor:
-    """The embeddings of the items that have what the encoder takes in, zeros for the others."""
-    if has.all():
-        return encoder(batch)
-    if "mix_partner" in batch:
-        raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
-    embedding = torch.zeros(len(has), encoder.embed_dim, device=has.device)
-    rows = has.nonzero()[:, 0]
-    # Batch normalisation cannot learn from a single item, which then counts as missing.
-    if len(rows) > (1 if encoder.training else 0):
-        some = {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
-        embedding = embedding.index_copy(0, rows, encoder(some).float())
-    return embedding
+class Gated(Fusion):
+    """Each embedding through a layer of its own, weighted by a gate that looks at all of them.
+
+    Arevalo et al., 2017, https://arxiv.org/abs/1702.01992; the weights of an item add up to 1 over what it has.
+
+    Args:
+        encoders: See `Fusion`.
+        width: Of the joint embedding.
+        modality_dropout: See `Fusion`.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], width: int = 128, modality_dropout: float = 0.0) -> None:
+        super().__init__(encoders, modality_dropout)
+        sizes = [encoder.embed_dim for encoder in encoders.values()]
+        self.layers = nn.ModuleList(nn.Linear(size, width) for size in sizes)
+        self.gate = nn.Linear(sum(sizes), len(sizes))
+        self.embed_dim = width
+
+    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+        """See `Fusion.join`."""
+        embeddings = known([embedding for (embedding,) in parts], there)
+        hidden = [layer(embedding).tanh() for layer, embedding in zip(self.layers, embeddings, strict=True)]
+        scores = self.gate(torch.cat(embeddings, dim=1))
+        # Not minus infinity: an item may have nothing left to learn from, see `_usable`.
+        weights = scores.masked_fill(~there, torch.finfo(scores.dtype).min).softmax(dim=1)
+        return (torch.stack(hidden, dim=2) * weights[:, None]).sum(dim=2)
+
+
+class CrossAttention(Fusion):
+    """Each modality's frames attend to those of the others; then each is averaged over time, and all are put together.
+
+    The crossmodal attention of Tsai et al., 2019, https://arxiv.org/abs/1906.00295, in one layer.
+
+    Args:
+        encoders: See `Fusion`.
+        width: Of a frame while it attends.
+        attention_heads: Of each modality's attention.
+        modality_dropout: See `Fusion`.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], width: int = 64, attention_heads: int = 4, modality_dropout: float = 0.0
+    ) -> None:
+        super().__init__(encoders, modality_dropout)
+        self.project = nn.ModuleList(nn.Linear(encoder.row_dim, width) for encoder in encoders.values())
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in encoders)
+        self.attend = nn.ModuleList(nn.MultiheadAttention(width, attention_heads, batch_first=True) for _ in encoders)
+        self.pool = StatisticsPooling(width)
+        self.embed_dim = len(encoders) * self.pool.embed_dim
+
+    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+        """The rows over time of a modality, shape (B, D, N), and how many of the N each item has, shape (B,)."""
+        return self.encoders[name].sequence(batch)
+
+    def shapes(self, name: str) -> list[tuple[int, ...]]:
+        """See `Fusion.shapes`."""
+        return [(self.encoders[name].row_dim, 1), ()]
+
+    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+        """See `Fusion.join`."""
+        lengths = [frames.long().clamp(min=1) for _, frames in parts]
+        tokens = [
+            norm(project(rows.transpose(1, 2)))
+            for norm, project, (rows, _) in zip(self.norms, self.project, parts, strict=True)
+        ]
+        masks = [frame_mask(frames, rows.shape[1]) for frames, rows in zip(lengths, tokens, strict=True)]
+        pooled = []
+        for own, attend in enumerate(self.attend):
+            others = [other for other in range(len(tokens)) if other != own]
+            context = torch.cat([tokens[other] for other in others], dim=1)
+            visible = torch.cat([masks[other] & there[:, other, None] for other in others], dim=1)
+            some = visible.any(dim=1)
+            hidden = ~visible & some[:, None]  # an item that sees nothing may look anywhere; it is left out below
+            seen = attend(tokens[own], context, context, key_padding_mask=hidden, need_weights=False)[0]
+            rows = tokens[own] + torch.where(some[:, None, None], seen, 0.0)
+            pooled.append(self.pool(rows.transpose(1, 2), lengths[own]))
+        return torch.cat(known(pooled, there), dim=1)
+
+
+class MeanLogProbability(Fusion):
+    """Each modality answers through a head of its own; the answer is the mean of the logarithms of their probabilities.
+
+    Of finished runs, whose heads come with them, this needs no training.
+
+    Args:
+        encoders: See `Fusion`.
+        heads: By the name of the encoder.
+        num_classes: Of the heads.
+        modality_dropout: See `Fusion`.
+    """
+
+    gives_logits = True
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        heads: Mapping[str, nn.Module],
+        num_classes: int,
+        modality_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(encoders, modality_dropout)
+        self.heads, self.embed_dim = nn.ModuleDict(heads), num_classes
+
+    def train(self, mode: bool = True) -> "MeanLogProbability":
+        """A head is frozen with its encoder."""
+        super().train(mode)
+        for name, encoder in self.encoders.items():
+            self.heads[name].train(mode and not encoder.is_frozen).requires_grad_(not encoder.is_frozen)
+        return self
+
+    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+        """The logarithms of a modality's probabilities, shape (B, num_classes)."""
+        return (self.heads[name](self.encoders[name](batch)).float().log_softmax(dim=1),)
+
+    def shapes(self, name: str) -> list[tuple[int, ...]]:
+        """See `Fusion.shapes`."""
+        return [(self.embed_dim,)]
+
+    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+        """See `Fusion.join`."""
+        answers = torch.stack(known([answer for (answer,) in parts], there), dim=1)
+        return answers.sum(dim=1) / there.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def known(parts: list[Tensor], there: Tensor) -> list[Tensor]:
+    """`parts`, each of shape (B, D), with zeros where `there`, shape (B, M), is false."""
+    return [torch.where(has[:, None], part, 0.0) for part, has in zip(parts, there.unbind(1), strict=True)]

@@ -46,13 +46,14 @@ class MfccCnn(FeatureNetwork):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in channels)
         self.dropout = nn.Dropout2d(dropout)
-        self.pool = StatisticsPooling(channels[-1] * (height >> len(channels)), pooling)
+        self.row_dim = channels[-1] * (height >> len(channels))
+        self.pool = StatisticsPooling(self.row_dim, pooling)
         self.embed_dim = self.pool.embed_dim
         # About twice as fast on a CPU.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `FeatureNetwork.forward`. Items too short for the pooling are continued with zeros."""
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureNetwork.sequence`. Items too short for the pooling are continued with zeros."""
         shortest = 1 << (len(self.convolutions) - 1)
         frames = frames.clamp(min=shortest)
         missing = max(0, shortest - features.shape[-1])
@@ -65,4 +66,4 @@ class MfccCnn(FeatureNetwork):
             frames = frames // step
             mask = frame_mask(frames, maps.shape[-1])[:, None, None]
             maps = self.dropout(maps * mask)
-        return self.pool(maps.flatten(1, 2), frames)
+        return maps.flatten(1, 2), frames

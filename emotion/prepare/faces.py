@@ -13,6 +13,7 @@ import pandas as pd
 from emotion.errors import EmotionError
 from emotion.files import cache_directory, fingerprint
 from emotion.media.audio import MediaError
+from emotion.media.image import Image
 from emotion.media.video import Picture, picture_times, read_pictures
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of
 from emotion.prepare.tracking import Found, Track, boxes_at, follow
@@ -23,6 +24,7 @@ BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
 
 COLORS = {"rgb": 3, "grey": 1}
 DETECTORS = ("mtcnn", "none")
+Frame = Picture | Image
 _SECOND_LOOK = 1280  # pixels of the longer side, where nothing was found on smaller pictures
 _BATCH = 16
 
@@ -141,7 +143,7 @@ class _Cutter:
         note = f"no face on {missing} of {len(there)} frames" if missing else ""
         return np.stack(cut), np.array(rows, np.float32)[there], note
 
-    def _decode(self, path: Path, wanted: np.ndarray, searched: np.ndarray) -> tuple[list[Picture], list[Found]]:
+    def _decode(self, path: Path, wanted: np.ndarray, searched: np.ndarray) -> tuple[list[Frame], list[Found]]:
         """The pictures at the times `wanted`, and the faces at the times `searched`."""
         pictures, found, waiting = [], [], []
         to_keep, to_search = _Alarm(wanted), _Alarm(searched)
@@ -159,12 +161,12 @@ class _Cutter:
             found += self._search(waiting, self.options.detection_size)
         return pictures, found
 
-    def _search(self, pictures: list[Picture], longest: int) -> list[Found]:
+    def _search(self, pictures: list[Frame], longest: int) -> list[Found]:
         small = [picture.pixels(longest) for picture in pictures]
         scale = max(pictures[0].size) / longest
         return self.detector.find([picture.time for picture in pictures], small, self.options.smallest, scale)
 
-    def _track(self, path: Path, pictures: list[Picture], found: list[Found]) -> Track:
+    def _track(self, path: Path, pictures: list[Frame], found: list[Found]) -> Track:
         tracks = follow(found)
         if not tracks:  # perhaps it is small: a closer look at what is at hand
             looked = [self._search([picture], _SECOND_LOOK)[0] for picture in pictures]
@@ -173,7 +175,7 @@ class _Cutter:
             raise MediaError(f"{path}: no face was found on it")
         return tracks[0]
 
-    def _cut(self, picture: Picture, box: np.ndarray) -> np.ndarray:
+    def _cut(self, picture: Frame, box: np.ndarray) -> np.ndarray:
         pixels, size = picture.pixels(), self.options.size
         if self.options.detect != "none":
             pixels = _square(pixels, box, self.options.margin)

@@ -131,6 +131,46 @@ def _all_test(rows: list[Row]) -> Iterator[Fold]:
     yield {"train": [], "dev": [], "test": rows}
 
 
+def _official(rows: list[Row]) -> Iterator[Fold]:
+    """The sides that FER2013's file names tell; an image is on one side only, and trains only if its labels agree."""
+    fold, copies = _by_side_of_fer2013(rows), _labels_of_copies(rows)
+    tested = {_image(row) for row in fold["test"]}
+    dev = [row for row in fold["dev"] if _image(row) not in tested]
+    judged = tested | {_image(row) for row in dev}
+    once = {_image(row): row for row in reversed(fold["train"])}.values()
+    train = [row for row in once if _image(row) not in judged and len(copies[_image(row)]) == 1]
+    yield {"train": train, "dev": dev, "test": fold["test"]}
+
+
+def _unique_test(rows: list[Row]) -> Iterator[Fold]:
+    """FER2013's test images, each once."""
+    yield {
+        "train": [],
+        "dev": [],
+        "test": list({_image(row): row for row in reversed(_by_side_of_fer2013(rows)["test"])}.values()),
+    }
+
+
+def _by_side_of_fer2013(rows: list[Row]) -> Fold:
+    sides = {"Training": "train", "PublicTest": "dev", "PrivateTest": "test"}
+    fold: Fold = {split: [] for split in SPLITS}
+    for row in rows:
+        fold[sides[row["recording"].split("/")[-1].split("_")[0]]].append(row)
+    return fold
+
+
+def _labels_of_copies(rows: list[Row]) -> dict[str, set[str]]:
+    labels = defaultdict(set)
+    for row in rows:
+        labels[_image(row)].add(row["emotion"])
+    return labels
+
+
+def _image(row: Row) -> str:
+    """What all copies of an image of FER2013 have in common."""
+    return row["repetition"] or row["recording"]
+
+
 def _only_happy_sad(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["channel"] == "speech" and row["emotion"] in ("happy", "sad")]
 
@@ -235,15 +275,19 @@ OF_ANY_CORPUS: dict[str, Generator] = {
 }
 """Protocols that are made from the recordings at hand."""
 
+OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {"fer2013": {"official": _official, "unique_test": _unique_test}}
+"""The same, for one corpus each."""
 
-def make(name: str, rows: list[Row], fold: int, speaker_independent: bool) -> Protocol:
-    """A protocol of `OF_ANY_CORPUS` for the recordings `rows`; the same recordings give the same splits anywhere.
+
+def make(name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool) -> Protocol:
+    """A protocol that is not committed, for the recordings `rows`; the same recordings give the same splits anywhere.
 
     Raises:
         EmotionError: there is no such protocol or fold, or there are too few speakers for it.
     """
-    if name not in OF_ANY_CORPUS:
-        raise EmotionError(f"protocol {name} has no splits of this corpus: {suggest(name, OF_ANY_CORPUS)}")
+    generators = OF_ANY_CORPUS | OF_ONE_CORPUS.get(corpus, {})
+    if name not in generators:
+        raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
     speakers = len({row["speaker"] for row in rows})
     wanted = {"speakers5": 5, "loso": 3}.get(name, 0)
     if speakers < wanted:
@@ -251,7 +295,7 @@ def make(name: str, rows: list[Row], fold: int, speaker_independent: bool) -> Pr
             f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
             "data.corpus.speaker=PATTERN or a speaker column, or use protocol=random, which does not keep people apart"
         )
-    folds = list(OF_ANY_CORPUS[name](sorted(rows, key=lambda row: row["recording"])))
+    folds = list(generators[name](sorted(rows, key=lambda row: row["recording"])))
     if not 0 <= int(fold) < len(folds):
         raise no_such_fold(name, fold, len(folds))
     split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]

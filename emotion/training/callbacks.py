@@ -27,6 +27,16 @@ class ReseedEachEpoch(pl.Callback):
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch) + 7_919 * trainer.global_rank)
 
 
+class StagedLearning(pl.Callback):
+    """Freezes and thaws encoders as their configuration says; it follows from the epoch alone, on a resumed run too."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the encoders which epoch it is."""
+        for encoder in pl_module.classifier.encoders:
+            encoder.start_epoch(trainer.current_epoch)
+        pl_module.train()
+
+
 class AtomicCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or absent, and that never execute anything when read."""
 
@@ -81,7 +91,7 @@ def build_callbacks(
         show_progress: Whether a progress bar is drawn.
     """
     checkpoint = DevCheckpoint(checkpoints, monitor)
-    callbacks: list[pl.Callback] = [ReseedEachEpoch(seed)]
+    callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning()]
     if ema_decay:
         callbacks.append(EMAWeightAveraging(decay=ema_decay))
     if patience:

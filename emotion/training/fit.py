@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion.config import instantiate, to_plain
 from emotion.data import EmotionDataModule
@@ -55,6 +56,12 @@ def fit(
         resume_from: A checkpoint of the same run to go on from.
     """
     require_device(config.trainer.accelerator)
+    checkpoints = run_dir / "checkpoints"
+    if not classifier.learns:
+        log.info("nothing is left to train: all of it comes from finished runs")
+        state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
+        AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+        return Fitted(0, 0.0, rank_zero_only.rank == 0)
     training = config.training
     weights = datamodule.class_weights() if training.class_weights else None
     module = EmotionModule(
@@ -66,7 +73,6 @@ def fit(
         training.label_smoothing,
         instantiate(config.augment.mixup, Mixup) if "mixup" in config.augment else None,
     )
-    checkpoints = run_dir / "checkpoints"
     callbacks = build_callbacks(
         checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
     )
@@ -113,6 +119,7 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Batches are gathered from memory in one copy, which worker processes would only slow down.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen on purpose
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -85,13 +85,28 @@ class EmotionModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Build both from their groups. Biases and normalisation parameters do not decay."""
-        decay = [parameter for parameter in self.classifier.parameters() if parameter.ndim > 1]
-        rest = [parameter for parameter in self.classifier.parameters() if parameter.ndim <= 1]
-        groups = [{"params": decay}, {"params": rest, "weight_decay": 0.0}]
+        rate, groups = self.optimizer_config.lr, []
+        for factor, parameters in self._by_learning_rate().items():
+            decay = [parameter for parameter in parameters if parameter.ndim > 1]
+            rest = [parameter for parameter in parameters if parameter.ndim <= 1]
+            groups.append({"params": decay, "lr": rate * factor})
+            groups.append({"params": rest, "lr": rate * factor, "weight_decay": 0.0})
+        groups = [group for group in groups if group["params"]]
         optimizer = instantiate(self.optimizer_config, Optimizer, params=groups)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = instantiate(self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps)
+        rates = [group["lr"] for group in groups]
+        scheduler = instantiate(
+            self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps, max_lr=rates
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _by_learning_rate(self) -> dict[float, list[nn.Parameter]]:
+        """The parameters by the factor of their learning rate; those outside of encoders first, at the whole rate."""
+        factors = {id(p): e.learning_rate_factor for e in self.classifier.encoders for p in e.parameters()}
+        groups: dict[float, list[nn.Parameter]] = {1.0: []}
+        for parameter in self.classifier.parameters():
+            groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+        return groups
 
     def _report_epoch(self, train: dict[str, float]) -> None:
         """A line for every epoch in the log file; on the console for some, where no progress bar is shown."""

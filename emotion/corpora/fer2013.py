@@ -1,0 +1,119 @@
+"""FER2013: 35,887 faces from the web, 48×48 grey, in seven emotions; and the FER+ votes on them.
+
+Sources: Goodfellow et al. (2013), https://arxiv.org/abs/1307.0414; FER+: Barsoum et al. (2016),
+https://arxiv.org/abs/1608.01041.
+"""
+
+import hashlib
+from collections import defaultdict
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from emotion.corpora.base import COLUMNS, Corpus, media_files
+from emotion.errors import EmotionError
+
+SIZE = 35_887
+EMOTIONS = {
+    "angry": "angry",
+    "disgust": "disgust",
+    "fear": "fearful",
+    "happy": "happy",
+    "neutral": "neutral",
+    "sad": "sad",
+    "surprise": "surprised",
+}
+VOTED = {
+    "neutral": "neutral",
+    "happiness": "happy",
+    "surprise": "surprised",
+    "sadness": "sad",
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fearful",
+    "contempt": "contempt",
+}
+_NOT_VOTED = ("unknown", "NF")
+COPIES = Path(__file__).with_suffix(".copies.txt")
+"""A line for each image that is there more than once: the keys of its copies, without the corpus."""
+
+
+class Fer2013(Corpus):
+    """The images in `train/<emotion>/` and `test/<emotion>/`, whose names tell the split: `PrivateTest_123.jpg`.
+
+    Nobody knows who is on them. In the column `repetition` an image that is there more than once has the key of the
+    first of its copies.
+
+    Args:
+        votes: The FER+ table, a CSV with `file` and the votes of ten annotators, relative to the folder of the corpus;
+            then the emotion is the one that has more than half of the votes, and batches hold all votes as soft
+            targets. An emotion with a single vote counts as a slip, and images without a majority, or of no face,
+            take no part, as in the paper. None takes the labels of FER2013.
+    """
+
+    name = "fer2013"
+    how_to_get = "get it from https://www.kaggle.com/datasets/msambare/fer2013 and unpack it there"
+
+    def __init__(self, votes: str | None = None) -> None:
+        self.votes = votes
+
+    def read(self, directory: Path) -> list[dict[str, str]]:
+        """See `Corpus.read`."""
+        first = _first_copies()
+        voted = self._majority(directory) if self.votes else None
+        rows = []
+        for path in media_files(directory, (".jpg", ".png")):
+            place = PurePosixPath(path)
+            if len(place.parts) < 3 or place.parts[-3] not in ("train", "test") or place.parts[-2] not in EMOTIONS:
+                continue
+            key = f"{self.name}/{'/'.join(place.with_suffix('').parts[-3:])}"
+            emotion = EMOTIONS[place.parts[-2]] if voted is None else voted.get(key, "")
+            if emotion:
+                made = {"recording": key, "speaker": "unknown", "emotion": emotion, "video": path, "channel": "speech"}
+                rows.append(dict.fromkeys(COLUMNS, "") | made | {"repetition": first.get(key, "")})
+        return rows
+
+    def describe(self, table: pd.DataFrame, channel: str) -> str:
+        """See `Corpus.describe`."""
+        if self.votes:
+            return f"fer2013: {len(table):,} images on whose emotion most annotators of FER+ agree"
+        return f"fer2013: {len(table):,} images, complete" if len(table) == SIZE else f"fer2013: {len(table):,} images"
+
+    def shares(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.shares`."""
+        return _shares(directory / self.votes) if self.votes else None
+
+    def _majority(self, directory: Path) -> dict[str, str]:
+        table = _shares(directory / self.votes)
+        return table.idxmax(axis=1)[table.max(axis=1) > 0.5].to_dict()
+
+
+@cache
+def _shares(path: Path) -> pd.DataFrame:
+    """The share of each emotion in the votes that count, of every image: index `recording`."""
+    try:
+        table = pd.read_csv(path, index_col="file")
+        votes = table[[*VOTED, *_NOT_VOTED]].astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise EmotionError(f"data.corpus.votes: {path} is not the table of FER+: {error}") from error
+    votes = votes.where(votes > 1, 0.0)
+    votes = votes[votes[list(VOTED)].max(axis=1) > votes[list(_NOT_VOTED)].max(axis=1)]
+    shares = votes.div(votes.sum(axis=1), axis=0)[list(VOTED)].rename(columns=VOTED)
+    return shares.set_axis([f"fer2013/{PurePosixPath(file).with_suffix('')}" for file in shares.index])
+
+
+@cache
+def _first_copies() -> dict[str, str]:
+    """Every image that is there more than once, and the first of its copies."""
+    groups = [[f"fer2013/{name}" for name in line.split()] for line in COPIES.read_text(encoding="ascii").splitlines()]
+    return {name: group[0] for group in groups for name in group}
+
+
+def find_copies(directory: Path) -> list[list[str]]:
+    """The images, without their suffix, whose files are the same: what `COPIES` holds. Reads all of them."""
+    groups = defaultdict(list)
+    for path in media_files(directory, (".jpg",)):
+        name = str(PurePosixPath(path).with_suffix(""))
+        groups[hashlib.sha256((directory / path).read_bytes()).digest()].append(name)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)

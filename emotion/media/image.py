@@ -1,0 +1,45 @@
+"""Decode single images."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from emotion.media.audio import MediaError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Image:
+    """A picture that stands still, with what a frame of a video has.
+
+    Attributes:
+        time: 0.0 seconds.
+        size: Width and height, in pixels.
+    """
+
+    time = 0.0
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise MediaError(f"{path}: no such file")
+        data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
+        if pixels is None:
+            raise MediaError(f"{path}: cannot be decoded as an image")
+        self._pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        self.size = (pixels.shape[1], pixels.shape[0])
+
+    def pixels(self, longest: int | None = None) -> np.ndarray:
+        """Red-green-blue, shape (H, W, 3), uint8; `longest` is what the longer side is scaled to, if anything."""
+        if not longest or longest == max(self.size):
+            return self._pixels
+        scale = longest / max(self.size)
+        width, height = (max(1, round(side * scale)) for side in self.size)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return cv2.resize(self._pixels, (width, height), interpolation=method)
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file is an image, by its name."""
+    return str(path).lower().endswith(IMAGE_SUFFIXES)

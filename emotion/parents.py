@@ -1,0 +1,118 @@
+"""Encoders that start from finished runs: what they take over, and what they have seen before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from emotion import runs
+from emotion.errors import EmotionError
+from emotion.labels import classes
+from emotion.models.base import Classifier
+from emotion.models.build import PARTS
+from emotion.models.late_fusion import Fusion, MeanLogProbability
+
+_PARTS_OF_AN_ENCODER = ("network", "pictures", "pooling", "head")
+_HOW_IT_PERCEIVES = {
+    "sound": ("features", "data.sample_rate"),
+    "action_units": ("action_units.kinds", "action_units.over_time", "action_units.normalize"),
+    "faces": ("faces",),  # unless it saw crops and here faces have to be found first, or unless they were typed
+}
+
+
+def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Path]]:
+    """Take over from finished runs what their encoders are and how they perceive.
+
+    Args:
+        config: A whole configuration; `model.run`, or `model.audio.run` and `model.visual.run`, name the runs.
+        overrides: What was typed.
+
+    Returns:
+        The changed configuration, and the runs by the keys of their encoders.
+
+    Raises:
+        EmotionError: a run has no such encoder, or something was typed that belongs to it.
+    """
+    keys = [f"model.{part}" for part in PARTS] if "fusion" in config.model else ["model"]
+    parents = {key: Path(run) for key in keys if (run := OmegaConf.select(config, f"{key}.run"))}
+    changed = OmegaConf.create(OmegaConf.to_container(config))
+    typed = {override.split("=")[0].lstrip("+") for override in overrides}
+    for key, run in parents.items():
+        saved, own = runs.load_config(runs.require(run)), OmegaConf.select(config, key)
+        if saved.model.get("modality") != own.modality:
+            takes = " and ".join(saved.model.modalities)
+            raise EmotionError(f"{key}.run={run} is a model of {takes}; here one of {own.modality} is wanted")
+        parts = [name for name in _PARTS_OF_AN_ENCODER if name in saved.model and (name != "head" or key != "model")]
+        taken = {f"{key}.{name}": saved.model[name] for name in parts}
+        faces_differ = saved.faces.detect != config.faces.detect or any(name.startswith("faces") for name in typed)
+        if own.modality != "faces" or not faces_differ:
+            taken |= {name: OmegaConf.select(saved, name) for name in _HOW_IT_PERCEIVES[own.modality]}
+        for name, value in taken.items():
+            for override in typed:
+                if override == name or override.startswith(f"{name}."):
+                    raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
+            OmegaConf.update(changed, name, value, merge=False, force_add=True)
+    return changed, parents
+
+
+def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]) -> None:
+    """Give the encoders the weights of the runs that they start from; their normalisation comes with them.
+
+    Raises:
+        EmotionError: a checkpoint is missing or damaged, or answers with other labels where its answer is used.
+    """
+    for key, run in parents.items():
+        weights, fusion = runs.load_weights(run), classifier.encoder
+        part = key.rpartition(".")[2]
+        encoder = fusion.encoders[part] if isinstance(fusion, Fusion) else fusion
+        try:
+            encoder.load_state_dict(_below("encoder.", weights))
+            if isinstance(fusion, MeanLogProbability):
+                _require_labels(run, config.labels)
+                fusion.heads[part].load_state_dict(_below("head.", weights))
+        except RuntimeError as error:
+            raise EmotionError(f"the checkpoint of {run} does not fit its config.yaml: {error}") from error
+
+
+def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataFrame) -> pd.DataFrame:
+    """What the parents were trained or chosen on and the run itself will not be: rows for `splits.csv`.
+
+    Args:
+        config: Of the run.
+        parents: The runs that it starts from.
+        table: Its own recordings, with `split`, `recording` and `speaker`.
+
+    Raises:
+        EmotionError: that is something of the run's dev or test split, or of a person in it who ought to be unknown.
+    """
+    if not parents:
+        return table.iloc[:0]
+    promises = config.protocol.speaker_independent
+    strict = {"test": promises, "dev": promises and not config.protocol.get("dev_shares_speakers", False)}
+    rows = []
+    for key, run in parents.items():
+        seen = runs.load_splits(run)
+        for split, forbidden in (("test", ("train", "dev", runs.INHERITED)), ("dev", ("train", runs.INHERITED))):
+            known, own = seen[seen["split"].isin(forbidden)], table[table["split"] == split]
+            for column in ("recording", "speaker") if strict[split] else ("recording",):
+                shared = own[column].isin(known[column])
+                if shared.any():
+                    raise EmotionError(
+                        f"{key}.run={run} was trained or chosen on {own.loc[shared, column].nunique()} of the "
+                        f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: start from a run "
+                        "with the same protocol and fold"
+                    )
+        rows.append(seen[seen["split"].isin(("train", "dev", runs.INHERITED))])
+    every = pd.concat(rows).drop_duplicates("recording")
+    return every[~every["recording"].isin(table["recording"])].assign(split=runs.INHERITED)
+
+
+def _below(prefix: str, weights: Mapping[str, object]) -> dict[str, object]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _require_labels(run: Path, labels: str) -> None:
+    own = runs.load_config(run).labels
+    if classes(own) != classes(labels):
+        raise EmotionError(f"the run {run} answers with the labels {own}, and here labels={labels} are wanted")

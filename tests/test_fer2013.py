@@ -1,0 +1,140 @@
+"""FER2013 and the FER+ votes, and single images in general."""
+
+import json
+import shutil
+import zipfile
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from emotion.corpora.fer2013 import COPIES, Fer2013, find_copies
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.media.audio import MediaError
+from emotion.media.video import read_pictures
+from emotion.protocols.generate import make
+
+
+@pytest.fixture(scope="session")
+def fer2013(real_data, tmp_path_factory):
+    root = tmp_path_factory.mktemp("fer")
+    with zipfile.ZipFile(real_data / "fer2013.zip") as archive:
+        archive.extractall(root / "fer2013")
+    shutil.copy(real_data / "fer2013_ferplus.csv", root / "fer2013")
+    return root
+
+
+@pytest.fixture(scope="session")
+def few(fer2013, tmp_path_factory):
+    """Every hundredth image, and the votes."""
+    root = tmp_path_factory.mktemp("few")
+    table = Fer2013().scan(fer2013 / "fer2013").groupby("emotion").sample(frac=0.01, random_state=0)
+    for path in table["video"]:
+        (root / "fer2013" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(fer2013 / "fer2013" / path, root / "fer2013" / path)
+    shutil.copy(fer2013 / "fer2013" / "fer2013_ferplus.csv", root / "fer2013")
+    return root
+
+
+def test_the_list_of_copies_is_that_of_the_files(fer2013):
+    groups = find_copies(fer2013 / "fer2013")
+    assert "\n".join(" ".join(group) for group in groups) + "\n" == COPIES.read_text()
+    assert sum(len(group) - 1 for group in groups) == 1_853
+    assert sum(len({name.split("/")[1] for name in group}) > 1 for group in groups) == 57
+    assert sum(len({name.split("/")[0] for name in group}) > 1 for group in groups) == 531
+
+
+def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
+    corpus = Fer2013()
+    table = corpus.scan(fer2013 / "fer2013")
+    assert "35,887 images, complete" in corpus.describe(table, "speech")
+    rows = table.to_dict("records")
+    sides = make("official", "fer2013", rows, 0, speaker_independent=False).table
+    assert sides["split"].value_counts().to_dict() == {"train": 26_912, "dev": 3_543, "test": 3_589}
+    first = dict(zip(table["recording"], table["repetition"], strict=True))
+    image = sides["recording"].map(lambda name: first[name] or name)
+    assert (sides.assign(image=image).groupby("image")["split"].nunique() == 1).all()
+    train = image[sides["split"] == "train"]
+    assert train.is_unique
+    for split, name in (("train", "Training"), ("dev", "PublicTest"), ("test", "PrivateTest")):
+        assert sides.loc[sides["split"] == split, "recording"].str.contains(name).all()
+
+    once = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
+    assert set(once["split"]) == {"test"}
+    assert set(once["recording"]) < set(sides["recording"][sides["split"] == "test"])
+    assert once["recording"].map(lambda name: first[name] or name).is_unique
+
+
+def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
+    votes = pd.read_csv(few / "fer2013" / "fer2013_ferplus.csv").set_index("file")
+    config = compose(
+        "data=fer2013",
+        f"data.root={few}",
+        "data.corpus.votes=fer2013_ferplus.csv",
+        "labels=ferplus",
+        "model=face_cnn",
+    )
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    table = datamodule.table
+    assert len(table) < 360
+    names = {"happiness": "happy", "surprise": "surprised", "sadness": "sad", "anger": "angry", "fear": "fearful"}
+    for path, emotion in zip(table["video"], table["emotion"], strict=True):
+        own = votes.loc[path, "neutral":"NF"].astype(int)
+        assert names.get(own.idxmax(), own.idxmax()) == emotion
+        assert own.max() > own[own > 1].sum() / 2
+    batch = next(datamodule.batches("train"))
+    assert batch["target"].shape == (32, 8)
+    torch.testing.assert_close(batch["target"].sum(dim=1), torch.ones(32))
+    assert (batch["target"].argmax(dim=1) == batch["label"]).all()
+    assert (batch["target"].amax(dim=1) < 1).any()
+    with pytest.raises(EmotionError, match="is not the table of FER"):
+        Fer2013("train").scan(few / "fer2013")
+
+
+@pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
+def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
+    sizes = ("model.pictures.size=48", "model.pictures.color=grey", "model.network.widths=[8,16]")
+    run_dir = train_in_process(
+        "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", *votes
+    )
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics["speaker_independent"] is False
+    assert metrics["protocol"] == "official"
+    assert 0 <= metrics["test/uar"] <= 1
+
+
+def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_root, tmp_path):
+    sizes = ("model.pictures.size=48", "model.network.widths=[8,16]")
+    faces = train_in_process(
+        "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", name="faces"
+    )
+    root = tmp_path / "pictures"
+    for actor in range(1, 6):
+        for emotion in ("happy", "sad", "angry"):
+            (root / emotion).mkdir(parents=True, exist_ok=True)
+            picture = np.full((90, 120, 3), 40 * actor, np.uint8)
+            cv2.imwrite(str(root / emotion / f"p{actor}.png"), picture)
+    typed = ("data=folder", f"data.root={root}", "data.corpus.speaker=p.", "protocol=speakers5", "faces=crops")
+    run_dir = train_in_process(*typed, "model=face_cnn", f"model.run={faces}", "trainer.max_epochs=1", name="videos")
+    inherited = pd.read_csv(run_dir / "splits.csv").query("split == 'inherited'")
+    assert len(inherited)
+    assert inherited["recording"].str.contains("fer2013").all()
+
+
+def test_images_are_videos_of_one_frame(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :20] = (255, 0, 0)  # blue, since OpenCV writes them the other way round
+    cv2.imwrite(str(tmp_path / "ü.png"), pixels) or cv2.imencode(".png", pixels)[1].tofile(tmp_path / "ü.png")
+    (picture,) = read_pictures(tmp_path / "ü.png")
+    assert (picture.size, picture.time) == ((60, 40), 0.0)
+    assert picture.pixels()[0, 0].tolist() == [0, 0, 255]
+    assert picture.pixels(30).shape == (20, 30, 3)
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("broken.jpg", "empty.jpg", "absent.jpg"):
+        with pytest.raises(MediaError, match=name):
+            list(read_pictures(tmp_path / name))

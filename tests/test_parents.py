@@ -1,0 +1,179 @@
+"""Models that start from finished runs."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from emotion import parents, runs
+from emotion.corpora.demo import Demo
+from emotion.errors import EmotionError
+from emotion.labels import EMOTIONS
+from emotion.prepare.action_units import INTENSITIES, PRESENCES
+from emotion.tasks import evaluate, train
+
+SOUND = ("model=mfcc_cnn", "model.network.channels=[4,4]")
+FUSION = ("model=late_fusion", "model/visual=action_units")
+
+
+@pytest.fixture(scope="module")
+def units(demo_root, tmp_path_factory):
+    """Action units of the demo corpus that tell the emotion a little."""
+    table = Demo().scan(demo_root)
+    rng = np.random.default_rng(0)
+    values = pd.DataFrame(rng.random((len(table), 35)), columns=INTENSITIES + PRESENCES)
+    values["AU01_r"] += table["emotion"].map(EMOTIONS.index).to_numpy() / 4
+    path = tmp_path_factory.mktemp("units") / "units.csv"
+    values.assign(name=table["recording"].str.replace("demo/", "01-")).to_csv(path, index=False)
+    return f"action_units.table={path}"
+
+
+@pytest.fixture(scope="module")
+def finished(units, tmp_path_factory):
+    """A run of sound and one of action units."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+
+    root = tmp_path_factory.mktemp("finished")
+    for name, overrides in (("sound", SOUND), ("units", ("model=action_units", units))):
+        overrides = [*overrides, "trainer.max_epochs=2"]
+        with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+            config = hydra.compose("train", overrides=overrides)
+        train(config, root / name, overrides)
+    return root
+
+
+@pytest.fixture
+def started(finished, units):
+    return (*FUSION, units, f"model.audio.run={finished}/sound", f"model.visual.run={finished}/units")
+
+
+def weights_of(run_dir, part):
+    return {
+        name.removeprefix(part): value for name, value in runs.load_weights(run_dir).items() if name.startswith(part)
+    }
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more(
+    finished, started, tmp_path, train_in_process, compose
+):
+    frozen = ("model.audio.frozen=true", "model.visual.frozen=true", "trainer.max_epochs=2")
+    fused = train_in_process(*started, *frozen)
+    for part, parent in (("audio", "sound"), ("visual", "units")):
+        assert same(weights_of(finished / parent, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
+    for name in ("config.yaml", "overrides.yaml"):
+        assert str(finished) not in (fused / name).read_text()
+    starts = json.loads((fused / "environment.json").read_text())["starts_from"]
+    assert starts == {"model.audio": f"{finished}/sound", "model.visual": f"{finished}/units"}
+    # The parent's own network, not what is usual.
+    assert OmegaConf.load(fused / "config.yaml").model.audio.network.channels == [4, 4]
+
+    hidden = tmp_path / "hidden"
+    shutil.move(finished, hidden)
+    try:
+        again = [f"run={fused}"]
+        judged = evaluate(compose(*again, config_name="evaluate"), again)
+    finally:
+        shutil.move(hidden, finished)
+    assert judged["test/uar"] == json.loads((fused / "metrics.json").read_text())["test/uar"]
+
+
+def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished, started, train_in_process):
+    fused = train_in_process(*started, "trainer.max_epochs=1", "model.audio.learning_rate_factor=0.01")
+    faster = train_in_process(*started, "trainer.max_epochs=1", name="faster")
+
+    def moved(run_dir, part, parent):
+        old, new = weights_of(finished / parent, "encoder."), weights_of(run_dir, f"encoder.encoders.{part}.")
+        learnt = [name for name in old if name.endswith("weight")]
+        return sum(float((old[name] - new[name]).abs().sum()) for name in learnt)
+
+    assert 0 < moved(fused, "audio", "sound") < 0.2 * moved(faster, "audio", "sound")
+    assert moved(fused, "visual", "units") > 0
+
+
+def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_process):
+    stays = ("model.audio.frozen=2", "model.visual.frozen=true")
+    two = train_in_process(*started, *stays, "trainer.max_epochs=2")
+    three = train_in_process(*started, *stays, "trainer.max_epochs=3", name="three")
+    parent = weights_of(finished / "sound", "encoder.")
+    last = "checkpoints/last.ckpt"
+    for run_dir, expected in ((two, True), (three, False)):
+        state = torch.load(run_dir / last, weights_only=True)["state_dict"]
+        prefix = "classifier.encoder.encoders.audio."
+        own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        assert same(parent, own) == expected
+
+
+def test_the_mean_of_log_probabilities_needs_no_training(finished, started, train_in_process):
+    frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
+    fused = train_in_process(*started, *frozen)
+    assert json.loads((fused / "metrics.json").read_text())["epochs"] == 0
+    tables = [pd.read_csv(path / "predictions.csv") for path in (finished / "sound", finished / "units", fused)]
+    for table in tables:
+        assert list(table["recording"]) == list(tables[0]["recording"])
+    sound, face, both = (np.log(table[list(EMOTIONS)].to_numpy()) for table in tables)
+    expected = (sound + face) / 2
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(both, expected, atol=2e-3)  # files hold six digits of small probabilities
+
+
+def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, train_in_process, compose):
+    fused = train_in_process(*started, "trainer.max_epochs=1", "scheduler=constant")
+    before = json.loads((fused / "environment.json").read_text())["starts_from"]
+    typed = [f"resume={fused}", "trainer.max_epochs=2"]
+    train(compose(*typed), fused, typed[1:])
+    assert json.loads((fused / "environment.json").read_text())["starts_from"] == before
+    assert json.loads((fused / "metrics.json").read_text())["epochs"] == 2
+    typed.append(f"model.run={finished}/sound")
+    with pytest.raises(EmotionError, match="cannot be changed when a run is resumed"):
+        train(compose(*typed), fused, typed[1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["protocol.fold=1"], "was trained or chosen on"),
+        (["features=log_mel"], "features belongs to the run"),
+        (["model.audio.network.dropout=0.3"], "belongs to the run"),
+        (["model.audio.run=nowhere"], "nowhere is not a run directory"),
+        (["model/visual=face_cnn"], "a model of action_units; here one of faces is wanted"),
+        (["model/fusion=mean_log_probability", "labels=happy_sad"], "answers with the labels emotions"),
+    ],
+)
+def test_what_does_not_fit_is_refused(started, train_in_process, changes, message):
+    with pytest.raises(EmotionError, match=message):
+        train_in_process(*started, *changes, "trainer.max_epochs=1")
+
+
+def test_people_of_the_test_split_must_be_unknown_to_the_parents_too(tmp_path, compose):
+    columns = ["split", "recording", "speaker", "emotion"]
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    (parent / "config.yaml").write_text("{}")
+
+    def seen(*rows):
+        pd.DataFrame(rows, columns=columns).to_csv(parent / "splits.csv", index=False)
+
+    own = pd.DataFrame(
+        [("train", "a/1", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("test", "c/1", "cid", "sad")], columns=columns
+    )
+    config, starts = compose("protocol=actor6"), {"model": parent}
+    seen(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("inherited", "z/1", "zoe", "sad"))
+    inherited = parents.seen_before(config, starts, own)
+    assert list(inherited["recording"]) == ["a/9", "z/1"]
+    assert set(inherited["split"]) == {"inherited"}
+    for split, recording, speaker in (("dev", "c/1", "cid"), ("train", "c/2", "cid"), ("inherited", "c/2", "cid")):
+        seen((split, recording, speaker, "sad"))
+        with pytest.raises(EmotionError, match="of the test split"):
+            parents.seen_before(config, starts, own)
+    seen(("train", "c/2", "cid", "sad"))
+    assert len(parents.seen_before(compose("protocol=random"), starts, own)) == 1

@@ -1,0 +1,91 @@
+"""Networks of pictures that others have published."""
+
+import pickle
+import urllib.error
+
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from torchvision.models import vgg16
+
+from emotion.errors import EmotionError
+from emotion.models.build import build_classifier
+from emotion.models.pretrained_faces import FaceFacenet, FaceVgg16
+
+
+def size(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def as_front_end_gives_it(pixels):
+    return (pixels - 0.5) / 0.25
+
+
+def test_published_sizes(compose):
+    assert size(build_classifier(compose("model=face_cnn_s4"), 8)) == 1_837_496
+    assert size(FaceVgg16(3)) == 14_714_688  # Simonyan & Zisserman's convolutions
+    assert size(FaceFacenet(3)) == size(InceptionResnetV1())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Random weights of the true shapes, as their authors save them."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    networks = {"vgg": vgg16(weights=None), "facenet": InceptionResnetV1(classify=True, num_classes=3)}
+    for name, network in networks.items():
+        torch.save(network.state_dict(), folder / f"{name}.pt")
+    return folder, networks
+
+
+def test_weights_of_a_file_give_what_their_network_gives(files):
+    folder, networks = files
+    pixels = torch.rand(2, 3, 96, 96)
+    vgg, facenet = FaceVgg16(3, str(folder / "vgg.pt")).eval(), FaceFacenet(3, str(folder / "facenet.pt")).eval()
+    for network in (vgg, facenet):
+        network.load_pretrained()
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (pixels - mean[:, None, None]) / deviation[:, None, None]
+    expected = networks["vgg"].eval().features(normalised).mean(dim=(2, 3))
+    torch.testing.assert_close(vgg(as_front_end_gives_it(pixels)), expected, atol=1e-4, rtol=1e-4)
+
+    reference = networks["facenet"].eval()
+    reference.classify = False
+    embedding = torch.nn.functional.normalize(facenet(as_front_end_gives_it(pixels)))
+    torch.testing.assert_close(embedding, reference(2 * pixels - 1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "url"),
+    [(FaceVgg16, "imagenet", "vgg16-397923af.pth"), (FaceFacenet, "vggface2", "20180402-114759-vggface2.pt")],
+)
+def test_a_refused_download_says_what_to_do(monkeypatch, network, name, url):
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    with pytest.raises(EmotionError, match=rf"{url}.*no route to host.*weights=FILE"):
+        network(3, name).load_pretrained()
+
+
+def test_files_that_hold_something_else_are_refused(files, tmp_path):
+    folder, _ = files
+    with pytest.raises(EmotionError, match="neither a file nor one of none, imagenet"):
+        FaceVgg16(3, "imagnet").load_pretrained()
+    with pytest.raises(EmotionError, match="weights of another network"):
+        FaceVgg16(3, str(folder / "facenet.pt")).load_pretrained()
+
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    torch.save({"layers": "none"}, tmp_path / "words.pt")
+    for name, message in (("evil.pt", "read safely"), ("words.pt", "dictionary of tensors")):
+        with pytest.raises(EmotionError, match=message):
+            FaceFacenet(3, str(tmp_path / name)).load_pretrained()
+
+
+def test_pretrained_networks_see_colours(compose):
+    with pytest.raises(EmotionError, match="sees colours"):
+        build_classifier(compose("model=face_vgg16", "model.pictures.color=grey"), 8)
