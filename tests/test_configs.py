@@ -31,6 +31,8 @@ CORPUS_OF = {
     "protocol=speakers5": "folder",
     "protocol=loso": "folder",
     "protocol=all_test": "folder",
+    "protocol=official": "fer2013",
+    "protocol=unique_test": "fer2013",
 }
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
@@ -41,8 +43,12 @@ ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startsw
 def some_folder(tmp_path, monkeypatch):
     """What `EMOTION_DATA` names: enough of a corpus for splits that are made from what is there."""
     for emotion, person in product(("happy", "sad"), range(5)):
-        path = tmp_path / emotion / f"person{person}.wav"
-        path.parent.mkdir(exist_ok=True)
+        path = tmp_path / "own" / emotion / f"person{person}.wav"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    for side, name in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
+        path = tmp_path / "fer2013" / side / "happy" / f"{name}_1.jpg"
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
     (tmp_path / "03a01Fa.wav").touch()
     for speaker in ("08", "09", "10", "11"):
@@ -55,12 +61,14 @@ def some_folder(tmp_path, monkeypatch):
 def test_every_choice_composes_and_builds(compose, some_folder, choice):
     # The happy-sad protocols and some others split RAVDESS alone.
     corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]
-    folder = ["data.corpus.speaker=person.", f"data.root={some_folder}"] if "data=folder" in (*corpus, choice) else []
+    folder = (
+        ["data.corpus.speaker=person.", f"data.root={some_folder}/own"] if "data=folder" in (*corpus, choice) else []
+    )
     config = compose(*corpus, choice, *folder, *ENOUGH.get(choice, []))
     to_plain(config)
     classifier = build_classifier(config, len(classes(config.labels)))
     optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
-    instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10)
+    instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10, max_lr=0.01)
     datamodule = build_datamodule(config)
     assert datamodule.classes == classes(config.labels)
 
