@@ -160,9 +160,44 @@ def first_step_against_imports(repeats=5):
     print(f"time to the first training step {ours:.2f} s, bare imports {bare:.2f} s: ratio {ours / bare:.2f}")
 
 
+def precision_and_compilation(model, steps=20):
+    """A training step of the network on features at hand: in bfloat16, and compiled, against neither."""
+    config = compose(f"model={model}")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    batch = next(datamodule.batches("train"))
+    classifier = build_classifier(config, 8)
+    with torch.no_grad():
+        features, frames = classifier.encoder.front_end(batch)
+
+    def seconds(network, precise=True):
+        optimizer = torch.optim.AdamW(classifier.parameters())
+        taken = []
+        for _ in range(steps + 3):  # the first ones set up
+            start = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+                logits = classifier.head(network(features, frames))
+            torch.nn.functional.cross_entropy(logits.float(), batch["label"]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            taken.append(time.perf_counter() - start)
+        return statistics.median(taken[3:])
+
+    network = classifier.encoder.network
+    plain = seconds(network)
+    slower = seconds(network, precise=False) / plain
+    print(f"{model}, a training step in float32: {plain * 1e3:.0f} ms; in bfloat16 {slower:.2f} ", end="")
+    try:
+        print(f"times that, compiled {seconds(torch.compile(network, dynamic=True)) / plain:.2f} times")
+    except Exception as error:  # what inductor cannot do, it says in many ways
+        print(f"times that; torch.compile fails with {type(error).__name__}")
+
+
 if __name__ == "__main__":
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, librosa {librosa.__version__}")
     mfcc_against_librosa()
     epoch_against_resident_batch(cached=True)
     epoch_against_resident_batch(cached=False)
+    for model in ("mfcc_cnn", "audio_lstm"):
+        precision_and_compilation(model)
     first_step_against_imports()

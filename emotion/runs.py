@@ -50,6 +50,16 @@ def describe(
         recordings: With the columns of `splits.csv`.
         parents: The runs it starts from, by their keys in the configuration.
     """
+    at_home = ("data.root", "action_units.table", *_STARTS, *_ONLY_OF_THE_COMMAND)
+    portable = [override for override in overrides if override.split("=")[0] not in at_home]
+    write_config(run_dir, config)
+    write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
+    write_json(run_dir / "environment.json", _environment(config, parents))
+    write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+
+
+def write_config(directory: Path, config: DictConfig) -> None:
+    """Write `config.yaml`, without paths of this machine."""
     saved = OmegaConf.create(
         {key: value for key, value in OmegaConf.to_container(config).items() if key not in _ONLY_OF_THE_COMMAND}
     )
@@ -61,12 +71,7 @@ def describe(
     for key in _STARTS:
         if OmegaConf.select(saved, key):
             OmegaConf.update(saved, key, None)
-    at_home = ("data.root", "action_units.table", *_STARTS, *_ONLY_OF_THE_COMMAND)
-    portable = [override for override in overrides if override.split("=")[0] not in at_home]
-    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(saved))
-    write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
-    write_json(run_dir / "environment.json", _environment(config, parents))
-    write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
 
 
 def require(run_dir: Path) -> Path:
@@ -108,6 +113,19 @@ def load_overrides(run_dir: Path) -> list[str]:
     """What was typed for a run so far; empty where that is not known."""
     path = run_dir / "overrides.yaml"
     return list(OmegaConf.load(path)) if path.is_file() else []
+
+
+def load_metrics(run_dir: Path) -> dict[str, Any]:
+    """The `metrics.json` of a run; empty if it was not finished.
+
+    Raises:
+        EmotionError: it is damaged.
+    """
+    path = run_dir / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise EmotionError(f"{path} is damaged: {error}") from error
 
 
 def load_splits(run_dir: Path) -> pd.DataFrame:

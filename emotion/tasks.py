@@ -27,6 +27,9 @@ from emotion.training.fit import fit, require_device
 
 log = logging.getLogger(__name__)
 
+_OF_EVALUATION = ("run", "split", "without")
+_OF_TRAINING = ("parameters", "epochs", "fit_seconds")
+
 
 def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     """Train a model, choose its epoch on dev, then judge dev and, once, test.
@@ -122,14 +125,20 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     datamodule.setup()
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _fit_or_cache(own, classifier, datamodule)
+    if config.without:
+        datamodule.withhold(config.without)
 
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _provenance(changed, classifier, datamodule, independent)
+    results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
+    without = f"_without_{config.without}" if config.without else ""
+    results["name"] += without
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
-    folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}"
+    folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{without}"
     _write(folder, predictions, results, datamodule.classes, split)
+    runs.write_config(folder, changed)
     log.info("%s on %s: %s", run_dir, split, _headline(results, split))
     log.info("written to %s", folder)
     return results
@@ -139,9 +148,11 @@ def _about_what_is_judged(overrides: list[str]) -> list[str]:
     """The overrides that say what is judged and where; how the model hears is the run's own, and refused here."""
     for override in overrides:
         key = override.split("=")[0].lstrip("+")
-        if key.split(".")[0] not in ("run", "split", "data", "protocol", "trainer"):
-            raise EmotionError(f"{key} belongs to the run; evaluate.py takes run, split, data, protocol and trainer")
-    return [override for override in overrides if override.split("=")[0] not in ("run", "split")]
+        if key.split(".")[0] not in (*_OF_EVALUATION, "data", "protocol", "trainer"):
+            raise EmotionError(
+                f"{key} belongs to the run; evaluate.py takes {', '.join(_OF_EVALUATION)}, data, protocol and trainer"
+            )
+    return [override for override in overrides if override.split("=")[0] not in _OF_EVALUATION]
 
 
 def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:

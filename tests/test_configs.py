@@ -1,5 +1,6 @@
 """Every YAML composes, and everything in it can be built."""
 
+import re
 from itertools import product
 
 import pytest
@@ -16,9 +17,7 @@ from emotion.labels import classes
 from emotion.models.build import build_classifier
 
 CHOICES = sorted(
-    f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}".replace(
-        "experiment/ingredients=", "experiment=ingredients/"
-    )
+    re.sub("^experiment/(.+)=", r"experiment=\1/", f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}")
     for path in DIRECTORY.rglob("*/*.yaml")
     if "hydra" not in path.parts
 )

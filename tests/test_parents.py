@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from emotion import parents, runs
 from emotion.corpora.demo import Demo
 from emotion.errors import EmotionError
+from emotion.evaluation import report
 from emotion.labels import EMOTIONS
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
 from emotion.tasks import evaluate, train
@@ -124,6 +125,28 @@ def test_the_mean_of_log_probabilities_needs_no_training(finished, started, trai
     expected = (sound + face) / 2
     expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(both, expected, atol=2e-3)  # files hold six digits of small probabilities
+
+
+def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_process, compose):
+    frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
+    fused = train_in_process(*started, *frozen)
+    for without, left in (("sound", "units"), ("action_units", "sound")):
+        typed = [f"run={fused}", f"without={without}"]
+        judged = evaluate(compose(*typed, config_name="evaluate"), typed)
+        alone = json.loads((finished / left / "metrics.json").read_text())
+        assert judged["test/uar"] == alone["test/uar"]
+        assert judged["test/loss"] == pytest.approx(alone["test/loss"], abs=1e-5)
+        (folder,) = (fused / "evaluations").glob(f"*_without_{without}")
+        assert judged["name"].endswith(f"_without_{without}")
+        assert report.find([folder])[0].metrics["parameters"] > 0
+    assert len(report.find([fused])) == 1
+    for run, without, message in (
+        (fused, "faces", "known: action_units, sound"),
+        (finished / "sound", "sound", "nothing"),
+    ):
+        typed = [f"run={run}", f"without={without}"]
+        with pytest.raises(EmotionError, match=message):
+            evaluate(compose(*typed, config_name="evaluate"), typed)
 
 
 def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, train_in_process, compose):

@@ -3,11 +3,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
+import sklearn.metrics
 from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion.errors import EmotionError
 from emotion.evaluation import report
+from emotion.evaluation.comparison import wilcoxon_over_speakers
 from emotion.labels import EMOTIONS
 
 
@@ -145,3 +148,32 @@ def test_a_validation_curve(tmp_path):
     assert list(curve["rate"]) == [0.1, 0.3]
     np.testing.assert_allclose(curve["train"], [0.95, 0.55])
     np.testing.assert_allclose(curve["test deviation"], np.std([0, 0.1], ddof=1))
+
+
+def test_people_are_what_is_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    speakers = np.repeat([f"s{number:02}" for number in range(24)], 16)
+    truth = np.tile(np.arange(8), 48)
+
+    def judged(skill):
+        right = rng.random(len(truth)) < np.repeat(skill, 16)
+        predicted = np.where(right, truth, (truth + 1) % 8)
+        names = np.array(EMOTIONS)
+        return pd.DataFrame({"speaker": speakers, "emotion": names[truth], "predicted": names[predicted]})
+
+    skill = rng.uniform(0.3, 0.7, 24)
+    worse, better = [judged(skill) for _ in range(3)], [judged(skill + 0.2) for _ in range(3)]
+    recalls = [np.mean(list(_recalls(worse, speaker))) for speaker in np.unique(speakers)]
+    own = [np.mean(list(_recalls(better, speaker))) for speaker in np.unique(speakers)]
+    expected = scipy.stats.wilcoxon(recalls, own).pvalue
+    assert wilcoxon_over_speakers(worse, better, EMOTIONS) == pytest.approx(expected)
+    assert expected < 0.001
+    assert np.isnan(wilcoxon_over_speakers(worse, worse, EMOTIONS))
+    elsewhere = [rows.assign(speaker="t" + rows["speaker"]) for rows in better]
+    assert np.isnan(wilcoxon_over_speakers(worse, elsewhere, EMOTIONS))
+
+
+def _recalls(seeds, speaker):
+    for rows in seeds:
+        own = rows[rows["speaker"] == speaker]
+        yield sklearn.metrics.recall_score(own["emotion"], own["predicted"], average="macro")

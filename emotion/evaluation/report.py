@@ -12,6 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from emotion.errors import EmotionError, suggest
+from emotion.evaluation.comparison import wilcoxon_over_speakers
 from emotion.evaluation.predictions import corpus_of, figures
 from emotion.labels import classes
 from emotion.protocols import SPLITS
@@ -51,12 +52,17 @@ class Run:
 
 
 def find(paths: list[Path]) -> list[Run]:
-    """Every finished run in or below `paths`, in the order of their names.
+    """Every finished run in or below `paths`, in the order of their names; an evaluation if it is itself in `paths`.
 
     Raises:
         EmotionError: there is none, or one is damaged.
     """
-    found = {path.parent for root in paths for path in root.rglob("metrics.json") if "evaluations" not in path.parts}
+    found = {
+        path.parent
+        for root in paths
+        for path in root.rglob("metrics.json")
+        if "evaluations" not in path.relative_to(root).parts
+    }
     if not found:
         raise EmotionError(f"no finished run in {', '.join(map(str, paths))}: no metrics.json was found")
     runs = []
@@ -91,7 +97,8 @@ def table(runs: list[Run], by: str | None = None, against: str | None = None) ->
     Args:
         runs: Finished runs.
         by: A key of the configuration, such as `model.network.dropout`, that tells systems apart and gets a column.
-        against: The name of a system; every other gets a column `gain`: how much better its UAR is, seed by seed.
+        against: The name of a system; every other gets a column `gain`: how much better its UAR is, seed by seed; and
+            `p`, of Wilcoxon's test over speakers that it is not.
 
     Raises:
         EmotionError: a recording was judged twice for one seed, as when the same fold was run twice; `against` names no
@@ -159,6 +166,7 @@ class _System:
             "recordings": f"{len(self.by_seed[0]):,}",
             "UAR": _mean_and_deviation([figure["test/uar"] for figure in pooled]),
             "gain": self._gain(reference) if reference and reference is not self else "",
+            "p": self._p(reference) if reference and reference is not self else "",
             "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
             "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
             "seeds together": self._together(),
@@ -187,6 +195,10 @@ class _System:
         logs = np.mean([np.log(rows[labels].to_numpy().clip(1e-6)) for rows in self.by_seed], axis=0)
         together = first.assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
         return f"{figures(together, self.classes)['test/uar']:.3f}"
+
+    def _p(self, reference: "_System") -> str:
+        p = wilcoxon_over_speakers(self.by_seed, reference.by_seed, self.classes)
+        return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
     def _gain(self, reference: "_System") -> str:
         seeds = [seed for seed in self.seeds if seed in reference.seeds]
@@ -281,9 +293,19 @@ SECTIONS = (
         "ingredients",
         "What each ingredient is worth",
         "One thing of `mfcc_cnn_luna5` is changed at a time; *gain* is by how much UAR is better or worse, seed by "
-        "seed. `python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
+        "seed, and *p* that of Wilcoxon's signed-rank test over the 24 speakers. "
+        "`python train.py -m 'experiment=glob(ingredients/*)' protocol.fold=0,1,2,3,4 seed=0,1,2`",
         lambda runs: to_markdown(table(runs, against="mfcc_cnn_luna5")),
         beside="mfcc_cnn_luna5",
+    ),
+    Section(
+        "sound_and_face",
+        "Sound and face",
+        "The face is the mean of 35 OpenFace action units over each video. *gain* is against `late_fusion_luna5`, *p* "
+        "that of Wilcoxon's signed-rank test over the 24 speakers. `python train.py -m "
+        "experiment=sound_and_face/NAME protocol.fold=0,1,2,3,4 seed=0,1,2`",
+        lambda runs: to_markdown(table(runs, against="sound_and_face/late_fusion_luna5")),
+        beside="audio_lstm_luna5",
     ),
     Section(
         "dropout_curve",

@@ -1,0 +1,45 @@
+"""Whether one system is better than another, over people."""
+
+import numpy as np
+import pandas as pd
+
+from emotion import metrics
+
+
+def uar_of_speakers(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.Series:
+    """The UAR of each speaker's recordings, sorted by speaker.
+
+    Args:
+        predictions: With `speaker`, `emotion` and `predicted`.
+        classes: The labels.
+    """
+    index = {label: number for number, label in enumerate(classes)}
+    return predictions.groupby("speaker").apply(
+        lambda rows: metrics.unweighted_average_recall(
+            rows["emotion"].map(index).to_numpy(), rows["predicted"].map(index).to_numpy(), len(classes)
+        ),
+        include_groups=False,
+    )
+
+
+def wilcoxon_over_speakers(one: list[pd.DataFrame], other: list[pd.DataFrame], classes: tuple[str, ...]) -> float:
+    """The two-sided p of Wilcoxon's signed-rank test between two systems, paired by speaker.
+
+    Clips of one person are not independent, people are: so each person counts once, by the mean UAR over seeds.
+
+    Args:
+        one: The test predictions of a system, of each of its seeds.
+        other: Those of another one, of the same recordings.
+        classes: The labels.
+
+    Returns:
+        In [0, 1]; NaN if they judged different people, or if no speaker makes a difference.
+    """
+    from scipy.stats import wilcoxon
+
+    means = [
+        pd.concat([uar_of_speakers(rows, classes) for rows in rows_of], axis=1).mean(axis=1) for rows_of in (one, other)
+    ]
+    if not means[0].index.equals(means[1].index) or np.allclose(*means):
+        return float("nan")
+    return float(wilcoxon(*means).pvalue)
