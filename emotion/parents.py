@@ -36,6 +36,8 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
     """
     keys = [f"model.{part}" for part in PARTS] if "fusion" in config.model else ["model"]
     parents = {key: Path(run) for key in keys if (run := OmegaConf.select(config, f"{key}.run"))}
+    for key in keys:
+        _refuse_freezing_chance(config, key, parents)
     changed = OmegaConf.create(OmegaConf.to_container(config))
     typed = {override.split("=")[0].lstrip("+") for override in overrides}
     for key, run in parents.items():
@@ -54,6 +56,14 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
                     raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
             OmegaConf.update(changed, name, value, merge=False, force_add=True)
     return changed, parents
+
+
+def _refuse_freezing_chance(config: DictConfig, key: str, parents: Mapping[str, Path]) -> None:
+    part = OmegaConf.select(config, key)
+    if part.frozen is True and key not in parents and part.network.get("weights", "none") == "none":
+        raise EmotionError(
+            f"{key}.frozen=true freezes weights that nobody has trained: name a finished run with {key}.run=RUN"
+        )
 
 
 def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]) -> None:

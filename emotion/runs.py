@@ -32,7 +32,8 @@ INHERITED = "inherited"
 """The side, in `splits.csv`, of what the runs that a run starts from were trained or chosen on."""
 _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
-_STARTS = ("model.run", "model.audio.run", "model.visual.run")
+STARTS = ("model.run", "model.audio.run", "model.visual.run")
+"""The keys that name runs which a run starts from."""
 
 
 def describe(
@@ -50,7 +51,7 @@ def describe(
         recordings: With the columns of `splits.csv`.
         parents: The runs it starts from, by their keys in the configuration.
     """
-    at_home = ("data.root", "action_units.table", *_STARTS, *_ONLY_OF_THE_COMMAND)
+    at_home = ("data.root", "action_units.table", *STARTS, *_ONLY_OF_THE_COMMAND)
     portable = [override for override in overrides if override.split("=")[0] not in at_home]
     write_config(run_dir, config)
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
@@ -68,7 +69,7 @@ def write_config(directory: Path, config: DictConfig) -> None:
     table = OmegaConf.to_container(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
-    for key in _STARTS:
+    for key in STARTS:
         if OmegaConf.select(saved, key):
             OmegaConf.update(saved, key, None)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))

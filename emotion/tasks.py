@@ -43,14 +43,14 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         The dev figure that chose the epoch.
     """
     resume_from = None
-    config, starts = parents.adopt(config, overrides)
+    starts: dict[str, Path] = {}
     if config.resume:
-        if starts:
-            raise EmotionError(f"{next(iter(starts))}.run= cannot be changed when a run is resumed: leave it out")
         resume_from = run_dir / "checkpoints" / "last.ckpt"
         if not resume_from.is_file():
             raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
         saved = runs.load_config(run_dir)
+        if any(override.split("=")[0] in runs.STARTS for override in overrides):
+            raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
         config = transplant(saved, config, overrides)
         if config.trainer.max_epochs != saved.trainer.max_epochs and saved.scheduler.name != "constant":
             raise EmotionError(
@@ -60,6 +60,8 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         overrides = runs.load_overrides(run_dir) + overrides
     elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
+    else:
+        config, starts = parents.adopt(config, overrides)
     require_device(config.trainer.accelerator)
     pl.seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config)

@@ -157,13 +157,14 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
     assert json.loads((fused / "environment.json").read_text())["starts_from"] == before
     assert json.loads((fused / "metrics.json").read_text())["epochs"] == 2
     typed.append(f"model.run={finished}/sound")
-    with pytest.raises(EmotionError, match="cannot be changed when a run is resumed"):
+    with pytest.raises(EmotionError, match="cannot be changed when it is resumed"):
         train(compose(*typed), fused, typed[1:])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (["model.audio.run=null", "model.audio.frozen=true"], "freezes weights that nobody has trained"),
         (["protocol.fold=1"], "was trained or chosen on"),
         (["features=log_mel"], "features belongs to the run"),
         (["model.audio.network.dropout=0.3"], "belongs to the run"),
