@@ -42,21 +42,9 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     Returns:
         The dev figure that chose the epoch.
     """
-    resume_from = None
-    starts: dict[str, Path] = {}
+    resume_from, starts = None, {}
     if config.resume:
-        resume_from = run_dir / "checkpoints" / "last.ckpt"
-        if not resume_from.is_file():
-            raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {resume_from}")
-        saved = runs.load_config(run_dir)
-        if any(override.split("=")[0] in runs.STARTS for override in overrides):
-            raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
-        config = transplant(saved, config, overrides)
-        if config.trainer.max_epochs != saved.trainer.max_epochs and saved.scheduler.name != "constant":
-            raise EmotionError(
-                f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
-                f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer or shorter"
-            )
+        config, resume_from = _resumed(config, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
     elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
@@ -100,6 +88,23 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
     _say_what_next(run_dir, config, results)
     return results[config.training.monitor]
+
+
+def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """The configuration of a run that goes on, changed by `overrides`, and the checkpoint from which it does."""
+    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}")
+    if any(override.split("=")[0] in runs.STARTS for override in overrides):
+        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
+    saved = runs.load_config(run_dir)
+    changed = transplant(saved, config, overrides)
+    if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
+        raise EmotionError(
+            f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
+            f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer"
+        )
+    return changed, checkpoint
 
 
 def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:

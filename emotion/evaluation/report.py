@@ -165,8 +165,7 @@ class _System:
             "seeds": str(len(self.seeds)),
             "recordings": f"{len(self.by_seed[0]):,}",
             "UAR": _mean_and_deviation([figure["test/uar"] for figure in pooled]),
-            "gain": self._gain(reference) if reference and reference is not self else "",
-            "p": self._p(reference) if reference and reference is not self else "",
+            **(self._gain(reference) if reference and reference is not self else {"gain": "", "p": ""}),
             "accuracy": _mean_and_deviation([figure["test/war"] for figure in pooled]),
             "macro F1": _mean_and_deviation([figure["test/macro_f1"] for figure in pooled]),
             "seeds together": self._together(),
@@ -196,17 +195,16 @@ class _System:
         together = first.assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
         return f"{figures(together, self.classes)['test/uar']:.3f}"
 
-    def _p(self, reference: "_System") -> str:
-        p = wilcoxon_over_speakers(self.by_seed, reference.by_seed, self.classes)
-        return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-    def _gain(self, reference: "_System") -> str:
+    def _gain(self, reference: "_System") -> dict[str, str]:
+        """By how much it is better, and the p of that, over the seeds that both have."""
         seeds = [seed for seed in self.seeds if seed in reference.seeds]
-        uar = [
-            [figures(s.by_seed[s.seeds.index(seed)], s.classes)["test/uar"] for seed in seeds]
-            for s in (self, reference)
-        ]
-        return _mean_and_deviation(np.subtract(*uar), sign="+")
+        own, other = ([system.by_seed[system.seeds.index(seed)] for seed in seeds] for system in (self, reference))
+        if not seeds:
+            return {}
+        uar = [[figures(rows, self.classes)["test/uar"] for rows in rows_of] for rows_of in (own, other)]
+        p = wilcoxon_over_speakers(own, other, self.classes)
+        shown = "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        return {"gain": _mean_and_deviation(np.subtract(*uar), sign="+"), "p": shown}
 
 
 def _mean_and_deviation(values: Sequence[float], sign: str = "") -> str:
