@@ -312,7 +312,7 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
 
 def test_a_planned_learning_rate_cannot_be_lengthened(train_in_process, trained):
     with pytest.raises(EmotionError, match="planned for"):
-        train_in_process(f"resume={trained}", "trainer.max_epochs=9", name=str(trained))
+        train_in_process(f"resume={trained}", "trainer.max_epochs=99", name=str(trained))
 
 
 def test_a_run_is_never_written_over(train_in_process, trained):
