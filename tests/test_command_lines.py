@@ -166,7 +166,7 @@ def test_evaluating_a_damaged_run(evaluate, finished, tmp_path):
     other = copy("other")
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("- 96", "- 80"))
-    assert "checkpoint of another model" in one_clear_line(evaluate("run=other"))
+    assert "is of another model than" in one_clear_line(evaluate("run=other"))
     hostile = copy("hostile")
     (hostile / "config.yaml").write_text(config.replace("emotion.models.mfcc_cnn.MfccCnn", "os.system"))
     assert "refused" in one_clear_line(evaluate("run=hostile"))
