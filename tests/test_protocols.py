@@ -225,25 +225,25 @@ def test_any_corpus_is_split_by_its_speakers():
         for protocol in made:
             assert protocol.folds == folds
             assert set(protocol.table["split"]) == set(protocols.SPLITS)
-    again = make("speakers5", rows[::-1], 2, speaker_independent=True).table
-    first = make("speakers5", rows, 2, speaker_independent=True).table
+    again = make("speakers5", "folder", rows[::-1], 2, speaker_independent=True).table
+    first = make("speakers5", "folder", rows, 2, speaker_independent=True).table
     assert speakers(again, "test") == speakers(first, "test")
 
 
 def test_any_corpus_is_split_at_random_or_tested_whole():
     rows = some_rows(2, each=50)
-    sizes = make("random", rows, 0, speaker_independent=False).table["split"].value_counts().to_dict()
+    sizes = make("random", "folder", rows, 0, speaker_independent=False).table["split"].value_counts().to_dict()
     assert sizes == {"train": 60, "dev": 20, "test": 20}
-    assert set(make("all_test", rows, 0, speaker_independent=True).table["split"]) == {"test"}
+    assert set(make("all_test", "folder", rows, 0, speaker_independent=True).table["split"]) == {"test"}
 
 
 def test_too_few_speakers_are_said():
     with pytest.raises(EmotionError, match=r"needs 5 speakers and 2 are known.*data\.corpus\.speaker"):
-        make("speakers5", some_rows(2), 0, speaker_independent=True)
+        make("speakers5", "folder", some_rows(2), 0, speaker_independent=True)
     with pytest.raises(EmotionError, match="did you mean random"):
-        make("ramdom", some_rows(2), 0, speaker_independent=True)
+        make("ramdom", "folder", some_rows(2), 0, speaker_independent=True)
     with pytest.raises(EmotionError, match="from 0 to 4"):
-        make("speakers5", some_rows(9), 5, speaker_independent=True)
+        make("speakers5", "folder", some_rows(9), 5, speaker_independent=True)
 
 
 def test_documented_rows_are_those_of_the_protocols():

@@ -128,7 +128,12 @@ def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
     own = metrics_of(trained)
     assert {key: own[key] for key in figures} == figures
     folder = trained / "evaluations" / f"demo-actor6-0-{split}"
-    assert {path.name for path in folder.iterdir()} == {"metrics.json", "predictions.csv", "confusion_matrix.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "metrics.json",
+        "predictions.csv",
+        "confusion_matrix.png",
+        "config.yaml",
+    }
     assert (trained / "metrics.json").read_bytes() == before
     rows = pd.read_csv(trained / "predictions.csv")
     expected = rows[rows["split"] == split].reset_index(drop=True)
