@@ -299,8 +299,8 @@ SECTIONS = (
     Section(
         "sound_and_face",
         "Sound and face",
-        "The face is the mean of 35 OpenFace action units over each video. A *gain* is against `late_fusion_luna5`, *p* "
-        "that of Wilcoxon's signed-rank test over the 24 speakers. `python train.py -m "
+        "The face is the mean of 35 OpenFace action units over each video. A *gain* is against `late_fusion_luna5`, "
+        "*p* that of Wilcoxon's signed-rank test over the 24 speakers. `python train.py -m "
         "experiment=sound_and_face/NAME protocol.fold=0,1,2,3,4 seed=0,1,2`",
         lambda runs: to_markdown(table(runs, against=_if_there(runs, "sound_and_face/late_fusion_luna5"))),
         beside="audio_lstm_luna5",
