@@ -34,7 +34,7 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
     Raises:
         EmotionError: a run has no such encoder, or something was typed that belongs to it.
     """
-    keys = [f"model.{part}" for part in PARTS] if "fusion" in config.model else ["model"]
+    keys = _keys(config)
     parents = {key: Path(run) for key in keys if (run := OmegaConf.select(config, f"{key}.run"))}
     for key in keys:
         _refuse_freezing_chance(config, key, parents)
@@ -67,15 +67,20 @@ def _refuse_freezing_chance(config: DictConfig, key: str, parents: Mapping[str, 
 
 
 def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]) -> None:
-    """Give the encoders the weights of the runs that they start from; their normalisation comes with them.
+    """Give the encoders the weights that they start from: of runs, whose normalisation comes with them, or published.
 
     Raises:
-        EmotionError: a checkpoint is missing or damaged, or answers with other labels where its answer is used.
+        EmotionError: weights are missing or damaged, or a run answers with other labels where its answer is used.
     """
-    for key, run in parents.items():
-        weights, fusion = runs.load_weights(run), classifier.encoder
+    fusion = classifier.encoder
+    for key in _keys(config):
         part = key.rpartition(".")[2]
         encoder = fusion.encoders[part] if isinstance(fusion, Fusion) else fusion
+        if key not in parents:
+            encoder.network.load_pretrained()
+            continue
+        run = parents[key]
+        weights = runs.load_weights(run)
         try:
             encoder.load_state_dict(_below("encoder.", weights))
             if isinstance(fusion, MeanLogProbability):
@@ -116,6 +121,11 @@ def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataF
         rows.append(seen[seen["split"].isin(("train", "dev", runs.INHERITED))])
     every = pd.concat(rows).drop_duplicates("recording")
     return every[~every["recording"].isin(table["recording"])].assign(split=runs.INHERITED)
+
+
+def _keys(config: DictConfig) -> list[str]:
+    """Where the configuration describes encoders."""
+    return [f"model.{part}" for part in PARTS] if "fusion" in config.model else ["model"]
 
 
 def _below(prefix: str, weights: Mapping[str, object]) -> dict[str, object]:

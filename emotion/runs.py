@@ -34,6 +34,7 @@ _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
 STARTS = ("model.run", "model.audio.run", "model.visual.run")
 """The keys that name runs which a run starts from."""
+_WEIGHTS = tuple(key.removesuffix("run") + "network.weights" for key in STARTS)
 
 
 def describe(
@@ -51,7 +52,7 @@ def describe(
         recordings: With the columns of `splits.csv`.
         parents: The runs it starts from, by their keys in the configuration.
     """
-    at_home = ("data.root", "action_units.table", *STARTS, *_ONLY_OF_THE_COMMAND)
+    at_home = ("data.root", "action_units.table", *STARTS, *_WEIGHTS, *_ONLY_OF_THE_COMMAND)
     portable = [override for override in overrides if override.split("=")[0] not in at_home]
     write_config(run_dir, config)
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
@@ -72,6 +73,9 @@ def write_config(directory: Path, config: DictConfig) -> None:
     for key in STARTS:
         if OmegaConf.select(saved, key):
             OmegaConf.update(saved, key, None)
+    for key in _WEIGHTS:
+        if weights := OmegaConf.select(saved, key):
+            OmegaConf.update(saved, key, Path(weights).name)  # a name is its own; of a file, the folder stays at home
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
 
 

@@ -61,8 +61,6 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         inherited, starts = runs.load_inherited(run_dir)
     else:
         inherited = parents.seen_before(config, starts, datamodule.table)
-        for encoder in classifier.encoders:
-            encoder.network.load_pretrained()
         parents.load(classifier, config, starts)
     runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
 

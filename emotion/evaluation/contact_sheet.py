@@ -79,7 +79,7 @@ def draw_faces(table: pd.DataFrame, faces: Ragged, rows: int = 12) -> "Figure":
         own = faces.select(list(chosen["recording"]))
         for axes, speaker, offset, length in zip(panels[:, number], chosen["speaker"], own.offset, own.length):  # noqa: B905 (some columns are shorter)
             axes.imshow(faces.values[offset + length // 2].squeeze(), cmap="gray")
-            axes.set_title(speaker.split("/")[-1], fontsize=6, pad=2)
+            axes.set_title("" if speaker == "unknown" else speaker.split("/")[-1], fontsize=6, pad=2)
         panels[0, number].set_title(f"{emotion}\n{panels[0, number].get_title()}", fontsize=8, pad=2)
     return figure
 

@@ -300,8 +300,14 @@ SECTIONS = (
         "sound_and_face",
         "Sound and face",
         "The face is the mean of 35 OpenFace action units over each video. A *gain* is against `late_fusion_luna5`, "
-        "*p* that of Wilcoxon's signed-rank test over the 24 speakers. `python train.py -m "
-        "experiment=sound_and_face/NAME protocol.fold=0,1,2,3,4 seed=0,1,2`",
+        "*p* that of Wilcoxon's signed-rank test over the 24 speakers.\n\nFusions start from finished runs of the same "
+        "fold and seed; for each `SEED`:\n\n```\n"
+        "python train.py -m experiment=audio_lstm_luna5 protocol.fold=0,1,2,3,4 seed=SEED run_dir=outputs/sound-SEED\n"
+        "python train.py -m experiment=sound_and_face/action_units_luna5 protocol.fold=0,1,2,3,4 seed=SEED "
+        "run_dir=outputs/units-SEED\n"
+        "python train.py -m experiment=sound_and_face/late_fusion_luna5 protocol.fold=0,1,2,3,4 seed=SEED "
+        "'model.audio.run=outputs/sound-SEED/${protocol.fold}' "
+        "'model.visual.run=outputs/units-SEED/${protocol.fold}'\n```",
         lambda runs: to_markdown(table(runs, against=_if_there(runs, "sound_and_face/late_fusion_luna5"))),
         beside="audio_lstm_luna5",
     ),

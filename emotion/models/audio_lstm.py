@@ -52,7 +52,7 @@ class AudioLstm(FeatureNetwork):
 class _BidirectionalLstm(nn.Module):
     """Both directions over padded items, the backward one from each item's own end.
 
-    Packed sequences would do the same; on a CPU they are ten times slower than turning each item round.
+    Packed sequences would do the same; on a CPU they are much slower than turning each item round.
     """
 
     def __init__(self, width: int) -> None:

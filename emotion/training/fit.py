@@ -56,23 +56,9 @@ def fit(
         resume_from: A checkpoint of the same run to go on from.
     """
     require_device(config.trainer.accelerator)
-    checkpoints = run_dir / "checkpoints"
+    checkpoints, training = run_dir / "checkpoints", config.training
     if not classifier.learns:
-        log.info("nothing is left to train: all of it comes from finished runs")
-        state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
-        AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
-        return Fitted(0, 0.0, rank_zero_only.rank == 0)
-    training = config.training
-    weights = datamodule.class_weights() if training.class_weights else None
-    module = EmotionModule(
-        classifier,
-        datamodule.classes,
-        config.optimizer,
-        config.scheduler,
-        weights,
-        training.label_smoothing,
-        instantiate(config.augment.mixup, Mixup) if "mixup" in config.augment else None,
-    )
+        return _kept(classifier, checkpoints)
     callbacks = build_callbacks(
         checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
     )
@@ -90,7 +76,7 @@ def fit(
     )
     started = time.perf_counter()
     try:
-        trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
+        trainer.fit(_module(config, classifier, datamodule), datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)
@@ -101,6 +87,26 @@ def fit(
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
     return Fitted(trainer.current_epoch, seconds, trainer.is_global_zero)
+
+
+def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
+    """The checkpoint of a classifier that has nothing to learn."""
+    log.info("nothing is left to train: all of it comes from finished runs")
+    state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
+    AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+    return Fitted(0, 0.0, rank_zero_only.rank == 0)
+
+
+def _module(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
+    return EmotionModule(
+        classifier,
+        datamodule.classes,
+        config.optimizer,
+        config.scheduler,
+        datamodule.class_weights() if config.training.class_weights else None,
+        config.training.label_smoothing,
+        instantiate(config.augment.mixup, Mixup) if "mixup" in config.augment else None,
+    )
 
 
 def require_device(accelerator: str) -> None:
