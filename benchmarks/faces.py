@@ -1,7 +1,8 @@
 """Preparing faces, against MTCNN on every frame at full size; decoding counts on both sides.
 
 `EMOTION_DATA=DIR python benchmarks/faces.py` takes six demo videos, scaled to 1280×720, and the real clips in
-`ravdess_faces/clips`. The boxes are compared on the frames that are kept.
+`ravdess_faces/clips`. The boxes are compared on the frames that are kept. PyAV, with which videos are read, is compared
+with OpenCV.
 """
 
 import os
@@ -30,9 +31,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clips = _scaled_demo(Path(folder)) + sorted(real.glob("*.mp4"))
         frames = sum(len(picture_times(clip)) for clip in clips)
+        decoding = {"PyAV": min(_seconds_with_pyav(clips) for _ in range(3))}
+        decoding["OpenCV"] = min(_seconds_with_opencv(clips) for _ in range(3))
         seconds, faces = _ours(clips, Path(folder) / "cache")
         their_seconds, boxes = _theirs(clips)
     print(f"{len(clips)} clips, {frames} frames, {torch.get_num_threads()} threads")
+    ratio = decoding["OpenCV"] / decoding["PyAV"]
+    print(f"every fourth frame as RGB: OpenCV {decoding['OpenCV']:.2f} s, PyAV {decoding['PyAV']:.2f} s: {ratio:.2f} times faster")
     overlap = [_overlap(box, boxes[key]) for key, box in faces.items() if boxes.get(key) is not None]
     print(f"MTCNN on every frame at full size: {their_seconds:.1f} s, {frames / their_seconds:.1f} frames a second")
     faster = their_seconds / seconds
@@ -58,6 +63,28 @@ def _scale(source: Path, target: Path) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode())
     return target
+
+
+def _seconds_with_pyav(clips: list[Path]) -> float:
+    start = time.perf_counter()
+    for clip in clips:
+        for number, picture in enumerate(read_pictures(clip)):
+            if number % 4 == 0:
+                picture.pixels()
+    return time.perf_counter() - start
+
+
+def _seconds_with_opencv(clips: list[Path]) -> float:
+    start = time.perf_counter()
+    for clip in clips:
+        video = cv2.VideoCapture(str(clip))
+        number = 0
+        while video.grab():
+            if number % 4 == 0:
+                cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
+            number += 1
+        video.release()
+    return time.perf_counter() - start
 
 
 def _letterboxed(pixels: np.ndarray) -> np.ndarray:

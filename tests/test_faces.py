@@ -88,8 +88,8 @@ def test_a_moving_face_is_cut_out_where_it_is(face, tmp_path):
     assert cut.shape == (10, 112, 112, 3)
     shown = np.round(boxes[:, 0] * 10).astype(int)
     expected_left = lefts[shown] + centres(boxes)[0, 0] - lefts[shown[0]]
-    assert abs(centres(boxes)[:, 0] - expected_left).max() < 12  # of 224: found on every second frame only
-    assert min(likeness(cut[0], other) for other in cut[1:]) > 0.8
+    assert abs(centres(boxes)[:, 0] - expected_left).max() < 12  # of 224: looked for on every third frame only
+    assert min(likeness(cut[0], other) for other in cut[1:]) > 0.7
     assert (boxes[:, 5] > 0.9).all()
 
 

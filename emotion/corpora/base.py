@@ -103,10 +103,11 @@ def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
     suffixes = tuple(suffixes)
     for folder, subfolders, files in os.walk(directory):
         subfolders.sort()
-        relative = os.path.relpath(folder, directory)
+        relative = Path(folder).relative_to(directory).as_posix()
+        start = "" if relative == "." else f"{relative}/"
         for file in sorted(files):
             if file.lower().endswith(suffixes):
-                yield file if relative == "." else f"{Path(relative).as_posix()}/{file}"
+                yield start + file
 
 
 def shortest(copies: Iterable[str]) -> str:

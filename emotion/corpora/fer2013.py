@@ -64,11 +64,11 @@ class Fer2013(Corpus):
         voted = self._majority(directory) if self.votes else None
         rows = []
         for path in media_files(directory, (".jpg", ".png")):
-            place = PurePosixPath(path)
-            if len(place.parts) < 3 or place.parts[-3] not in ("train", "test") or place.parts[-2] not in EMOTIONS:
+            place = path.rpartition(".")[0].split("/")[-3:]
+            if len(place) < 3 or place[0] not in ("train", "test") or place[1] not in EMOTIONS:
                 continue
-            key = f"{self.name}/{'/'.join(place.with_suffix('').parts[-3:])}"
-            emotion = EMOTIONS[place.parts[-2]] if voted is None else voted.get(key, "")
+            key = f"{self.name}/{'/'.join(place)}"
+            emotion = EMOTIONS[place[1]] if voted is None else voted.get(key, "")
             if emotion:
                 made = {"recording": key, "speaker": "unknown", "emotion": emotion, "video": path, "channel": "speech"}
                 rows.append(dict.fromkeys(COLUMNS, "") | made | {"repetition": first.get(key, "")})

@@ -203,7 +203,7 @@ class EmotionDataModule(pl.LightningDataModule):
             raise EmotionError(
                 f"the {self.corpus.name} corpus in {directory} has no {self._scanned_channel} recordings"
             )
-        if "faces" in self.modalities:
+        if "faces" in self.modalities and (table["video"] == "").any():
             self.corpus.provide_video(directory, table["recording"])
             table = self.corpus.scan(directory, self._scanned_channel)
         return directory, table

@@ -51,7 +51,7 @@ class FaceOptions:
     color: str = "rgb"
     detect: str = "mtcnn"
     margin: float = 0.3
-    interval: float = 0.16
+    interval: float = 0.25
     detection_size: int = 320
     smallest: float = 0.15
 

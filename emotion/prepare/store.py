@@ -9,6 +9,7 @@ name only when it is whole.
 import csv
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from emotion.progress import track
 log = logging.getLogger(__name__)
 
 _INDEX_COLUMNS = ("recording", "offset", "length", "problem", "note")
+_WRITTEN_EVERY = 0.5  # seconds: what is lost at most when it is interrupted
 
 
 class Column(NamedTuple):
@@ -144,18 +146,26 @@ def _make(folder: Path, columns: Mapping[str, Column], rest_after: Callable[[int
 
 
 def _append(items: Iterable[Done], files: Mapping[str, BinaryIO], index: TextIO, offset: int) -> None:
-    writer = csv.writer(index, lineterminator="\n")
+    writer, written = csv.writer(index, lineterminator="\n"), time.monotonic()
     for recording, arrays, problem, note in items:
         length = 0
         for name, file in files.items():
             length = len(arrays[name]) if name in arrays else 0
             if length:
                 file.write(np.ascontiguousarray(arrays[name]).data)
-            file.flush()
-        # Items reach their files before the row that counts them.
         writer.writerow((recording, offset, length, problem, note))
-        index.flush()
         offset += length
+        # Not for each: there may be many thousand small ones.
+        if time.monotonic() - written > _WRITTEN_EVERY:
+            _write_out(files, index)
+            written = time.monotonic()
+    _write_out(files, index)
+
+
+def _write_out(files: Mapping[str, BinaryIO], index: TextIO) -> None:
+    """Items reach their files before the rows that count them; `_recover` drops rows that were faster."""
+    for file in (*files.values(), index):
+        file.flush()
 
 
 def _recover(partial: Path, columns: Mapping[str, Column]) -> tuple[int, int]:
