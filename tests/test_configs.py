@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from emotion.config import DIRECTORY, flat, instantiate, to_plain
 from emotion.corpora import Corpus
+from emotion.corpora.fer2013 import VOTED
 from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet
@@ -49,6 +50,11 @@ def some_folder(tmp_path, monkeypatch):
         path = tmp_path / "fer2013" / side / "happy" / f"{name}_1.jpg"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
+    names = [*VOTED, "unknown", "NF"]
+    votes = ",".join("10" if name == "happiness" else "0" for name in names)
+    files = [path.relative_to(tmp_path / "fer2013").as_posix() for path in (tmp_path / "fer2013").rglob("*.jpg")]
+    table = "".join(f"{file},{votes}\n" for file in files)
+    (tmp_path / "fer2013" / "fer2013_ferplus.csv").write_text(f"file,{','.join(names)}\n{table}")
     (tmp_path / "03a01Fa.wav").touch()
     for speaker in ("08", "09", "10", "11"):
         (tmp_path / f"{speaker}a01Fa.wav").touch()
