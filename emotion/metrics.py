@@ -45,6 +45,16 @@ def recalls(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.nd
     return np.divide(matrix.diagonal(), support, out=np.full(num_classes, np.nan), where=support > 0)
 
 
+def precisions(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Precision of each class, TP / (TP + FP), in [0, 1]; NaN for a class never predicted. Shape (num_classes,).
+
+    Example:
+        >>> precisions(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+        array([1. , 0.5, nan])
+    """
+    return recalls(predicted, truth, num_classes)
+
+
 def unweighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
     """UAR: the mean of the classes' recalls, in [0, 1]; also called macro recall and balanced accuracy.
 
@@ -94,8 +104,32 @@ def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
 
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: by how much confidence and accuracy differ, in [0, 1].
+
+    Recordings are sorted into `bins` of equal width by the probability of what was predicted; the differences between
+    the mean probability and the accuracy of each bin are averaged, weighted by its recordings (Guo et al., 2017,
+    https://arxiv.org/abs/1706.04599).
+
+    Args:
+        truth: Class indices, shape (n,).
+        probabilities: Shape (n, num_classes).
+        bins: Of equal width.
+
+    Example:
+        >>> calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        0.25
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(place, confidence, bins) - np.bincount(place, right, bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
 def summary(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
-    """The figures of a split: `uar`, `war`, `macro_f1`, `loss`, and `recall/<class>` for each class that occurs.
+    """The figures of a split: `uar`, `war`, `macro_f1`, `loss` and `calibration_error`; for each class that occurs
+    `recall/<class>`, and for each that was predicted `precision/<class>`.
 
     Args:
         truth: Class indices, shape (n,).
@@ -104,11 +138,17 @@ def summary(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ..
     """
     size = len(classes)
     predicted = np.asarray(probabilities).argmax(axis=1)
-    by_class = zip(classes, recalls(truth, predicted, size), strict=True)
+    by_class = {"recall": recalls(truth, predicted, size), "precision": precisions(truth, predicted, size)}
     return {
         "uar": unweighted_average_recall(truth, predicted, size),
         "war": weighted_average_recall(truth, predicted, size),
         "macro_f1": macro_f1(truth, predicted, size),
         "loss": log_loss(truth, probabilities),
-        **{f"recall/{name}": float(recall) for name, recall in by_class if not np.isnan(recall)},
+        "calibration_error": calibration_error(truth, probabilities),
+        **{
+            f"{figure}/{name}": float(value)
+            for figure, values in by_class.items()
+            for name, value in zip(classes, values, strict=True)
+            if not np.isnan(value)
+        },
     }

@@ -15,11 +15,12 @@ from emotion.config import to_plain
 from emotion.data import EmotionDataModule
 from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
+from emotion.evaluation import breakdown, intervals
 from emotion.evaluation import figures as pictures
 from emotion.evaluation.predictions import figures, predict, write_predictions
 from emotion.features.front_end import AudioFrontEnd
-from emotion.files import write_json
-from emotion.labels import classes
+from emotion.files import write_json, write_text
+from emotion.labels import OF_CORPUS, classes
 from emotion.models.base import Classifier
 from emotion.models.build import build_classifier
 from emotion.protocols import SPLITS
@@ -142,11 +143,31 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
     folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{without}"
+    emotions = breakdown.by_emotion(predictions, datamodule.classes)
+    groups = _by_group(predictions, datamodule, config.without)
+    results |= {f"{split}/uar_low": groups["low"][0], f"{split}/uar_high": groups["high"][0]}
     _write(folder, predictions, results, datamodule.classes, split)
+    for name, table in (("by_emotion", emotions), ("by_group", groups)):
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     runs.write_config(folder, changed)
     log.info("%s on %s: %s", run_dir, split, _headline(results, split))
+    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(_but_speakers(groups)))
+    if 1 < groups["speakers"][0] < intervals.FEW:
+        log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
     return results
+
+
+def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, without: str | None) -> pd.DataFrame:
+    modalities = [modality for modality in datamodule.modalities if modality != without]
+    people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
+    asked_the_same = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
+    return breakdown.by_group(predictions, datamodule.table, datamodule.classes, people if asked_the_same else {})
+
+
+def _but_speakers(groups: pd.DataFrame) -> pd.DataFrame:
+    """Without the lines for each speaker, of whom there may be many; they are in the file."""
+    return groups[~groups["group"].str.startswith("speaker ")]
 
 
 def _about_what_is_judged(overrides: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 import warnings
 
+import audmetric
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -29,13 +30,53 @@ def test_figures_equal_scikit_learns(case):
         uar = reference.balanced_accuracy_score(truth, predicted)
         macro_f1 = reference.f1_score(truth, predicted, average="macro")
         recalls = reference.recall_score(truth, predicted, labels=range(8), average=None, zero_division=np.nan)
+        precisions = reference.precision_score(truth, predicted, labels=range(8), average=None, zero_division=np.nan)
     matrix = reference.confusion_matrix(truth, predicted, labels=range(8))
     np.testing.assert_array_equal(metrics.confusion_matrix(truth, predicted, 8), matrix)
     assert metrics.unweighted_average_recall(truth, predicted, 8) == pytest.approx(uar)
     assert metrics.weighted_average_recall(truth, predicted, 8) == pytest.approx((truth == predicted).mean())
     assert metrics.macro_f1(truth, predicted, 8) == pytest.approx(macro_f1)
     np.testing.assert_allclose(metrics.recalls(truth, predicted, 8), recalls)
+    np.testing.assert_allclose(metrics.precisions(truth, predicted, 8), precisions)
     assert metrics.log_loss(truth, scores) == pytest.approx(reference.log_loss(truth, scores, labels=range(8)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figures_equal_audmetrics(case):
+    truth, _, predicted = CASES[case]
+    labels = list(range(8))
+    recalls = audmetric.recall_per_class(truth, predicted, labels=labels)
+    precisions = audmetric.precision_per_class(truth, predicted, labels=labels)
+    f1 = audmetric.fscore_per_class(truth, predicted, labels=labels)
+    # audmetric counts a class that does not occur as 0; here it has no figure and is left out of averages.
+    for expected, ours in ((recalls, metrics.recalls), (precisions, metrics.precisions)):
+        values = ours(truth, predicted, 8)
+        assert {label: value for label, value in enumerate(values) if not np.isnan(value)} == {
+            label: pytest.approx(expected[label]) for label in labels if not np.isnan(values[label])
+        }
+    uar = np.mean([recalls[label] for label in set(truth)])
+    assert metrics.unweighted_average_recall(truth, predicted, 8) == pytest.approx(uar)
+    assert metrics.weighted_average_recall(truth, predicted, 8) == pytest.approx(audmetric.accuracy(truth, predicted))
+    macro_f1 = np.mean([f1[label] for label in {*truth, *predicted}])
+    assert metrics.macro_f1(truth, predicted, 8) == pytest.approx(macro_f1)
+
+
+def test_ties_go_to_the_first_class_as_in_numpy():
+    tied = np.full((3, 4), 0.25)
+    assert metrics.summary(np.array([0, 0, 1]), tied, tuple("abcd"))["war"] == pytest.approx(2 / 3)
+
+
+def test_calibration_error():
+    random = np.random.default_rng(0)
+    scores = random.dirichlet(np.ones(4), size=100_000)
+    truth = (scores.cumsum(axis=1) < random.random((len(scores), 1))).sum(axis=1)  # as probable as is said
+    assert metrics.calibration_error(truth, scores) < 0.01
+    right = np.eye(3)[[0, 1, 2]]
+    assert metrics.calibration_error(np.arange(3), right) == 0
+    assert metrics.calibration_error(np.array([1, 2, 0]), right) == 1
+    # Half of what is said with 0.9 is right, and all of what is said with 0.6.
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    assert metrics.calibration_error(np.array([0, 1, 1, 1]), scores) == pytest.approx((0.4 + 0.4) / 2)
 
 
 def test_a_certain_mistake_stays_finite():

@@ -94,6 +94,14 @@ class Corpus(ABC):
         """How annotators divide over the emotions, where several were asked: columns emotions, index recordings."""
         return None
 
+    def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
+        """How many recordings people name right who hear or see what a model does, where that is known.
+
+        Returns:
+            By `all`, or by a column and its value such as `intensity strong`; empty where nobody asked people.
+        """
+        return {}
+
     def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:  # noqa: B027 (most cannot)
         """Make sure that the videos of `recordings` are there, if the corpus can make them."""
 

@@ -4,6 +4,7 @@ Source: Livingstone & Russo (2018), https://doi.org/10.1371/journal.pone.0196391
 """
 
 import re
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +18,10 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 ACTORS = range(1, 25)
 
 VIDEO_SUFFIXES = (".mp4",)
+
+_HEARD = {"all": 0.62, "intensity normal": 0.58, "intensity strong": 0.67}
+_SEEN, _HEARD_AND_SEEN = {"all": 0.75}, {"all": 0.80}
+"""Of 247 people who were played speech; Livingstone & Russo (2018)."""
 
 # modality, then what all files of one take share: channel, emotion, intensity, statement, repetition, actor
 _NAME = re.compile(r"(?P<modality>0[1-3])-(?P<take>0[12]-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4]))\.\w+")
@@ -93,6 +98,13 @@ class Ravdess(Corpus):
     def documented(self) -> list[dict[str, str]]:
         """See `Corpus.documented`."""
         return [describe_take(self.name, take) for take in self.takes()]
+
+    def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
+        """See `Corpus.human_accuracy`. Who reads action units sees."""
+        if channel != "speech":
+            return {}
+        hears, sees = "sound" in modalities, bool({*modalities} - {"sound"})
+        return _HEARD_AND_SEEN if hears and sees else _HEARD if hears else _SEEN
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""

@@ -6,6 +6,13 @@ import pandas as pd
 from emotion import metrics
 
 
+def uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
+    """The UAR of all recordings in `predictions`, which has `emotion` and `predicted`."""
+    index = {label: number for number, label in enumerate(classes)}
+    truth, predicted = (predictions[name].map(index).to_numpy() for name in ("emotion", "predicted"))
+    return metrics.unweighted_average_recall(truth, predicted, len(classes))
+
+
 def uar_of_speakers(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.Series:
     """The UAR of each speaker's recordings, sorted by speaker.
 
@@ -13,13 +20,7 @@ def uar_of_speakers(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.S
         predictions: With `speaker`, `emotion` and `predicted`.
         classes: The labels.
     """
-    index = {label: number for number, label in enumerate(classes)}
-    return predictions.groupby("speaker").apply(
-        lambda rows: metrics.unweighted_average_recall(
-            rows["emotion"].map(index).to_numpy(), rows["predicted"].map(index).to_numpy(), len(classes)
-        ),
-        include_groups=False,
-    )
+    return predictions.groupby("speaker").apply(lambda rows: uar(rows, classes), include_groups=False)
 
 
 def wilcoxon_over_speakers(one: list[pd.DataFrame], other: list[pd.DataFrame], classes: tuple[str, ...]) -> float:
