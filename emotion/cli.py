@@ -34,6 +34,11 @@ def main() -> None:
     report.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
     report.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
     report.add_argument(
+        "--ensemble", action="store_true", help="add a row for the mean of the log-probabilities of all runs"
+    )
+    report.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
+    report.add_argument("--figure", type=Path, metavar="PNG", help="draw the UAR of each system with its interval")
+    report.add_argument(
         "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
     )
     report.set_defaults(run=_report)
@@ -97,24 +102,39 @@ def _splits(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import report
+    from emotion.evaluation import figures, report, results_page, systems
     from emotion.files import write_text
 
-    runs = report.find(arguments.runs)
+    runs = systems.find(arguments.runs)
     if arguments.keep:
-        report.keep(runs, arguments.keep)
+        systems.keep(runs, arguments.keep)
+    if arguments.output:
+        write_text(arguments.output, results_page.page(runs))
     if arguments.curve:
         if not arguments.by:
             raise EmotionError("--curve needs --by KEY, the hyperparameter to draw it over")
-        from emotion.evaluation.figures import save, validation_curve_figure
+        curve = report.validation_curve(runs, arguments.by)
+        figures.save(figures.validation_curve_figure(curve, arguments.by), arguments.curve)
+    if not arguments.output or arguments.csv or arguments.figure:
+        _tabulate(arguments, runs)
+    for path in (arguments.output, arguments.curve, arguments.csv, arguments.figure):
+        if path:
+            print(f"written to {path}")
 
-        save(validation_curve_figure(report.validation_curve(runs, arguments.by), arguments.by), arguments.curve)
-        print(f"drawn to {arguments.curve}")
-    if arguments.output:
-        write_text(arguments.output, report.page(runs))
-        print(f"written to {arguments.output}")
-    else:
-        print(report.to_markdown(report.table(runs, arguments.by, arguments.against)), end="")
+
+def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
+    from emotion.evaluation import figures, report
+    from emotion.files import write_text
+
+    table = report.compare(runs, arguments.by, arguments.against, arguments.ensemble)
+    if arguments.csv:
+        write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))
+    if arguments.figure:
+        figures.save(figures.systems_figure(table, arguments.by), arguments.figure)
+    if not arguments.output:
+        print(report.to_markdown(report.in_words(table, arguments.by)), end="")
+    for warning in report.warnings(runs):
+        print(f"note: {warning}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from emotion import parents, runs
 from emotion.corpora.demo import Demo
 from emotion.errors import EmotionError
-from emotion.evaluation import report
+from emotion.evaluation import systems
 from emotion.labels import EMOTIONS
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
 from emotion.tasks import evaluate, train
@@ -138,8 +138,8 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
         assert judged["test/loss"] == pytest.approx(alone["test/loss"], abs=1e-5)
         (folder,) = (fused / "evaluations").glob(f"*_without_{without}")
         assert judged["name"].endswith(f"_without_{without}")
-        assert report.find([folder])[0].metrics["parameters"] > 0
-    assert len(report.find([fused])) == 1
+        assert systems.find([folder])[0].metrics["parameters"] > 0
+    assert len(systems.find([fused])) == 1
     for run, without, message in (
         (fused, "faces", "known: action_units, sound"),
         (finished / "sound", "sound", "nothing"),

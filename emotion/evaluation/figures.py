@@ -75,6 +75,28 @@ def validation_curve_figure(curve: pd.DataFrame, by: str) -> "Figure":
     return figure
 
 
+def systems_figure(table: pd.DataFrame, by: str | None = None) -> "Figure":
+    """The UAR of each system, best on top, with its interval over speakers.
+
+    Args:
+        table: As `report.compare` gives it.
+        by: What tells systems of one name apart.
+    """
+    ranked = table.sort_values("uar", ignore_index=True)
+    names = ranked["system"] + (" " + ranked[by].astype(str) if by else "")
+    figure, axes = _figure(8, 1.2 + 0.42 * len(ranked))
+    known = ranked[["uar_low", "uar_high"]].notna().all(axis=1)
+    axes.hlines(ranked.index[known], ranked["uar_low"][known], ranked["uar_high"][known], color="#7f9cc0", linewidth=5)
+    axes.plot(ranked["uar"], ranked.index, "o", color="#12304f")
+    for place, value in zip(ranked.index, ranked["uar"], strict=True):
+        axes.annotate(f"{value:.3f}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    protocols = ", ".join(sorted(set(ranked["protocol"])))
+    axes.set_yticks(ranked.index, names)
+    axes.set(xlabel=f"UAR on test ({protocols}); bar: 95 % over speakers", ylim=(-0.6, len(ranked) - 0.3))
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary:

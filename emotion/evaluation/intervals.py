@@ -15,7 +15,7 @@ class Interval(NamedTuple):
 
     Attributes:
         value: Of the recordings at hand.
-        low: Not below 0; NaN where there are fewer than two speakers.
+        low: Not below 0; NaN where there are fewer than two speakers, or not the same ones of all seeds.
         high: Not above 1; likewise.
         speakers: On whom it rests.
     """
@@ -40,7 +40,7 @@ def over_speakers(
     averaged, and do not count as people.
 
     Args:
-        seeds: Predictions of the same recordings, of each seed, with the column `speaker`.
+        seeds: Predictions of the same people, of each seed, with the column `speaker`.
         figure: In [0, 1], of such a table.
         level: How often the interval is to hold the truth.
 
@@ -52,11 +52,11 @@ def over_speakers(
     def mean(speaker: str | None = None) -> float:
         return float(np.mean([figure(rows if speaker is None else rows[rows["speaker"] != speaker]) for rows in seeds]))
 
-    value, speakers = mean(), seeds[0]["speaker"].unique()
+    value, speakers = mean(), set(seeds[0]["speaker"])
     count = len(speakers)
-    if count < 2:
+    if count < 2 or any(set(rows["speaker"]) != speakers for rows in seeds):
         return Interval(value, float("nan"), float("nan"), count)
-    without = np.array([mean(speaker) for speaker in speakers])
+    without = np.array([mean(speaker) for speaker in sorted(speakers)])
     deviation = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
     reach = float(t.ppf((1 + level) / 2, count - 1) * deviation)
     return Interval(value, max(0.0, value - reach), min(1.0, value + reach), count)
