@@ -43,6 +43,21 @@ def main() -> None:
     )
     report.set_defaults(run=_report)
 
+    robustness = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
+    robustness.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders of them")
+    robustness.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
+    robustness.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
+    robustness.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
+    robustness.set_defaults(run=_robustness)
+
+    figures = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
+    figures.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="media files and run directories")
+    figures.add_argument("--output", type=Path, default=Path("figures"), metavar="DIR", help="for those of media files")
+    figures.add_argument(
+        "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
+    )
+    figures.set_defaults(run=_figures)
+
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with one_line_errors():
@@ -135,6 +150,37 @@ def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa
         print(report.to_markdown(report.in_words(table, arguments.by)), end="")
     for warning in report.warnings(runs):
         print(f"note: {warning}", file=sys.stderr)
+
+
+def _robustness(arguments: argparse.Namespace) -> None:
+    from emotion.evaluation import figures, report, robustness, systems
+    from emotion.files import write_text
+
+    runs = systems.find(arguments.runs)
+    for run in runs:
+        if not (run.directory / robustness.FILE).exists():
+            print(run.directory)
+            robustness.measure(run.directory, arguments.noise)
+    table = robustness.table(runs)
+    if arguments.csv:
+        write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))
+    if arguments.figure:
+        figures.save(figures.robustness_figure(table), arguments.figure)
+    print(report.to_markdown(robustness.in_words(table)), end="")
+
+
+def _figures(arguments: argparse.Namespace) -> None:
+    from emotion.evaluation import clip_figures, figures, run_figures
+
+    for path in arguments.paths:
+        if path.is_dir():
+            drawn = run_figures.draw(path)
+            drawn += [run_figures.explain(path, arguments.explain)] if arguments.explain else []
+        else:
+            drawn = [arguments.output / f"{path.stem}.png"]
+            figures.save(clip_figures.clip_figure(path), drawn[0])
+        for file in drawn:
+            print(f"drawn to {file}")
 
 
 if __name__ == "__main__":

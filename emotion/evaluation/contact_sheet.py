@@ -50,7 +50,7 @@ def draw(table: pd.DataFrame, directory: Path) -> "Figure":
         if row.video:
             panels[top, column].imshow(read_middle_picture(directory / row.video))
         spectrogram = panels[top + parts - 1, column]
-        spectrogram.imshow(_mel(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
+        spectrogram.imshow(mel_spectrogram(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
         if column == 0:
             spectrogram.set_title(row.speaker, fontsize=7, loc="left")
         if top == 0:
@@ -84,7 +84,8 @@ def draw_faces(table: pd.DataFrame, faces: Ragged, rows: int = 12) -> "Figure":
     return figure
 
 
-def _mel(path: Path) -> np.ndarray:
+def mel_spectrogram(path: Path) -> np.ndarray:
+    """Of a file with sound, in decibels, shape (bands, frames)."""
     waveform = torch.from_numpy(read_audio(path, SAMPLE_RATE))
     signal = Signal(waveform[None], torch.tensor([len(waveform)]), n_fft=512, hop_length=160)
     return LogMel(SAMPLE_RATE, n_fft=512)(signal)[0].numpy()

@@ -1,5 +1,6 @@
 """What a classifier says of every recording of a split, and the files that keep it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,28 @@ import torch
 
 from emotion import metrics
 from emotion.data import EmotionDataModule
+from emotion.data.dataset import Batch
 from emotion.files import atomic_path
 from emotion.models.base import Classifier
 
 KEYS = ("split", "recording", "speaker", "emotion", "predicted")
 
 
-def predict(classifier: Classifier, datamodule: EmotionDataModule, split: str, device: torch.device) -> pd.DataFrame:
+def predict(
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    split: str,
+    device: torch.device,
+    change: Callable[[Batch], Batch] | None = None,
+) -> pd.DataFrame:
     """Judge every recording of `split`, each once.
+
+    Args:
+        classifier: Is moved to `device`.
+        datamodule: Already set up.
+        split: Of which.
+        device: Where it is computed.
+        change: What happens to each batch before it is judged.
 
     Returns:
         One row a recording: `split`, `recording`, `speaker`, `emotion` (the true label), `predicted`, and a column of
@@ -23,7 +38,7 @@ def predict(classifier: Classifier, datamodule: EmotionDataModule, split: str, d
     """
     classifier = classifier.to(device)
     probabilities = []
-    for batch in datamodule.batches(split):
+    for batch in map(change, datamodule.batches(split)) if change else datamodule.batches(split):
         batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
         probabilities.append(classifier.probabilities(batch).cpu())
     rows = datamodule.table[datamodule.table["split"] == split]

@@ -33,6 +33,15 @@ class FeatureStack(nn.Module):
         self.n_fft, self.hop_length, self.deltas = n_fft, hop_length, deltas
         self.num_features = (1 + deltas) * sum(feature_set.num_features for feature_set in sets.values())
 
+    @property
+    def bands(self) -> list[tuple[str, int]]:
+        """What the features are, from the first on: a name and how many of them it is of."""
+        return [
+            ("Δ" * order + name, own.num_features)
+            for order in range(1 + self.deltas)
+            for name, own in self.sets.items()
+        ]
+
     def forward(
         self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,73 @@
+"""What speaks for an emotion is what decides it."""
+
+import cv2
+import pytest
+import torch
+
+from conftest import CLASSES, make_batch
+from emotion.evaluation import attribution, figures
+from emotion.models.build import build_classifier
+
+
+def one_of(batch, row=1):
+    return {key: value[row : row + 1] for key, value in batch.items()}
+
+
+@pytest.fixture
+def fusion(compose):
+    torch.manual_seed(0)
+    sizes = ("model.visual.pictures.size=32", "model.visual.network.widths=[8,16,16,16]")
+    return build_classifier(compose("model=late_fusion", "model/visual=face_cnn", *sizes), CLASSES).eval()
+
+
+@pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
+def test_what_speaks_for_a_label_adds_up_to_its_logit(compose, model):
+    torch.manual_seed(0)
+    classifier, batch = build_classifier(compose(f"model={model}"), CLASSES).eval(), one_of(make_batch())
+    classifier.encoder.front_end.fit([make_batch()])
+    (part,) = attribution.attribute(classifier, batch, 3).values()
+    features, frames = classifier.encoder.front_end(batch)
+    with torch.no_grad():
+        network, head = classifier.encoder.network, classifier.head
+        gain = (head(network(features, frames)) - head(network(torch.zeros_like(features), frames)))[0, 3]
+    assert part.seen.shape == part.speaks.shape == features.shape[1:]
+    assert part.speaks.sum() == pytest.approx(float(gain), rel=0.1, abs=0.01)
+
+
+def test_a_network_looks_where_the_difference_is(compose):
+    torch.manual_seed(0)
+    sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.network.widths=[8,16,16]")
+    classifier = build_classifier(compose("model=face_cnn", *sizes, "model.head.hidden=[]"), 2)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.01)
+
+    def batch(count):
+        label = torch.arange(count) % 2
+        faces = torch.randint(90, 110, (count, 1, 1, 64, 64), dtype=torch.uint8)
+        for face, side in zip(faces, label, strict=True):
+            face[..., 24:40, 8:24] = 255 if side else 100  # bright on the left, or nowhere
+        return {"faces": faces, "face_mask": torch.ones(count, 1, dtype=torch.bool), "label": label}
+
+    for _ in range(40):
+        some = batch(32)
+        torch.nn.functional.cross_entropy(classifier.train()(some), some["label"]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    seen = one_of(batch(2))
+    (part,) = attribution.attribute(classifier, seen, 1).values()
+    assert part.speaks.shape == (1, 64, 64)
+    assert part.speaks.min() >= 0
+    assert part.speaks[0, 24:40, 8:24].mean() > 2 * part.speaks.mean()
+
+
+def test_a_fusion_is_explained_for_each_of_its_parts(fusion, tmp_path):
+    whole = one_of(make_batch())
+    parts = attribution.attribute(fusion, whole, 0)
+    assert set(parts) == {"audio", "visual"}
+    deaf = whole | {"waveform_length": torch.zeros(1, dtype=torch.int64)}
+    assert set(attribution.attribute(fusion, deaf, 0)) == {"visual"}
+    figure = attribution.attribution_figure([("both", parts), ("deaf", attribution.attribute(fusion, deaf, 0))], "x")
+    figures.save(figure, tmp_path / "attribution.png")
+    assert cv2.imread(str(tmp_path / "attribution.png")).shape[1] > 1000
+    # What explains leaves the model as it was.
+    again = attribution.attribute(fusion, whole, 0)
+    assert (again["visual"].speaks == parts["visual"].speaks).all()

@@ -1,0 +1,87 @@
+"""Pictures of recordings and of runs are drawn, and show what they should."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emotion.errors import EmotionError
+from emotion.evaluation import figures, run_figures
+from emotion.evaluation.clip_figures import clip_figure
+from emotion.labels import EMOTIONS
+
+
+@pytest.fixture
+def sound(tmp_path):
+    soundfile.write(tmp_path / "sound.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    return tmp_path / "sound.wav"
+
+
+def test_a_sound_has_no_picture(sound):
+    figure = clip_figure(sound)
+    assert [axes.get_ylabel() for axes in figure.axes[:3]] == ["waveform", "mel band", "MFCC, standardised"]
+    assert figure.axes[0].get_xlim() == (0, 0.5)
+
+
+def test_an_image_has_no_sound(tmp_path):
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((40, 60, 3), 200, np.uint8))
+    (axes,) = clip_figure(tmp_path / "face.png").axes
+    assert axes.images[0].get_array().shape[:2] == (213, 320)
+
+
+def test_real_clips_show_both(real_data, tmp_path):
+    clips = sorted((real_data / "ravdess_faces" / "clips").glob("*.mp4"))
+    figure = clip_figure(clips[0])
+    assert len(figure.axes[0].get_xticks()) == 8
+    assert figure.axes[1].get_ylabel() == "waveform"
+    figures.save(figure, tmp_path / "clip.png")
+    assert cv2.imread(str(tmp_path / "clip.png")).std() > 20
+
+
+def test_the_command_draws_and_refuses(sound, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    command = [sys.executable, "-m", "emotion.cli", "figures", "--output", str(tmp_path / "drawn")]
+    done = subprocess.run([*command, str(sound)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "drawn" / "sound.png").exists()
+    refused = subprocess.run([*command, str(tmp_path / "text.mp4")], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: ")
+    assert "text.mp4" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_the_hardest_are_those_whose_truth_was_least_probable():
+    rows = pd.DataFrame(np.full((3, 8), 0.1), columns=EMOTIONS)
+    rows["recording"], rows["emotion"] = ["a", "b", "c"], ["sad", "calm", "happy"]
+    rows.loc[0, "sad"], rows.loc[1, "calm"], rows.loc[2, "happy"] = 0.3, 0.01, 0.2
+    hardest = run_figures.hardest(rows, EMOTIONS, count=2)
+    assert list(hardest["recording"]) == ["b", "c"]
+    assert list(hardest["probability"]) == [0.01, 0.2]
+
+
+def test_a_run_is_drawn(train_in_process):
+    run_dir = train_in_process("trainer.max_epochs=3")
+    curves = run_figures.curves(run_dir)
+    assert [epoch for epoch, _ in curves["dev/uar"]] == [1, 2, 3]
+    assert {"train/loss", "dev/loss", "train/uar"} <= set(curves)
+    best = max(value for _, value in curves["dev/uar"])
+    assert figures.curves_figure(curves, "run").axes[1].texts[0].get_text() == f"{best:.3f}"
+    drawn = run_figures.draw(run_dir)
+    assert [path.name for path in drawn] == ["curves.png", "confusion_matrix.png", "hardest.png"]
+    assert all(cv2.imread(str(path)).shape[1] > 500 for path in drawn)
+
+    table = pd.read_csv(run_dir / "predictions.csv")
+    explained = run_figures.explain(run_dir, list(table["recording"][:2]))
+    assert cv2.imread(str(explained)).shape[1] > 500
+    with pytest.raises(EmotionError, match=r"demo/x is in neither dev nor test"):
+        run_figures.explain(run_dir, ["demo/x"])
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(EmotionError):
+        run_figures.draw(tmp_path)
