@@ -1,6 +1,7 @@
 """What `train.py` and `evaluate.py` do, from a composed configuration to files in a run directory."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.evaluation import breakdown, intervals
 from emotion.evaluation import figures as pictures
+from emotion.evaluation.comparison import uar
 from emotion.evaluation.predictions import figures, predict, write_predictions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
@@ -75,11 +77,10 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         return 0.0
     device = _device(config)
     judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
-    results = figures(judged, datamodule.classes) | _provenance(
-        config, classifier, datamodule, config.protocol.speaker_independent
-    )
-    results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
+    results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
+    results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     _write(run_dir, predictions, results, datamodule.classes, "test")
 
     from emotion.evaluation.tensorboard import write_summary
@@ -136,7 +137,8 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
     predictions = predict(classifier, datamodule, split, device)
     independent = changed.protocol.speaker_independent and strangers
-    results = figures(predictions, datamodule.classes) | _provenance(changed, classifier, datamodule, independent)
+    results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _provenance(changed, classifier, datamodule, independent)
     results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
     without = f"_without_{config.without}" if config.without else ""
     results["name"] += without
@@ -145,7 +147,6 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{without}"
     emotions = breakdown.by_emotion(predictions, datamodule.classes)
     groups = _by_group(predictions, datamodule, config.without)
-    results |= {f"{split}/uar_low": groups["low"][0], f"{split}/uar_high": groups["high"][0]}
     _write(folder, predictions, results, datamodule.classes, split)
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -156,6 +157,16 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
     return results
+
+
+def _intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
+    """`<split>/uar_low` and `uar_high`: where the UAR of other people may lie; left out where nobody can tell."""
+    result = {}
+    for split, rows in predictions.groupby("split"):
+        interval = intervals.over_speakers([rows], lambda some: uar(some, labels))
+        if not math.isnan(interval.low):
+            result |= {f"{split}/uar_low": interval.low, f"{split}/uar_high": interval.high}
+    return result
 
 
 def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, without: str | None) -> pd.DataFrame:

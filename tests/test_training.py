@@ -3,6 +3,7 @@
 import json
 import re
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +24,11 @@ TIMES = ("fit_seconds",)
 
 def metrics_of(run_dir):
     return json.loads((run_dir / "metrics.json").read_text())
+
+
+def rows_of(run_dir, split):
+    rows = pd.read_csv(run_dir / "predictions.csv")
+    return rows[rows["split"] == split].reset_index(drop=True)
 
 
 def assert_same_run(first, second):
@@ -120,6 +126,18 @@ def test_tensorboard_shows_what_was_asked_for(trained):
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+def test_the_projector_has_every_dev_recording(trained):
+    (folder,) = (trained / "tensorboard").glob("*/dev")
+    told = pd.read_csv(folder / "metadata.tsv", sep="\t")
+    dev = pd.read_csv(trained / "predictions.csv").query("split == 'dev'")
+    assert told[["recording", "emotion", "speaker"]].to_numpy().tolist() == (
+        dev[["recording", "emotion", "speaker"]].to_numpy().tolist()
+    )
+    assert np.loadtxt(folder / "tensors.tsv").shape[0] == len(dev)
+    assert cv2.imread(str(folder / "sprite.png")).shape[:2] == (8 * 32, 8 * 32)
+    assert f"{folder.parent.name}/dev/sprite.png" in (trained / "tensorboard" / "projector_config.pbtxt").read_text()
+
+
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
     before = (trained / "metrics.json").read_bytes()
@@ -133,10 +151,15 @@ def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
         "predictions.csv",
         "confusion_matrix.png",
         "config.yaml",
+        "by_emotion.csv",
+        "by_group.csv",
     }
+    groups = pd.read_csv(folder / "by_group.csv").set_index("group")
+    assert groups.loc["all", "uar"] == pytest.approx(own[f"{split}/uar"])
+    assert groups.loc["all", "low"] == pytest.approx(own[f"{split}/uar_low"])
+    assert groups.loc["gender female", "recordings"] == len(rows_of(trained, split)) / 2
     assert (trained / "metrics.json").read_bytes() == before
-    rows = pd.read_csv(trained / "predictions.csv")
-    expected = rows[rows["split"] == split].reset_index(drop=True)
+    expected = rows_of(trained, split)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), expected, atol=1e-5)
 
 

@@ -88,9 +88,8 @@ SECTIONS = (
         "sound_and_face",
         "Sound and face",
         "The face is the mean of 35 OpenFace action units over each video. A *gain* is against `late_fusion_luna5`; "
-        "`…_without_sound` is the same fusion judged with the face alone (`python evaluate.py run=RUN without=sound`), and "
-        "the mean of log-probabilities needs no training."
-        "\n\nFusions start from finished runs of the same "
+        "`…_without_sound` is the same fusion judged with the face alone (`python evaluate.py run=RUN without=sound`), "
+        "and the mean of log-probabilities needs no training.\n\nFusions start from finished runs of the same "
         "fold and seed; for each `SEED`:\n\n```\n"
         "python train.py -m experiment=audio_lstm_luna5 protocol.fold=0,1,2,3,4 seed=SEED run_dir=outputs/sound-SEED\n"
         "python train.py -m experiment=sound_and_face/action_units_luna5 protocol.fold=0,1,2,3,4 seed=SEED "

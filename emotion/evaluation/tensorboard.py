@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
@@ -9,10 +10,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from emotion.config import flat
 from emotion.data import EmotionDataModule
+from emotion.data.dataset import Batch
 from emotion.evaluation.figures import confusion_figure, features_figure
 from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
 
+_MOST, _THUMBNAIL = 1000, 32  # recordings in the projector, and the side of their pictures
 _HYPERPARAMETERS = ("model", "features", "augment", "optimizer", "scheduler", "training")
 
 
@@ -24,7 +27,9 @@ def write_summary(
     predictions: pd.DataFrame,
     figures: dict[str, float],
 ) -> None:
-    """Add the confusion matrices, the features of one dev clip of each emotion, and the row of hyperparameters."""
+    """Add the confusion matrices, the features of one dev clip of each emotion, the embeddings of dev for the
+    projector, and the row of hyperparameters.
+    """
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for split, rows in predictions.groupby("split"):
             figure = confusion_figure(rows, datamodule.classes, f"{split}, per cent of each true emotion")
@@ -33,6 +38,7 @@ def write_summary(
             if isinstance(front_end, AudioFrontEnd):
                 figure = _some_features(front_end, datamodule, "+".join(config.features.sets))
                 writer.add_figure("features/dev", figure)
+        _add_embeddings(writer, classifier, datamodule)
         row = {name: value for name, value in flat(config, *_HYPERPARAMETERS).items() if not name.endswith("_target_")}
         row |= {
             "data": config.data.name,
@@ -44,6 +50,35 @@ def write_summary(
         }
         final = {f"final/{key}": figures[key] for key in ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")}
         writer.add_hparams(row, final, run_name=".")
+
+
+@torch.no_grad()
+def _add_embeddings(writer: SummaryWriter, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    """Where dev recordings lie in the space of embeddings, with emotion, speaker and a small picture of each."""
+    dataset = datamodule.dataset("dev")
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _MOST)).round().astype(int)).tolist()
+    speakers = datamodule.table.loc[datamodule.table["split"] == "dev", "speaker"].to_numpy()
+    embeddings, pictures = [], []
+    for start in range(0, len(chosen), datamodule.batch_size):
+        batch = dataset.__getitems__(chosen[start : start + datamodule.batch_size])
+        embeddings.append(classifier.encoder(batch))
+        pictures.append(_thumbnails(classifier, batch))
+    told = [[datamodule.classes[dataset.label[row]], speakers[row], dataset.recordings[row]] for row in chosen]
+    writer.add_embedding(
+        torch.cat(embeddings), told, torch.cat(pictures), metadata_header=["emotion", "speaker", "recording"], tag="dev"
+    )
+
+
+def _thumbnails(classifier: Classifier, batch: Batch) -> torch.Tensor:
+    """The middle face of each item, or else its features; shape (B, 3, 32, 32), in [0, 1]."""
+    if "faces" in batch:
+        middle = batch["face_mask"].sum(dim=1) // 2
+        images = batch["faces"][torch.arange(len(middle)), middle].float() / 255
+    else:
+        features, _ = classifier.front_ends[0](batch)
+        images = ((features[:, None] + 3) / 6).flip(2)  # low bands below
+    small = torch.nn.functional.interpolate(images, size=(_THUMBNAIL, _THUMBNAIL), mode="area")
+    return small.clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 @torch.no_grad()
