@@ -7,6 +7,8 @@ from pathlib import Path
 
 from emotion.errors import EmotionError, one_line_errors
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Run the command line."""
@@ -158,9 +160,8 @@ def _robustness(arguments: argparse.Namespace) -> None:
 
     runs = systems.find(arguments.runs)
     for run in runs:
-        if not (run.directory / robustness.FILE).exists():
-            print(run.directory)
-            robustness.measure(run.directory, arguments.noise)
+        log.info("%s", run.directory)
+        robustness.measure(run.directory, arguments.noise)
     table = robustness.table(runs)
     if arguments.csv:
         write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))

@@ -116,7 +116,9 @@ def make_batch(rows) -> Batch:
 
 
 KNOWN = [
-    *disturbances.of_sound(RATE, lambda random: random.standard_normal(3000), generator().standard_normal(3000)),
+    *disturbances.of_sound(
+        RATE, lambda random: random.standard_normal(3000), ("noise", generator().standard_normal(3000))
+    ),
     *disturbances.OF_FACES,
     *disturbances.of_action_units(np.ones(5)),
 ]
@@ -141,6 +143,8 @@ def test_a_run_is_measured(model, train_in_process, tmp_path):
     sizes = ["faces.frames=3", "faces.size=32", "model.visual.pictures.size=32"] if len(model) > 1 else []
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
     counts = robustness.measure(run_dir)
+    again = robustness.measure(run_dir)  # from the file
+    pd.testing.assert_frame_equal(again, counts.reset_index(drop=True), check_dtype=False, check_names=False)
     names = list(dict.fromkeys(counts["disturbance"]))
     assert names[:4] == ["recordings", "none", "white noise", "babble"]
     assert ("blur" in names) == ("no faces" in names) == ("no sound" in names) == (len(model) > 1)

@@ -46,11 +46,8 @@ class Disturbance:
 
     def __call__(self, batch: Batch, level: float) -> Batch:
         """A batch whose items are all spoilt; a recording is always spoilt in the same way."""
-        spoil_item = _SPOILT[self.modality]
-        name = MODALITIES[self.modality]
-        batch = (
-            batch | {name: batch[name].clone()} | ({"face_mask": batch["face_mask"].clone()} if name == "faces" else {})
-        )
+        spoil_item, name = _SPOILT[self.modality], MODALITIES[self.modality]
+        batch = batch | {key: batch[key].clone() for key in (name, "face_mask") if key in batch}
         for row, recording in enumerate(batch["recording"]):
             spoil_item(batch, row, partial(self.change, level=level, random=_generator(recording, self.name, level)))
         return batch
@@ -232,17 +229,19 @@ SNR_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
 
 
 def of_sound(
-    sample_rate: int, voices: Callable[[np.random.Generator], np.ndarray], noise: np.ndarray | None
+    sample_rate: int,
+    voices: Callable[[np.random.Generator], np.ndarray],
+    noise: tuple[str, np.ndarray] | None = None,
 ) -> Sequence[Disturbance]:
     """Those of sound.
 
     Args:
         sample_rate: In Hz.
         voices: Draws a waveform of somebody else's voice.
-        noise: A recording of noise to add, shape (T,), if there is one.
+        noise: A recording of noise to add, if there is one: its name, and samples of shape (T,).
     """
     at_rate = {"sample_rate": sample_rate}
-    recorded = [] if noise is None else [("noise file", "dB SNR", SNR_DB, partial(recorded_noise, recording=noise))]
+    recorded = [(noise[0], "dB SNR", SNR_DB, partial(recorded_noise, recording=noise[1]))] if noise else []
     return [
         Disturbance(name, "sound", unit, levels, change)
         for name, unit, levels, change in [

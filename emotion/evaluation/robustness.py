@@ -34,6 +34,8 @@ _COUNTS, _CLEAN = "recordings", "none"
 def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
     """Judge the test split of a run with every disturbance at every level, and write `FILE` into its folder.
 
+    Nothing is done where that was done before, with the same noise.
+
     Args:
         run_dir: A finished run; what it was trained on must be at hand.
         noise: A recording of noise that is to be added too.
@@ -41,7 +43,12 @@ def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
     Returns:
         What the file holds.
     """
-    config = runs.load_config(runs.require(run_dir))
+    path = runs.require(run_dir) / FILE
+    if path.exists():
+        known = pd.read_csv(path, dtype={"speaker": str}, keep_default_na=False)
+        if noise is None or _noise_name(noise) in set(known["disturbance"]):
+            return known
+    config = runs.load_config(run_dir)
     labels = classes(config.labels)
     classifier = runs.load_classifier(run_dir, config, len(labels))
     datamodule = build_datamodule(config)
@@ -49,7 +56,8 @@ def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
     for front_end in classifier.front_ends:
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    conditions = list(_conditions(datamodule, None if noise is None else read_audio(noise, config.data.sample_rate)))
+    samples = None if noise is None else (_noise_name(noise), read_audio(noise, config.data.sample_rate))
+    conditions = list(_conditions(datamodule, samples))
     parts = {}
     for name, unit, level, spoil in track(conditions, "judging spoilt recordings", len(conditions)):
         judged = predict(classifier, datamodule, "test", device, spoil)
@@ -57,8 +65,12 @@ def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
             parts[_COUNTS, "", 0.0] = _count(judged.assign(predicted=judged["emotion"]), labels)
         parts[name, unit, level] = _count(judged, labels)
     table = pd.concat(parts, names=_KEYS[:-1]).reset_index()
-    write_text(run_dir / FILE, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return table
+
+
+def _noise_name(noise: Path) -> str:
+    return f"noise of {noise.name}"
 
 
 def _count(judged: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
@@ -68,7 +80,7 @@ def _count(judged: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _conditions(
-    datamodule: EmotionDataModule, noise: np.ndarray | None
+    datamodule: EmotionDataModule, noise: tuple[str, np.ndarray] | None
 ) -> Iterator[tuple[str, str, float, Callable[[Batch], Batch]]]:
     """Name, unit and level of each disturbance of what the model takes in, and what it does to a batch."""
     yield _CLEAN, "", 0.0, lambda batch: batch

@@ -20,10 +20,10 @@ from emotion.labels import classes
 
 FILES = ("metrics.json", "predictions.csv", "config.yaml")
 """What is kept of a run behind a results table."""
+IF_THERE = ("robustness.csv",)
+"""What is kept besides."""
 SAME = ("name", "model", "data", "channel", "labels", "protocol", "speaker_independent", "transductive", "parameters")
 """What the runs of a system have in common."""
-
-
 _CHOSEN_ON_TEST = re.compile(r"^\s*monitor:\s*[\"']?test", re.MULTILINE)
 
 
@@ -89,7 +89,7 @@ def keep(runs: list[Run], directory: Path) -> None:
     for run in runs:
         target = directory / run.metrics["name"] / f"fold{run.metrics['fold']}-seed{run.metrics['seed']}"
         target.mkdir(parents=True, exist_ok=True)
-        for file in FILES:
+        for file in (*FILES, *(file for file in IF_THERE if (run.directory / file).exists())):
             shutil.copyfile(run.directory / file, target / file)
 
 
