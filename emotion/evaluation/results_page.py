@@ -104,8 +104,8 @@ SECTIONS = (
         "faces",
         "Single faces",
         "FER2013's own sides: 26,912 images to train, after copies of dev and test were left out, PublicTest as dev, "
-        "PrivateTest as test; nobody knows who is on them, so there is no interval over people. People reach 0.65 ± 0.05, "
-        "as its authors say. `python train.py experiment=faces/fer2013 data.root=DIR`",
+        "PrivateTest as test. Nobody knows who is on them, so there is no interval over people. Of people its authors "
+        "say that they reach 0.65 ± 0.05. `python train.py experiment=faces/fer2013 data.root=DIR`",
         lambda runs: to_markdown(table(runs)),
     ),
     Section(
