@@ -7,8 +7,6 @@ from pathlib import Path
 
 from emotion.errors import EmotionError, one_line_errors
 
-log = logging.getLogger(__name__)
-
 
 def main() -> None:
     """Run the command line."""
@@ -150,7 +148,7 @@ def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa
         figures.save(figures.systems_figure(table, arguments.by), arguments.figure)
     if not arguments.output:
         print(report.to_markdown(report.in_words(table, arguments.by)), end="")
-    for warning in report.warnings(runs):
+    for warning in report.warnings(table):
         print(f"note: {warning}", file=sys.stderr)
 
 
@@ -160,7 +158,7 @@ def _robustness(arguments: argparse.Namespace) -> None:
 
     runs = systems.find(arguments.runs)
     for run in runs:
-        log.info("%s", run.directory)
+        print(run.directory)
         robustness.measure(run.directory, arguments.noise)
     table = robustness.table(runs)
     if arguments.csv:

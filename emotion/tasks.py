@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from emotion import parents, runs
 from emotion.config import to_plain
 from emotion.data import EmotionDataModule
 from emotion.data.build import build_datamodule
-from emotion.errors import EmotionError
+from emotion.data.dataset import Batch
+from emotion.errors import EmotionError, suggest
 from emotion.evaluation import breakdown, intervals
 from emotion.evaluation import figures as pictures
 from emotion.evaluation.comparison import uar
-from emotion.evaluation.predictions import figures, predict, write_predictions
+from emotion.evaluation.predictions import figures, predict, without, write_predictions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
 from emotion.labels import OF_CORPUS, classes
@@ -132,19 +135,16 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     datamodule.setup()
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _fit_or_cache(own, classifier, datamodule)
-    if config.without:
-        datamodule.withhold(config.without)
-
-    predictions = predict(classifier, datamodule, split, device)
+    predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(changed, classifier, datamodule, independent)
     results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
-    without = f"_without_{config.without}" if config.without else ""
-    results["name"] += without
+    lacking = f"_without_{config.without}" if config.without else ""
+    results["name"] += lacking
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
-    folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{without}"
+    folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{lacking}"
     emotions = breakdown.by_emotion(predictions, datamodule.classes)
     groups = _by_group(predictions, datamodule, config.without)
     _write(folder, predictions, results, datamodule.classes, split)
@@ -159,6 +159,17 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     return results
 
 
+def _withholding(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batch], Batch] | None:
+    """What takes a modality from a batch; refuses one that the run does not take in, or its only one."""
+    if not modality:
+        return None
+    if modality not in datamodule.modalities:
+        raise EmotionError(f"without={modality}: {suggest(modality, datamodule.modalities)}")
+    if len(datamodule.modalities) == 1:
+        raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
+    return partial(without, modality=modality)
+
+
 def _intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
     """`<split>/uar_low` and `uar_high`: where the UAR of other people may lie; left out where nobody can tell."""
     result = {}
@@ -169,8 +180,8 @@ def _intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, 
     return result
 
 
-def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, without: str | None) -> pd.DataFrame:
-    modalities = [modality for modality in datamodule.modalities if modality != without]
+def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:
+    modalities = [modality for modality in datamodule.modalities if modality != lost]
     people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     asked_the_same = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
     return breakdown.by_group(predictions, datamodule.table, datamodule.classes, people if asked_the_same else {})

@@ -160,7 +160,7 @@ def test_readers_are_warned(tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", fold=1)
     make_run(tmp_path / "c", fold=2, name="y", protocol="random")
-    warnings = report.warnings(systems.find([tmp_path]))
+    warnings = report.warnings(report.compare(systems.find([tmp_path])))
     assert warnings == [
         "figures of different protocols (luna5, random) do not compare",
         "x: only 2 of 5 folds, so only some people were tested",

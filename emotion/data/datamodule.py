@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from emotion.data.dataset import Batch, Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import MODALITIES, ActionUnits, Faces, Source, action_units_of, faces_of, sound_of
-from emotion.errors import EmotionError, suggest
+from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, scheme
 from emotion.protocols import SPLITS, Protocol
@@ -115,21 +114,6 @@ class EmotionDataModule(pl.LightningDataModule):
         """
         self.features = cached_features(front_end, self.sources["waveform"], [self.keys["waveform"], configuration])
         self.trains_on_features = not front_end.augments_sound
-
-    def withhold(self, modality: str) -> None:
-        """From now on serve all recordings as if they lacked `modality`.
-
-        Raises:
-            EmotionError: the model does not take it in, or nothing else.
-        """
-        if modality not in self.modalities:
-            raise EmotionError(f"without={modality}: {suggest(modality, self.modalities)}")
-        if len(self.modalities) == 1:
-            raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
-        name = MODALITIES[modality]
-        self.sources[name] = _emptied(self.sources[name])
-        if name == "waveform" and self.features is not None:
-            self.features = _emptied(self.features)
 
     def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
         """The recordings of `split`, in the order of their keys; `as_sound` even where features are cached."""
@@ -258,10 +242,6 @@ class EmotionDataModule(pl.LightningDataModule):
         own = shares.reindex(self.table["recording"])[[emotion for emotion in shares if emotion in self.labels]]
         of_labels = own.T.groupby(self.labels).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
         return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
-
-
-def _emptied(items: Ragged) -> Ragged:
-    return replace(items, length=np.zeros_like(items.length))
 
 
 def _as_it_is(batch: Batch) -> Batch:

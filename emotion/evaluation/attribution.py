@@ -32,7 +32,7 @@ class Attribution(NamedTuple):
 
     seen: np.ndarray
     speaks: np.ndarray
-    bands: list[tuple[str, int]] = []  # noqa: RUF012 (a NamedTuple's default)
+    bands: tuple[tuple[str, int], ...] = ()
 
 
 def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Attribution]:
@@ -79,7 +79,7 @@ def _of_features(classifier: Classifier, encoder: Encoder, batch: Batch, label: 
         # One step at a time, for the rest of the batch is of one item.
         speaks = IntegratedGradients(logits).attribute(features, target=label, n_steps=_STEPS, internal_batch_size=1)
     stack = getattr(encoder.front_end, "features", None)
-    bands = stack.bands if stack else [("action units", features.shape[1])]
+    bands = stack.bands if stack else (("action units", features.shape[1]),)
     return Attribution(features[0].numpy(), speaks[0].detach().float().numpy(), bands)
 
 

@@ -25,9 +25,6 @@ class Interval(NamedTuple):
     high: float
     speakers: int
 
-    def __str__(self) -> str:
-        return f"[{self.low:.3f}, {self.high:.3f}]"
-
 
 def over_speakers(
     seeds: Sequence[pd.DataFrame], figure: Callable[[pd.DataFrame], float], level: float = 0.95

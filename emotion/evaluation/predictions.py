@@ -50,6 +50,14 @@ def predict(
     return table.join(pd.DataFrame(scores, columns=classes, index=table.index)).reset_index(drop=True)
 
 
+_LENGTHS = {"sound": ("waveform_length", "frames"), "faces": ("face_mask",), "action_units": ("action_unit_frames",)}
+
+
+def without(batch: Batch, modality: str) -> Batch:
+    """The batch as if its recordings lacked `modality`."""
+    return batch | {name: torch.zeros_like(batch[name]) for name in _LENGTHS[modality] if name in batch}
+
+
 def figures(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
     """The figures of a table of predictions, keyed `<split>/<figure>`; see `metrics.summary`.
 

@@ -154,19 +154,19 @@ def _p(value: float) -> str:
     return "" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def warnings(runs: list[Run]) -> list[str]:
-    """What a reader of a table of these runs has to be told, each in a sentence."""
-    systems = systems_of(runs)
-    protocols = sorted({system.same["protocol"] for system in systems})
+def warnings(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table that `compare` gives has to be told, each in a sentence."""
+    protocols = sorted(set(table["protocol"]))
     said = []
     if len(protocols) > 1:
         said.append(f"figures of different protocols ({', '.join(protocols)}) do not compare")
-    for system in systems:
-        trained, of = system.folds
-        if trained < of:
-            said.append(f"{system.name}: only {trained} of {of} folds, so only some people were tested")
-        if 1 < system.interval.speakers < intervals.FEW:
-            said.append(f"{system.name}: the interval is a guess, for it rests on {system.interval.speakers} speakers")
+    for row in table.to_dict("records"):
+        if row["folds"] < row["of_folds"]:
+            said.append(
+                f"{row['system']}: only {row['folds']} of {row['of_folds']} folds, so only some people were tested"
+            )
+        if 1 < row["speakers"] < intervals.FEW:
+            said.append(f"{row['system']}: the interval is a guess, for it rests on {row['speakers']} speakers")
     return said
 
 

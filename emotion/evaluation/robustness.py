@@ -10,14 +10,13 @@ import torch
 
 from emotion import runs
 from emotion.data import EmotionDataModule
-from emotion.data.build import build_datamodule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
 from emotion.evaluation import intervals, systems
 from emotion.evaluation.disturbances import OF_FACES, Disturbance, of_action_units, of_sound
-from emotion.evaluation.predictions import predict
+from emotion.evaluation.predictions import predict, without
+from emotion.evaluation.reopened import reopen
 from emotion.files import write_text
-from emotion.labels import classes
 from emotion.media.audio import read_audio
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 from emotion.progress import track
@@ -48,13 +47,7 @@ def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
         known = pd.read_csv(path, dtype={"speaker": str}, keep_default_na=False)
         if noise is None or _noise_name(noise) in set(known["disturbance"]):
             return known
-    config = runs.load_config(run_dir)
-    labels = classes(config.labels)
-    classifier = runs.load_classifier(run_dir, config, len(labels))
-    datamodule = build_datamodule(config)
-    datamodule.setup()
-    for front_end in classifier.front_ends:
-        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    config, classifier, datamodule = reopen(run_dir)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = None if noise is None else (_noise_name(noise), read_audio(noise, config.data.sample_rate))
     conditions = list(_conditions(datamodule, samples))
@@ -62,8 +55,8 @@ def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
     for name, unit, level, spoil in track(conditions, "judging spoilt recordings", len(conditions)):
         judged = predict(classifier, datamodule, "test", device, spoil)
         if not parts:
-            parts[_COUNTS, "", 0.0] = _count(judged.assign(predicted=judged["emotion"]), labels)
-        parts[name, unit, level] = _count(judged, labels)
+            parts[_COUNTS, "", 0.0] = _count(judged.assign(predicted=judged["emotion"]), datamodule.classes)
+        parts[name, unit, level] = _count(judged, datamodule.classes)
     table = pd.concat(parts, names=_KEYS[:-1]).reset_index()
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return table
@@ -97,12 +90,6 @@ def _conditions(
     if len(datamodule.modalities) > 1:
         for modality in datamodule.modalities:
             yield f"no {modality.replace('_', ' ')}", "", 0.0, lambda batch, lost=modality: without(batch, lost)
-
-
-def without(batch: Batch, modality: str) -> Batch:
-    """The batch as if it lacked `modality`."""
-    length = {"sound": "waveform_length", "faces": "face_mask", "action_units": "action_unit_frames"}[modality]
-    return batch | {length: torch.zeros_like(batch[length])}
 
 
 def _voices(datamodule: EmotionDataModule) -> Callable[[np.random.Generator], np.ndarray]:

@@ -10,11 +10,11 @@ from emotion import runs
 from emotion.config import instantiate
 from emotion.corpora import Corpus
 from emotion.data import EmotionDataModule
-from emotion.data.build import build_datamodule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.evaluation import attribution, figures
 from emotion.evaluation.contact_sheet import mel_spectrogram
+from emotion.evaluation.reopened import reopen
 from emotion.labels import classes
 from emotion.media.video import read_middle_picture
 
@@ -59,13 +59,8 @@ def explain(run_dir: Path, recordings: list[str]) -> Path:
     Raises:
         EmotionError: a recording is in neither split.
     """
-    config = runs.load_config(runs.require(run_dir))
-    labels = classes(config.labels)
-    classifier = runs.load_classifier(run_dir, config, len(labels))
-    datamodule = build_datamodule(config)
-    datamodule.setup()
-    for front_end in classifier.front_ends:
-        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    config, classifier, datamodule = reopen(run_dir)
+    labels = datamodule.classes
     rows = []
     for recording in recordings:
         batch = _batch_of(datamodule, recording)

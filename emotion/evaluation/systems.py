@@ -102,11 +102,10 @@ class System:
         by_seed: The test predictions of all folds of each seed, in the order of their recordings.
     """
 
-    def __init__(self, same: dict[str, Any], members: list[Run]) -> None:
-        self.same, self.members = same, members
+    def __init__(self, same: dict[str, Any], members: list[Run], by_seed: list[pd.DataFrame]) -> None:
+        self.same, self.members, self.by_seed = same, members, by_seed
         self.seeds = sorted({run.metrics["seed"] for run in members})
         self.classes = classes(same["labels"])
-        self.by_seed = [self._pooled([run for run in members if run.metrics["seed"] == seed]) for seed in self.seeds]
 
     @property
     def name(self) -> str:
@@ -131,20 +130,27 @@ class System:
 
     def only(self, corpus: str) -> "System":
         """The same, judged on one corpus alone."""
-        part = System(self.same | {"name": f"{self.name}, on {corpus}"}, self.members)
-        part.by_seed = [rows[corpus_of(rows) == corpus] for rows in self.by_seed]
-        return part
+        part = [rows[corpus_of(rows) == corpus] for rows in self.by_seed]
+        return System(self.same | {"name": f"{self.name}, on {corpus}"}, self.members, part)
 
-    def _pooled(self, members: list[Run]) -> pd.DataFrame:
-        predictions = pd.concat([run.predictions() for run in members])
-        predictions = predictions[predictions["split"] == "test"].sort_values("recording", ignore_index=True)
-        twice = predictions["recording"][predictions["recording"].duplicated()]
-        if len(twice):
-            raise EmotionError(
-                f"{self.name}: {twice.iloc[0]} was judged twice for one seed; name each fold and seed once, or "
-                "tell systems apart with --by KEY"
-            )
-        return predictions
+
+def _system(same: dict[str, Any], members: list[Run]) -> System:
+    """A system, its folds pooled for each seed."""
+    seeds = sorted({run.metrics["seed"] for run in members})
+    by_seed = [_pooled(same["name"], [run for run in members if run.metrics["seed"] == seed]) for seed in seeds]
+    return System(same, members, by_seed)
+
+
+def _pooled(name: str, members: list[Run]) -> pd.DataFrame:
+    predictions = pd.concat([run.predictions() for run in members])
+    predictions = predictions[predictions["split"] == "test"].sort_values("recording", ignore_index=True)
+    twice = predictions["recording"][predictions["recording"].duplicated()]
+    if len(twice):
+        raise EmotionError(
+            f"{name}: {twice.iloc[0]} was judged twice for one seed; name each fold and seed once, or tell systems "
+            "apart with --by KEY"
+        )
+    return predictions
 
 
 def together(by_seed: list[pd.DataFrame], labels: tuple[str, ...]) -> pd.DataFrame | None:
@@ -180,7 +186,7 @@ def systems_of(runs: list[Run], by: str | None = None) -> list[System]:
             groups.setdefault(key, []).append(run)
     if not groups:
         raise EmotionError("only runs on the demo corpus were found, whose figures are no results")
-    systems = [System(dict(zip((*SAME, by), key, strict=True)), members) for key, members in groups.items()]
+    systems = [_system(dict(zip((*SAME, by), key, strict=True)), members) for key, members in groups.items()]
     return sorted(systems, key=lambda system: (system.name, isinstance(system.same[by], str), system.same[by]))
 
 
@@ -199,8 +205,5 @@ def ensemble_of(systems: list[System]) -> System:
     if said is None:
         raise EmotionError("an ensemble needs runs that judged the same recordings: one protocol, and all its folds")
     total = sum(system.same["parameters"] * len(system.seeds) for system in systems)
-    whole = System(first.same, [run for run in first.members if run.metrics["seed"] == first.seeds[0]])
-    whole.same = first.same | {"name": "ensemble", "model": f"{len(by_seed)} models", "parameters": total}
-    whole.members = [run for system in systems for run in system.members]
-    whole.by_seed = [said]
-    return whole
+    same = first.same | {"name": "ensemble", "model": f"{len(by_seed)} models", "parameters": total}
+    return System(same, [run for system in systems for run in system.members], [said])

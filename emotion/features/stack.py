@@ -34,13 +34,10 @@ class FeatureStack(nn.Module):
         self.num_features = (1 + deltas) * sum(feature_set.num_features for feature_set in sets.values())
 
     @property
-    def bands(self) -> list[tuple[str, int]]:
+    def bands(self) -> tuple[tuple[str, int], ...]:
         """What the features are, from the first on: a name and how many of them it is of."""
-        return [
-            ("Δ" * order + name, own.num_features)
-            for order in range(1 + self.deltas)
-            for name, own in self.sets.items()
-        ]
+        orders = ["Δ" * order for order in range(1 + self.deltas)]
+        return tuple((order + name, own.num_features) for order in orders for name, own in self.sets.items())
 
     def forward(
         self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
