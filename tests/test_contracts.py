@@ -94,6 +94,13 @@ def test_evaluation_draws_nothing_at_random(build, model, features):
     torch.testing.assert_close(classifier(batch), classifier(batch), atol=0, rtol=0)
 
 
+def test_no_gradient_is_written_beyond_its_memory(build):
+    """oneDNN 3.10 does so where a 1×1 convolution of a few channels in channels-last order skips pixels."""
+    classifier = build("face_cnn", "mfcc", "model.network.widths=[8,16]")
+    convolutions = [module for module in classifier.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert {c.stride for c in convolutions if c.kernel_size == (1, 1)} == {(1, 1)}
+
+
 @pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_pooling_sees_an_item_alone(build, model, pooling):

@@ -49,8 +49,12 @@ class _Residual(nn.Module):
     def __init__(self, narrow: int, wide: int, step: int) -> None:
         super().__init__()
         self.change = nn.Sequential(_convolution(narrow, wide, step), nn.ReLU(), _convolution(wide, wide))
+        # Averaged, then 1×1 (He et al., 2019, https://arxiv.org/abs/1812.01187): a 1×1 convolution that steps itself
+        # sees a quarter of the maps, and its gradient is written beyond its memory by oneDNN 3.10 where it has fewer
+        # than 16 channels, in channels-last order, on several threads.
+        halve = nn.Identity() if step == 1 else nn.AvgPool2d(step, ceil_mode=True, count_include_pad=False)
         same = narrow == wide and step == 1
-        self.shortcut = nn.Identity() if same else _convolution(narrow, wide, step, kernel=1)
+        self.shortcut = nn.Identity() if same else nn.Sequential(halve, _convolution(narrow, wide, kernel=1))
 
     def forward(self, maps: Tensor) -> Tensor:
         return (self.change(maps) + self.shortcut(maps)).relu()
