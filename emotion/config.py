@@ -75,22 +75,4 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)
 
 
-def flat(config: DictConfig, *groups: str) -> dict[str, Any]:
-    """The values of some groups as one level, such as `{"optimizer.lr": 0.002}`; lists become text."""
-    values: dict[str, Any] = {}
-
-    def visit(prefix: str, node: Any) -> None:
-        if isinstance(node, dict):
-            for key, child in node.items():
-                visit(f"{prefix}.{key}" if prefix else str(key), child)
-        elif isinstance(node, list) or node is None:
-            values[prefix] = str(node)
-        else:
-            values[prefix] = node
-
-    for group in groups:
-        visit(group, to_plain(config)[group])
-    return values
-
-
 OmegaConf.register_new_resolver("run_directory", lambda resume, run_dir: resume or run_dir, replace=True)

@@ -1,6 +1,7 @@
 """Fixtures: a cache of the session's own, the demo corpus, and the real corpora where they are at hand."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
     }
 
 
+def skip(reason):
+    """Skip a test for what is not at hand, unless EMOTION_SKIP_NOTHING is set: then it fails."""
+    (pytest.fail if os.environ.get("EMOTION_SKIP_NOTHING") else pytest.skip)(reason)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Nothing is read from or written to the user's own cache, by subprocesses neither."""
@@ -52,14 +58,28 @@ def demo_root(cache):
 def real_data():
     """The folder of real corpora: `EMOTION_DATA`, else `../shared/data`.
 
-    Tests skip where there is none, unless EMOTION_REQUIRE_DATA says that they must not.
+    Tests skip where there is none, unless EMOTION_SKIP_NOTHING says that they must not.
     """
     path = Path(os.environ.get("EMOTION_DATA") or ROOT.parent / "shared" / "data")
     if not (path / "ravdess").is_dir():
-        if os.environ.get("EMOTION_REQUIRE_DATA"):
-            pytest.fail(f"EMOTION_REQUIRE_DATA is set, but {path} holds no ravdess folder")
-        pytest.skip(f"no real data: neither EMOTION_DATA nor {path} holds a ravdess folder")
+        skip(f"no real data: neither EMOTION_DATA nor {path} holds a ravdess folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, as Playwright drives it."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        skip("no browser: install chromium")
+    # A processor draws what TensorBoard's projector leaves to a graphics card.
+    options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-sync"]
+    options.append("--disable-background-networking")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

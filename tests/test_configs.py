@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from emotion.config import DIRECTORY, flat, instantiate, to_plain
+from emotion.config import DIRECTORY, instantiate, to_plain
 from emotion.corpora import Corpus
 from emotion.corpora.fer2013 import VOTED
 from emotion.data.build import build_datamodule
@@ -144,12 +144,6 @@ def test_a_misspelt_argument_is_named():
     config = OmegaConf.create({"_target_": "emotion.features.spectral.Mfcc", "n_mffc": 13})
     with pytest.raises(EmotionError, match="did you mean n_mfcc"):
         instantiate(config, FeatureSet, sample_rate=16_000)
-
-
-def test_flat_gives_one_level(compose):
-    values = flat(compose("optimizer.lr=0.5"), "optimizer", "model")
-    assert values["optimizer.lr"] == 0.5
-    assert values["model.network.channels"] == "[24, 48, 96, 96]"
 
 
 def test_groups_of_parameters_decay_as_they_should(compose):

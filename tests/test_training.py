@@ -118,11 +118,13 @@ def test_tensorboard_shows_what_was_asked_for(trained):
     events = EventAccumulator(str(trained / "tensorboard"), size_guidance={"images": 0}).Reload()
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "train/uar", "train/war", "dev/loss", "dev/uar", "dev/war", "learning_rate"} <= scalars
-    assert {f"dev/recall/{emotion}" for emotion in EMOTIONS} <= scalars
+    assert {f"dev_by_emotion/recall/{emotion}" for emotion in EMOTIONS} <= scalars
     assert {"final/test/uar", "final/dev/uar"} <= scalars
     assert len(events.Scalars("dev/uar")) == 12
     assert events.Scalars("final/test/uar")[-1].value == pytest.approx(metrics_of(trained)["test/uar"])
-    assert {"confusion_matrix/dev", "confusion_matrix/test", "features/dev"} <= set(events.Tags()["images"])
+    assert {"pictures/confusion_matrix_dev", "pictures/confusion_matrix_test", "pictures/features_dev"} == set(
+        events.Tags()["images"]
+    )
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 

@@ -1,14 +1,15 @@
 """What TensorBoard shows of a finished run besides its curves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
-from emotion.config import flat
+from emotion import runs
 from emotion.data import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.evaluation.figures import confusion_figure, features_figure
@@ -16,7 +17,6 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
 
 _MOST, _THUMBNAIL = 1000, 32  # recordings in the projector, and the side of their pictures
-_HYPERPARAMETERS = ("model", "features", "augment", "optimizer", "scheduler", "training")
 
 
 def write_summary(
@@ -33,23 +33,36 @@ def write_summary(
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for split, rows in predictions.groupby("split"):
             figure = confusion_figure(rows, datamodule.classes, f"{split}, per cent of each true emotion")
-            writer.add_figure(f"confusion_matrix/{split}", figure)
+            writer.add_figure(f"pictures/confusion_matrix_{split}", figure)
         for front_end in classifier.cpu().eval().front_ends:
             if isinstance(front_end, AudioFrontEnd):
                 figure = _some_features(front_end, datamodule, "+".join(config.features.sets))
-                writer.add_figure("features/dev", figure)
+                writer.add_figure("pictures/features_dev", figure)
         _add_embeddings(writer, classifier, datamodule)
-        row = {name: value for name, value in flat(config, *_HYPERPARAMETERS).items() if not name.endswith("_target_")}
-        row |= {
-            "data": config.data.name,
-            "protocol": config.protocol.name,
-            "fold": config.protocol.fold,
-            "seed": config.seed,
-            "batch_size": config.data.batch_size,
-            "max_epochs": config.trainer.max_epochs,
-        }
         final = {f"final/{key}": figures[key] for key in ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")}
-        writer.add_hparams(row, final, run_name=".")
+        writer.add_hparams(_hyperparameters(run_dir, config), final, run_name=".")
+
+
+def _hyperparameters(run_dir: Path, config: DictConfig) -> dict[str, Any]:
+    """What tells runs apart at a glance, and whatever was typed."""
+    row = {
+        "name": config.name,
+        "model": config.model.name,
+        "features": "+".join(config.features.sets),
+        "augment": "+".join(config.augment) or "none",
+        "data": config.data.name,
+        "protocol": config.protocol.name,
+        "fold": config.protocol.fold,
+        "seed": config.seed,
+        "batch_size": config.data.batch_size,
+        "max_epochs": config.trainer.max_epochs,
+        "learning_rate": config.optimizer.lr,
+    }
+    for key in (typed.split("=")[0].lstrip("+") for typed in runs.load_overrides(run_dir)):
+        value = OmegaConf.select(config, key)
+        if isinstance(value, str | int | float):
+            row[key] = value
+    return row
 
 
 @torch.no_grad()

@@ -79,9 +79,9 @@ class EmotionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the dev figures."""
-        figures = {f"dev/{key}": value for key, value in self._figures("dev").items()}
-        self.log_dict({key: value for key, value in figures.items() if key != "dev/uar"})
-        self.log("dev/uar", figures["dev/uar"], prog_bar=True)
+        for key, value in self._figures("dev").items():
+            group = "dev_by_emotion" if "/" in key else "dev"  # so that TensorBoard shows the few that matter first
+            self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Build both from their groups. Biases and normalisation parameters do not decay."""
