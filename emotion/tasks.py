@@ -184,7 +184,7 @@ def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: st
     modalities = [modality for modality in datamodule.modalities if modality != lost]
     people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     asked_the_same = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
-    return breakdown.by_group(predictions, datamodule.table, datamodule.classes, people if asked_the_same else {})
+    return breakdown.by_group([predictions], datamodule.table, datamodule.classes, people if asked_the_same else {})
 
 
 def _but_speakers(groups: pd.DataFrame) -> pd.DataFrame:

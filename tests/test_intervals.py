@@ -70,7 +70,7 @@ def judged():
 
 def test_groups_are_those_of_the_corpus(judged):
     predictions, recordings = judged
-    table = by_group(predictions, recordings, EMOTIONS, Ravdess().human_accuracy(["sound"], "speech"))
+    table = by_group([predictions], recordings, EMOTIONS, Ravdess().human_accuracy(["sound"], "speech"))
     table = table.set_index("group")
     assert list(table.index[:7]) == [
         "all", "gender female", "gender male", "intensity normal", "intensity strong", "statement 01", "statement 02",

@@ -1,6 +1,6 @@
 """Whom and what a model recognises: by emotion, and by whatever a corpus knows of its recordings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,12 +39,12 @@ def by_emotion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFr
 
 
 def by_group(
-    predictions: pd.DataFrame, recordings: pd.DataFrame, classes: tuple[str, ...], people: Mapping[str, float]
+    seeds: Sequence[pd.DataFrame], recordings: pd.DataFrame, classes: tuple[str, ...], people: Mapping[str, float]
 ) -> pd.DataFrame:
     """UAR and accuracy of all recordings, and of those of each gender, intensity and so on.
 
     Args:
-        predictions: Of one split.
+        seeds: Predictions of one split, of each seed; they are averaged.
         recordings: What the corpus knows of them, as `Corpus.scan` gives it.
         classes: The labels.
         people: See `Corpus.human_accuracy`.
@@ -53,17 +53,17 @@ def by_group(
         Columns `group`, `recordings`, `speakers`, `uar`, `low` and `high` (95 % over speakers; NaN where there is only
         one), `accuracy`, and `people`, the accuracy of people where it is known.
     """
-    known = predictions.merge(recordings[["recording", *GROUPS[:-1]]], on="recording", how="left")
+    known = [rows.merge(recordings[["recording", *GROUPS[:-1]]], on="recording", how="left") for rows in seeds]
     parts = {"all": known}
     for column in GROUPS:
-        values = [value for value in known[column].dropna().unique() if value]
+        values = [value for value in known[0][column].dropna().unique() if value]
         if len(values) > 1:
-            parts |= {f"{column} {value}": known[known[column] == value] for value in sorted(values)}
+            parts |= {f"{column} {value}": [rows[rows[column] == value] for rows in known] for value in sorted(values)}
     rows = []
     for name, part in parts.items():
-        interval = intervals.over_speakers([part], lambda rows: uar(rows, classes))
-        accuracy = float((part["emotion"] == part["predicted"]).mean())
-        row = {"group": name, "recordings": len(part), "speakers": interval.speakers, "uar": interval.value}
+        interval = intervals.over_speakers(part, lambda rows: uar(rows, classes))
+        accuracy = float(np.mean([(rows["emotion"] == rows["predicted"]).mean() for rows in part]))
+        row = {"group": name, "recordings": len(part[0]), "speakers": interval.speakers, "uar": interval.value}
         rows.append(
             row | {"low": interval.low, "high": interval.high, "accuracy": accuracy, "people": people.get(name, np.nan)}
         )
