@@ -41,6 +41,9 @@ def main() -> None:
     report.add_argument(
         "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
     )
+    report.add_argument(
+        "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
+    )
     report.set_defaults(run=_report)
 
     robustness = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
@@ -117,7 +120,7 @@ def _splits(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import figures, report, results_page, systems
+    from emotion.evaluation import figures, report, results_page, run_figures, systems
     from emotion.files import write_text
 
     runs = systems.find(arguments.runs)
@@ -130,9 +133,11 @@ def _report(arguments: argparse.Namespace) -> None:
             raise EmotionError("--curve needs --by KEY, the hyperparameter to draw it over")
         curve = report.validation_curve(runs, arguments.by)
         figures.save(figures.validation_curve_figure(curve, arguments.by), arguments.curve)
+    if arguments.learning_curves:
+        figures.save(figures.learning_curves_figure(run_figures.learning_curves(runs)), arguments.learning_curves)
     if not arguments.output or arguments.csv or arguments.figure:
         _tabulate(arguments, runs)
-    for path in (arguments.output, arguments.curve, arguments.csv, arguments.figure):
+    for path in (arguments.output, arguments.curve, arguments.learning_curves, arguments.csv, arguments.figure):
         if path:
             print(f"written to {path}")
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from emotion.errors import EmotionError
-from emotion.evaluation import figures, run_figures
+from emotion.evaluation import figures, run_figures, systems
 from emotion.evaluation.clip_figures import clip_figure
 from emotion.labels import EMOTIONS
 
@@ -80,6 +80,16 @@ def test_a_run_is_drawn(train_in_process):
     assert cv2.imread(str(explained)).shape[1] > 500
     with pytest.raises(EmotionError, match=r"demo/x is in neither dev nor test"):
         run_figures.explain(run_dir, ["demo/x"])
+
+
+def test_learning_curves_average_the_runs_of_a_name(train_in_process, tmp_path):
+    short = [train_in_process(f"seed={seed}", "trainer.max_epochs=2", name=f"run{seed}") for seed in (0, 1)]
+    table = run_figures.learning_curves(systems.find([tmp_path]))
+    assert table["epoch"].tolist() == [1, 2]
+    own = [dict(run_figures.curves(run_dir)["dev/uar"]) for run_dir in short]
+    assert table["dev/uar"].tolist() == pytest.approx([np.mean([values[epoch] for values in own]) for epoch in (1, 2)])
+    figure = figures.learning_curves_figure(table)
+    assert [line.get_label() for line in figure.axes[1].lines] == ["demo-mfcc_cnn, dev", "demo-mfcc_cnn, train"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

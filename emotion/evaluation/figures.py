@@ -167,6 +167,26 @@ def curves_figure(curves: dict[str, list[tuple[int, float]]], title: str) -> "Fi
     return figure
 
 
+def learning_curves_figure(table: pd.DataFrame) -> "Figure":
+    """Loss and UAR of dev (lines) and train (dashes) over the epochs, a colour for each system, with its deviation.
+
+    Args:
+        table: As `run_figures.learning_curves` gives it.
+    """
+    figure, panels = blank(11, 4.4, columns=2)
+    for axes, what in zip(panels, ("loss", "uar"), strict=True):
+        for number, (system, rows) in enumerate(table.groupby("system")):
+            colour, _ = SERIES[number % len(SERIES)]
+            for split, style in (("dev", "-"), ("train", "--")):
+                mean, deviation = rows[f"{split}/{what}"], rows[f"{split}/{what} deviation"]
+                axes.plot(rows["epoch"], mean, style, color=colour, label=f"{system}, {split}")
+                axes.fill_between(rows["epoch"], mean - deviation, mean + deviation, color=colour, alpha=0.12, lw=0)
+        axes.set(xlabel="epoch", ylabel="UAR" if what == "uar" else what)
+        axes.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary:

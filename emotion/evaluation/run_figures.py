@@ -15,6 +15,7 @@ from emotion.errors import EmotionError, suggest
 from emotion.evaluation import attribution, figures
 from emotion.evaluation.contact_sheet import mel_spectrogram
 from emotion.evaluation.reopened import reopen
+from emotion.evaluation.systems import Run
 from emotion.labels import classes
 from emotion.media.video import read_middle_picture
 
@@ -99,6 +100,26 @@ def curves(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
     if not names:
         raise EmotionError(f"{run_dir / 'tensorboard'} holds no curves")
     return {name: [(epoch, event.value) for epoch, event in enumerate(events.Scalars(name), 1)] for name in names}
+
+
+def learning_curves(found: list[Run]) -> pd.DataFrame:
+    """Loss and UAR of train and dev over the epochs, averaged over the runs of each name.
+
+    Returns:
+        Columns `system`, `epoch`, and `train/loss`, `dev/loss`, `train/uar` and `dev/uar` with `… deviation` (0 of one
+        run).
+
+    Raises:
+        EmotionError: a run has no TensorBoard file, as those under `results/` have none.
+    """
+    names = ["train/loss", "dev/loss", "train/uar", "dev/uar"]
+    parts = []
+    for run in found:
+        drawn = curves(run.directory)
+        columns = {name: pd.Series(dict(drawn[name])) for name in names}
+        parts.append(pd.DataFrame(columns).rename_axis("epoch").reset_index().assign(system=run.metrics["name"]))
+    grouped = pd.concat(parts).groupby(["system", "epoch"])
+    return grouped.mean().join(grouped.std().fillna(0.0).add_suffix(" deviation")).reset_index()
 
 
 def hardest(predictions: pd.DataFrame, labels: tuple[str, ...], count: int = 8) -> pd.DataFrame:
