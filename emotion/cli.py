@@ -21,11 +21,17 @@ def main() -> None:
         metavar="PNG",
         help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
     )
-    prepare.set_defaults(run=_prepare)
+    prepare.set_defaults(call=_prepare)
+
+    predict = commands.add_parser("predict", help="which emotion your own files show")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
+    predict.add_argument("--run", type=Path, required=True, metavar="RUN_DIR", help="the finished run that answers")
+    predict.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    predict.set_defaults(call=_predict)
 
     splits = commands.add_parser("splits", help="list the protocols, or write their CSVs")
     splits.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
-    splits.set_defaults(run=_splits)
+    splits.set_defaults(call=_splits)
 
     report = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
     report.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
@@ -44,14 +50,14 @@ def main() -> None:
     report.add_argument(
         "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
     )
-    report.set_defaults(run=_report)
+    report.set_defaults(call=_report)
 
     robustness = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
     robustness.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders of them")
     robustness.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
     robustness.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
     robustness.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
-    robustness.set_defaults(run=_robustness)
+    robustness.set_defaults(call=_robustness)
 
     figures = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
     figures.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="media files and run directories")
@@ -59,12 +65,12 @@ def main() -> None:
     figures.add_argument(
         "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
     )
-    figures.set_defaults(run=_figures)
+    figures.set_defaults(call=_figures)
 
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with one_line_errors():
-        arguments.run(arguments)
+        arguments.call(arguments)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -83,6 +89,21 @@ def _prepare(arguments: argparse.Namespace) -> None:
         print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")
     if arguments.contact_sheet:
         _draw_contact_sheet(datamodule, arguments.contact_sheet)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from emotion.inference import Predictor, Problem, output, recordings
+    from emotion.progress import track
+
+    found = recordings.find(arguments.files)
+    predictor = Predictor.from_run(arguments.run)
+    answers = list(track(predictor.predict(found.files), "judging recordings", len(found.files)))
+    output.show(answers, predictor.labels, arguments.format)
+    problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
+    for problem in (*found.missing, *problems):
+        print(f"error: {problem}", file=sys.stderr)
+    if problems or found.missing:
+        sys.exit(1)
 
 
 def _amount(source: str, items: int, sample_rate: int) -> str:

@@ -55,6 +55,29 @@ def demo_root(cache):
 
 
 @pytest.fixture(scope="session")
+def own_videos(demo_root, tmp_path_factory):
+    """Five people in eight emotions, as `<emotion>/person<number>.mp4`, and one sound without a picture."""
+    from emotion.corpora.demo import Demo
+    from emotion.labels import EMOTIONS
+
+    takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
+    Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
+    root = tmp_path_factory.mktemp("videos")
+    for take in takes:
+        folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
+        folder.mkdir(exist_ok=True)
+        (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
+    (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
+    return root
+
+
+@pytest.fixture
+def typed(own_videos):
+    """The overrides with which those videos are the corpus."""
+    return ("data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5")
+
+
+@pytest.fixture(scope="session")
 def real_data():
     """The folder of real corpora: `EMOTION_DATA`, else `../shared/data`.
 
@@ -118,3 +141,19 @@ def train_in_process(compose, tmp_path):
         return run_dir
 
     return train_with
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run on the demo corpus, long enough to have learnt something."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+    from emotion.tasks import train
+
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = hydra.compose("train", overrides=overrides)
+    train(config, run_dir, overrides)
+    return run_dir

@@ -5,30 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from emotion.corpora.demo import Demo
 from emotion.data.build import build_datamodule
-from emotion.labels import EMOTIONS
 from emotion.prepare.faces import BOX_COLUMNS
 from emotion.tasks import evaluate
-
-
-@pytest.fixture(scope="module")
-def videos(demo_root, tmp_path_factory):
-    """Five people in eight emotions, as `<emotion>/person<number>.mp4`, and one sound without a picture."""
-    takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
-    Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
-    root = tmp_path_factory.mktemp("videos")
-    for take in takes:
-        folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
-        folder.mkdir(exist_ok=True)
-        (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
-    (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
-    return root
-
-
-@pytest.fixture
-def typed(videos):
-    return ("data=folder", f"data.root={videos}", "data.corpus.speaker=person..", "protocol=speakers5")
 
 
 def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):

@@ -37,22 +37,6 @@ def assert_same_run(first, second):
     assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run on the demo corpus, long enough to have learnt something."""
-    import hydra
-
-    from emotion.config import DIRECTORY
-    from emotion.tasks import train
-
-    run_dir = tmp_path_factory.mktemp("trained") / "run"
-    overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
-    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = hydra.compose("train", overrides=overrides)
-    train(config, run_dir, overrides)
-    return run_dir
-
-
 def test_a_run_directory_is_complete(trained):
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
     assert {

@@ -26,8 +26,13 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         config.seed,
         data.on_problem,
         data.get("train_channel"),
-        {modality: _prepared(modality, config) for modality in config.model.modalities},
+        prepared(config),
     )
+
+
+def prepared(config: DictConfig) -> dict[str, Faces | ActionUnits | None]:
+    """What the model takes in, of `sources.MODALITIES`, and how it is prepared."""
+    return {modality: _prepared(modality, config) for modality in config.model.modalities}
 
 
 def _prepared(modality: str, config: DictConfig) -> Faces | ActionUnits | None:

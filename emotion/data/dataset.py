@@ -85,9 +85,15 @@ class RecordingDataset(Dataset):
         }
         if self.targets is not None:
             batch["target"] = self.targets[indices]
-        for name, source in self.sources.items():
-            batch |= _GATHERED[name](*source.padded(indices))
-        return batch
+        return batch | gather(self.sources, indices)
+
+
+def gather(sources: Mapping[str, Ragged], rows: Sequence[int]) -> Batch:
+    """What a model asks for, of some items of each source, under the names of `Batch`."""
+    batch: Batch = {}
+    for name, source in sources.items():
+        batch |= _GATHERED[name](*source.padded(rows))
+    return batch
 
 
 def _waveform(samples: torch.Tensor, length: torch.Tensor) -> Batch:

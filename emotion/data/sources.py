@@ -54,6 +54,11 @@ class Faces:
     trim_db: float | None = None
     seconds: float | None = None
 
+    @property
+    def follow_sound(self) -> bool:
+        """Whether the sound tells which frames are looked at."""
+        return self.trim_db is not None or self.seconds is not None
+
 
 @dataclass(frozen=True)
 class ActionUnits:
@@ -80,9 +85,23 @@ def faces_of(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: in
     """Their faces, on frames of the same part of the clip as the sound."""
     has = table["video"] != ""
     windows = {}
-    if faces.trim_db is not None or faces.seconds is not None:
-        windows = dict(_windows(sound_of(table[has], directory, sample_rate).items, sample_rate, faces))
+    if faces.follow_sound:
+        windows = dict(windows_of(sound_of(table[has], directory, sample_rate).items, sample_rate, faces))
     return _source(prepare_faces(table[has], directory, faces.options, windows), "faces", table["recording"][~has])
+
+
+def windows_of(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
+    """From when to when faces are looked for in each recording, in seconds."""
+    for first in range(0, len(waveforms.recordings), _BATCH):
+        rows = range(first, min(first + _BATCH, len(waveforms.recordings)))
+        samples, length = waveforms.padded(rows)
+        start, end = torch.zeros_like(length), length
+        if faces.trim_db is not None:
+            start, end = sounding(samples.float() / INT16_FULL_SCALE, length, faces.trim_db)
+        if faces.seconds is not None:
+            end = torch.minimum(end, start + round(faces.seconds * sample_rate))
+        for row, begins, ends in zip(rows, start.tolist(), end.tolist(), strict=True):
+            yield waveforms.recordings[row], (round(begins / sample_rate, 3), round(ends / sample_rate, 3))
 
 
 def action_units_of(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:
@@ -108,17 +127,3 @@ def _source(store: Store, column: str, absent: pd.Series) -> Source:
     offset, length = (usable[name].to_numpy(np.int64) for name in ("offset", "length"))
     items = Ragged(store.columns[column], usable.index, offset, length)
     return Source(items, pd.Index(absent), store.problems, store.key)
-
-
-def _windows(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
-    """From when to when each recording is heard, in seconds."""
-    for first in range(0, len(waveforms.recordings), _BATCH):
-        rows = range(first, min(first + _BATCH, len(waveforms.recordings)))
-        samples, length = waveforms.padded(rows)
-        start, end = torch.zeros_like(length), length
-        if faces.trim_db is not None:
-            start, end = sounding(samples.float() / INT16_FULL_SCALE, length, faces.trim_db)
-        if faces.seconds is not None:
-            end = torch.minimum(end, start + round(faces.seconds * sample_rate))
-        for row, begins, ends in zip(rows, start.tolist(), end.tolist(), strict=True):
-            yield waveforms.recordings[row], (round(begins / sample_rate, 3), round(ends / sample_rate, 3))

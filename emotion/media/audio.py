@@ -38,6 +38,11 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
         raise MediaError(f"{path}: holds no samples")
     if not np.isfinite(waveform).all():
         raise MediaError(f"{path}: holds NaN or infinite samples")
+    return resampled(waveform, original_rate, sample_rate)
+
+
+def resampled(waveform: np.ndarray, original_rate: int, sample_rate: int) -> np.ndarray:
+    """A mono waveform at another rate, shape (T,), float32; rates in Hz."""
     if original_rate != sample_rate:
         import soxr
 
@@ -73,4 +78,5 @@ def _decode_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _last_clause(error: Exception) -> str:
-    return str(error).rsplit(":", 1)[-1].strip().rstrip(".") or type(error).__name__
+    told = getattr(error, "strerror", None) or str(error).rsplit(":", 1)[-1]
+    return told.strip().rstrip(".") or type(error).__name__

@@ -89,7 +89,7 @@ def prepare_faces(
     key = fingerprint({"format": FORMAT, "options": asdict(options), "sources": sources})
 
     def cut_out_all(recordings: Sequence[str]) -> Iterator[Done]:
-        cutter = _Cutter(options)
+        cutter = FaceCutter(options)
 
         def cut_out(recording: str) -> Done:
             try:
@@ -111,8 +111,12 @@ def prepare_faces(
     return load_or_make(folder, list(paths), columns, cut_out_all, "finding the faces")
 
 
-class _Cutter:
-    """Decodes a video once and cuts its pictures out."""
+class FaceCutter:
+    """Decodes a video once and cuts its pictures out; several threads may share it.
+
+    Args:
+        options: How.
+    """
 
     def __init__(self, options: FaceOptions) -> None:
         self.options = options
@@ -122,6 +126,15 @@ class _Cutter:
             self.detector = FaceDetector()
 
     def __call__(self, path: Path, window: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray, str]:
+        """The pictures and boxes of a video, see `prepare_faces`, and how many frames show no face, in words.
+
+        Args:
+            path: A video or an image.
+            window: From when to when it is looked at, in seconds; None for the whole of it.
+
+        Raises:
+            MediaError: it cannot be decoded, or no face is on it.
+        """
         times = _within(picture_times(path), window, path)
         wanted = _evenly(times[:: self.options.every], self.options.frames)
         if self.options.detect == "none":

@@ -35,8 +35,7 @@ def prepare_waveforms(table: pd.DataFrame, directory: Path, sample_rate: int, ca
             waveform = read_audio(directory / paths[recording], sample_rate)
         except MediaError as error:
             return Done(recording, {}, str(error).replace(f"{directory}{os.sep}", ""))
-        quantised = np.clip(np.rint(waveform * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
-        return Done(recording, {"waveforms": quantised.astype("<i2")})
+        return Done(recording, {"waveforms": quantised(waveform)})
 
     def decode_all(recordings: Sequence[str]) -> Iterator[Done]:
         """In order, on all cores, a bounded number of recordings ahead."""
@@ -47,3 +46,8 @@ def prepare_waveforms(table: pd.DataFrame, directory: Path, sample_rate: int, ca
     folder = (cache or cache_directory()) / "waveforms" / key
     columns = {"waveforms": Column("int16")}
     return load_or_make(folder, list(paths), columns, decode_all, "preparing the sound")
+
+
+def quantised(waveform: np.ndarray) -> np.ndarray:
+    """The samples of a waveform, full scale [-1, 1], as every model is given them: int16."""
+    return np.clip(np.rint(waveform * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1).astype("<i2")

@@ -1,0 +1,161 @@
+"""A finished run answers about recordings that are in no corpus."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from emotion import runs
+from emotion.data.build import prepared
+from emotion.errors import EmotionError
+from emotion.inference.recordings import Reader, Recording
+from emotion.labels import classes
+from emotion.media.audio import resampled
+from emotion.models.base import Classifier
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a recording.
+
+    Attributes:
+        name: Its path, or another name.
+        emotion: The most probable one.
+        probabilities: Of each emotion; they add up to 1.
+        modalities: What the answer rests on, such as `("sound", "faces")`.
+        notes: Why it does not rest on more, in words.
+    """
+
+    name: str
+    emotion: str
+    probabilities: dict[str, float]
+    modalities: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A recording that could not be judged.
+
+    Attributes:
+        name: Its path.
+        reason: In words.
+    """
+
+    name: str
+    reason: str
+
+
+class Predictor:
+    """Says which emotion recordings show.
+
+    Example:
+        >>> predictor = Predictor.from_run("outputs/my_run")  # doctest: +SKIP
+        >>> predictor("clip.wav").emotion  # doctest: +SKIP
+        'happy'
+        >>> predictor(waveform, sample_rate=44_100).probabilities["happy"]  # doctest: +SKIP
+        0.83
+
+    Args:
+        classifier: Is moved to `device`.
+        reader: Reads recordings as the classifier was trained on them.
+        labels: The emotions, in the order of its outputs.
+        device: Where it is computed.
+    """
+
+    def __init__(self, classifier: Classifier, reader: Reader, labels: tuple[str, ...], device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.classifier, self.reader, self.labels = classifier.to(self.device).eval(), reader, labels
+
+    @classmethod
+    def from_run(cls, run_dir: str | Path, device: str = "cpu") -> "Predictor":
+        """The best model of a finished run.
+
+        Args:
+            run_dir: What `train.py` printed.
+            device: `cpu` or `cuda`.
+
+        Raises:
+            EmotionError: it is no finished run, or its model cannot answer about a file alone.
+        """
+        run_dir = Path(run_dir)
+        config = runs.load_config(run_dir)
+        labels = classes(config.labels)
+        classifier = runs.load_classifier(run_dir, config, len(labels))
+        modalities = prepared(config)
+        if not {"sound", "faces"} & set(modalities):
+            raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
+        if any(front_end.transductive for front_end in classifier.front_ends):
+            raise EmotionError(
+                f"{run_dir} normalises by speaker, so it needs to know who speaks; train one with "
+                "features.normalize=train"
+            )
+        return cls(classifier, Reader(modalities, config.data.sample_rate), labels, device)
+
+    def __call__(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction:
+        """Judge one recording.
+
+        Args:
+            recording: A file of sound, a video or an image; or a waveform, shape (T,) or (T, channels), of floats with
+                full scale [-1, 1].
+            sample_rate: Of the waveform, in Hz.
+
+        Raises:
+            EmotionError: it cannot be used; the text says why.
+        """
+        if isinstance(recording, np.ndarray):
+            return self._judge([self._hear(recording, sample_rate)])[0]
+        return self._judge([self.reader.read(Path(recording))])[0]
+
+    def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction | Problem]:
+        """Judge many files, in their order, some at a time; those that cannot be used are problems."""
+        paths = list(paths)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(paths), _BATCH):
+                read = list(pool.map(self._read, paths[start : start + _BATCH]))
+                answers = iter(self._judge([one for one in read if isinstance(one, Recording)]))
+                yield from (one if isinstance(one, Problem) else next(answers) for one in read)
+
+    def _read(self, path: str | Path) -> Recording | Problem:
+        try:
+            return self.reader.read(Path(path))
+        except EmotionError as error:
+            return Problem(str(path), str(error).removeprefix(f"{path}: "))
+
+    def _hear(self, waveform: np.ndarray, sample_rate: int | None) -> Recording:
+        if "sound" not in self.reader.modalities:
+            raise EmotionError("this model looks at faces and cannot be given a waveform")
+        if not sample_rate or sample_rate < 1:
+            raise EmotionError("a waveform needs its sample_rate, in Hz")
+        if waveform.ndim not in (1, 2) or not len(waveform) or not np.issubdtype(waveform.dtype, np.floating):
+            raise EmotionError(
+                f"a waveform holds floats and has the shape (T,) or (T, channels); this one holds {waveform.dtype} and "
+                f"has {waveform.shape}"
+            )
+        mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise EmotionError("the waveform holds NaN or infinite samples")
+        return self.reader.hear(resampled(mono, sample_rate, self.reader.sample_rate))
+
+    def _judge(self, recordings: list[Recording]) -> list[Prediction]:
+        if not recordings:
+            return []
+        batch = self.reader.batch(recordings)
+        batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        rows = self.classifier.probabilities(batch).double().cpu().numpy()
+        return [
+            Prediction(
+                recording.name,
+                self.labels[int(row.argmax())],
+                dict(zip(self.labels, row.tolist(), strict=True)),
+                tuple(recording.arrays),
+                recording.notes,
+            )
+            for recording, row in zip(recordings, rows, strict=True)
+        ]

@@ -1,0 +1,145 @@
+"""People's own files: found, and read as the files of a corpus are."""
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emotion.corpora.base import media_files
+from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
+from emotion.data.dataset import Batch, Ragged, gather
+from emotion.data.sources import MODALITIES, ActionUnits, Faces, windows_of
+from emotion.media.audio import MediaError, read_audio
+from emotion.media.image import IMAGE_SUFFIXES, is_image
+from emotion.prepare.action_units import unit_names
+from emotion.prepare.faces import COLORS, FaceCutter
+from emotion.prepare.waveforms import quantised
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a model can take in of one recording.
+
+    Attributes:
+        name: Its path, or another name.
+        arrays: By modality: `sound`, int16 samples, shape (T,); `faces`, uint8, shape (N, H, W, 1 or 3).
+        notes: What is wrong with the other modalities, each in words.
+    """
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files to be judged.
+
+    Attributes:
+        files: In the order in which they were asked for, each once.
+        missing: What was asked for and is not there, each in words.
+    """
+
+    files: tuple[Path, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def find(wanted: Iterable[str]) -> Found:
+    """The files that are meant by paths of files, of folders (all media files in them) and by patterns such as `*.mp4`.
+
+    A file that is named itself is taken whatever its suffix.
+    """
+    files: dict[Path, None] = {}
+    missing = []
+    for text in wanted:
+        path = Path(text)
+        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))
+        found = [file for match in matches for file in (_media_below(match) if match.is_dir() else [match])]
+        files |= dict.fromkeys(found)
+        if not matches:
+            missing.append(f"{text}: no such file")
+        elif not found:
+            missing.append(f"{text}: no sound, video or image is in this folder")
+    return Found(tuple(files), tuple(missing))
+
+
+def _media_below(folder: Path) -> list[Path]:
+    return [folder / path for path in media_files(folder, SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES)]
+
+
+class Reader:
+    """Reads recordings as a run read those of its corpus.
+
+    Args:
+        modalities: What the model takes in, and how it is prepared, as `emotion.data.build.prepared` gives it.
+        sample_rate: Of the sound, in Hz.
+    """
+
+    def __init__(self, modalities: Mapping[str, Faces | ActionUnits | None], sample_rate: int) -> None:
+        self.modalities, self.sample_rate = modalities, sample_rate
+        self.cutter = FaceCutter(modalities["faces"].options) if "faces" in modalities else None
+        self._follows = "faces" in modalities and modalities["faces"].follow_sound
+        self._listens = "sound" in modalities or self._follows
+
+    def read(self, path: Path) -> Recording:
+        """What the model can take in of a file; several threads may read at a time.
+
+        Raises:
+            MediaError: there is nothing.
+        """
+        arrays, notes = {}, {}
+        try:
+            samples = self._samples(path) if self._listens else None
+        except MediaError as error:
+            samples, notes["sound"] = None, str(error)
+        if samples is not None:
+            arrays["sound"] = samples
+        if self.cutter:
+            try:
+                arrays["faces"] = self._faces(path, samples)
+            except MediaError as error:
+                notes["faces"] = str(error)
+        arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
+        if not arrays:
+            raise MediaError("; ".join(dict.fromkeys(notes.values())))
+        return Recording(str(path), arrays, tuple(note.removeprefix(f"{path}: ") for note in notes.values()))
+
+    def hear(self, waveform: np.ndarray, name: str = "waveform") -> Recording:
+        """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1]."""
+        return Recording(name, {"sound": quantised(waveform)})
+
+    def batch(self, recordings: Sequence[Recording]) -> Batch:
+        """Recordings as a batch of the model; what one lacks has a length of 0."""
+        names = pd.RangeIndex(len(recordings))
+        sources = {}
+        for modality in self.modalities:
+            arrays = [recording.arrays.get(modality, self._nothing(modality)) for recording in recordings]
+            length = np.array([len(array) for array in arrays])
+            values = np.concatenate([*arrays, self._nothing(modality, 1)])
+            sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
+        return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
+
+    def _samples(self, path: Path) -> np.ndarray:
+        if is_image(path):
+            raise MediaError(f"{path}: an image has no sound")
+        return quantised(read_audio(path, self.sample_rate))
+
+    def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
+        if path.suffix.lower() in SUFFIXES:
+            raise MediaError(f"{path}: has no picture")
+        window = None
+        if samples is not None and self._follows:
+            heard = Ragged(samples, pd.Index([str(path)]), np.zeros(1, np.int64), np.array([len(samples)]))
+            window = dict(windows_of(heard, self.sample_rate, self.modalities["faces"]))[str(path)]
+        return self.cutter(path, window)[0]
+
+    def _nothing(self, modality: str, items: int = 0) -> np.ndarray:
+        if modality == "sound":
+            return np.zeros(items, np.int16)
+        if modality == "faces":
+            options = self.modalities["faces"].options
+            return np.zeros((items, options.size, options.size, COLORS[options.color]), np.uint8)
+        return np.zeros((items, len(unit_names(self.modalities["action_units"].kinds))), np.float32)

@@ -1,0 +1,160 @@
+"""A finished run answers about people's own files as it answers about its corpus."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emotion.errors import EmotionError
+from emotion.inference import Prediction, Predictor, Problem, output
+from emotion.inference.recordings import find
+from emotion.labels import EMOTIONS
+from emotion.media.audio import read_audio
+
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=32")
+
+
+def judged_in_training(run_dir, split="test"):
+    """Probabilities by recording."""
+    table = pd.read_csv(run_dir / "predictions.csv").query(f"split == '{split}'")
+    return table.set_index("recording")[list(EMOTIONS)]
+
+
+def test_files_get_the_probabilities_that_the_run_gave_them(trained, demo_root):
+    expected = judged_in_training(trained)
+    files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in expected.index]
+    answers = list(Predictor.from_run(trained).predict(files))
+    assert [answer.name for answer in answers] == list(map(str, files))
+    found = pd.DataFrame([answer.probabilities for answer in answers], index=expected.index)
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-5, rtol=0)
+    assert [answer.emotion for answer in answers] == list(expected.idxmax(axis=1))
+    assert {answer.modalities for answer in answers} == {("sound",)}
+
+
+def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_videos):
+    model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
+    run_dir = train_in_process(*typed, *model, *SMALL, name="both")
+    expected = pd.concat([judged_in_training(run_dir, split) for split in ("dev", "test")])
+    predictor = Predictor.from_run(run_dir)
+    for recording in expected.index:
+        path = next(own_videos.glob(recording.removeprefix("folder/") + ".*"))
+        answer = predictor(path)
+        assert list(answer.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
+        assert answer.modalities == (("sound", "faces") if path.suffix == ".mp4" else ("sound",))
+    heard = predictor(own_videos / "happy" / "person01_again.wav")
+    assert (heard.modalities, heard.notes) == (("sound",), ("has no picture",))
+
+
+def test_a_waveform_is_as_good_as_a_file(trained, demo_root):
+    predictor = Predictor.from_run(trained)
+    path = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    waveform, rate = soundfile.read(path, dtype="float32")
+    by_file = predictor(path)
+    assert predictor(waveform, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
+    stereo = np.stack([waveform, waveform], axis=1)
+    assert predictor(stereo, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate", "words"),
+    [
+        (np.zeros(100), None, "sample_rate"),
+        (np.zeros(0), 16_000, "shape"),
+        (np.zeros(100, np.int16), 16_000, "floats"),
+        (np.full(100, np.nan), 16_000, "NaN"),
+    ],
+)
+def test_a_waveform_that_is_none_is_refused(trained, waveform, rate, words):
+    with pytest.raises(EmotionError, match=words):
+        Predictor.from_run(trained)(waveform, sample_rate=rate)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_any_rate_and_number_of_channels(trained, demo_root, tmp_path, rate, channels):
+    source = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    waveform = read_audio(source, rate)
+    soundfile.write(tmp_path / "clip.wav", np.repeat(waveform[:, None], channels, axis=1), rate, subtype="FLOAT")
+    predictor = Predictor.from_run(trained)
+    heard = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
+    heard += [predictor(source)] if rate > 16_000 else []  # a lower rate has lost the high voices
+    first, *others = [list(answer.probabilities.values()) for answer in heard]
+    assert all(first == pytest.approx(other, abs=0.02) for other in others)
+
+
+def test_files_are_found_by_name_folder_and_pattern(tmp_path):
+    for name in ("a.wav", "b.mp3", "deep/c.MP4", "notes.txt", "d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+
+    def names(*wanted):
+        return [path.name for path in find([str(tmp_path / one) for one in wanted]).files]
+
+    assert names("") == ["a.wav", "b.mp3", "d.png", "c.MP4"]
+    assert names("*.wav", "a.wav") == ["a.wav"]
+    assert names("**/*.MP4") == ["c.MP4"]
+    assert names("notes.txt") == ["notes.txt"]  # whoever names a file means it
+    missing = find([str(tmp_path / name) for name in ("empty", "no.wav", "*.flac")]).missing
+    assert [text.rsplit(": ", 1)[1].split()[0] for text in missing] == ["no", "no", "no"]
+
+
+def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo_root, tmp_path):
+    (tmp_path / "text.mp4").write_text("this is no video")
+    (tmp_path / "empty.wav").touch()
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((32, 32, 3), np.uint8))
+    good = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    (tmp_path / "good clip [1].wav").symlink_to(good)
+    command = [sys.executable, "-m", "emotion.cli", "predict", str(tmp_path), str(tmp_path / "nothing.wav")]
+    for form in ("table", "json", "csv"):
+        done = subprocess.run([*command, "--run", str(trained), "--format", form], capture_output=True, text=True)
+        assert done.returncode == 1
+        for name, reason in (
+            ("text.mp4", "Invalid data found when processing input"),
+            ("empty.wav", "the file is empty"),
+            ("photo.png", "an image has no sound"),
+            ("nothing.wav", "no such file"),
+        ):
+            (line,) = [line for line in done.stderr.splitlines() if f"{name}: " in line]
+            assert line.startswith("error: ") and reason in line
+        assert "good clip [1].wav" in done.stdout
+        assert "Traceback" not in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert sum(bool(row["problem"]) for row in rows) == 3
+    (row,) = [row for row in rows if row["emotion"]]
+    assert sum(float(row[emotion]) for emotion in EMOTIONS) == pytest.approx(1, abs=1e-4)
+
+
+def test_json_holds_everything():
+    answers = [Prediction("a.wav", "calm", {"calm": 0.75, "sad": 0.25}, ("sound",), ("no face",)), Problem("b", "why")]
+    first, second = json.loads(output.to_json(answers))
+    assert first == {
+        "name": "a.wav",
+        "emotion": "calm",
+        "probabilities": {"calm": 0.75, "sad": 0.25},
+        "modalities": ["sound"],
+        "notes": ["no face"],
+    }
+    assert second == {"name": "b", "problem": "why"}
+
+
+def test_silence_and_a_single_sample_are_answered(trained, tmp_path):
+    predictor = Predictor.from_run(trained)
+    for samples in (np.zeros(16_000), np.zeros(1), np.ones(800)):
+        soundfile.write(tmp_path / "clip.wav", samples, 16_000)
+        assert sum(predictor(tmp_path / "clip.wav").probabilities.values()) == pytest.approx(1)
+
+
+def test_runs_that_cannot_answer_about_files_alone_are_refused(train_in_process, real_data):
+    run_dir = train_in_process("features.normalize=speaker", "trainer.max_epochs=1", name="by_speaker")
+    with pytest.raises(EmotionError, match=r"features\.normalize=train"):
+        Predictor.from_run(run_dir)
+    with pytest.raises(EmotionError, match="is not a run directory"):
+        Predictor.from_run(run_dir / "nowhere")
