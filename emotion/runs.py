@@ -193,7 +193,7 @@ def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Ten
     """
     import torch
 
-    from emotion.training.module import checkpoint_weights
+    from emotion.models.build import checkpoint_weights
 
     path = require(run_dir) / "checkpoints" / checkpoint
     if not path.is_file():

@@ -15,8 +15,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import parents, runs
 from emotion.config import to_plain
-from emotion.data import EmotionDataModule
 from emotion.data.build import build_datamodule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.evaluation import breakdown, intervals

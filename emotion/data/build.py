@@ -3,11 +3,10 @@
 from omegaconf import DictConfig
 
 from emotion import protocols
-from emotion.config import instantiate, to_plain
+from emotion.config import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.sources import ActionUnits, Faces
-from emotion.prepare.faces import FaceOptions
+from emotion.data.sources import prepared
 from emotion.protocols.generate import make
 
 
@@ -28,21 +27,6 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         data.get("train_channel"),
         prepared(config),
     )
-
-
-def prepared(config: DictConfig) -> dict[str, Faces | ActionUnits | None]:
-    """What the model takes in, of `sources.MODALITIES`, and how it is prepared."""
-    return {modality: _prepared(modality, config) for modality in config.model.modalities}
-
-
-def _prepared(modality: str, config: DictConfig) -> Faces | ActionUnits | None:
-    if modality == "faces":
-        own = to_plain(config.faces)
-        return Faces(trim_db=own.pop("trim_db"), seconds=own.pop("seconds"), options=FaceOptions(**own))
-    if modality == "action_units":
-        own = to_plain(config.action_units)
-        return ActionUnits(own["table"], tuple(own["kinds"]), own["over_time"])
-    return None
 
 
 def _protocol(corpus: Corpus, config: DictConfig) -> protocols.Protocol:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from omegaconf import DictConfig
 
+from emotion.config import to_plain
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged
 from emotion.errors import EmotionError
@@ -73,6 +75,21 @@ class ActionUnits:
     table: str | None
     kinds: tuple[str, ...] = ("intensity", "presence")
     over_time: str = "mean"
+
+
+def prepared(config: DictConfig) -> dict[str, Faces | ActionUnits | None]:
+    """What the model takes in, of `MODALITIES`, and how it is prepared."""
+    return {modality: _prepared(modality, config) for modality in config.model.modalities}
+
+
+def _prepared(modality: str, config: DictConfig) -> Faces | ActionUnits | None:
+    if modality == "faces":
+        own = to_plain(config.faces)
+        return Faces(trim_db=own.pop("trim_db"), seconds=own.pop("seconds"), options=FaceOptions(**own))
+    if modality == "action_units":
+        own = to_plain(config.action_units)
+        return ActionUnits(own["table"], tuple(own["kinds"]), own["over_time"])
+    return None
 
 
 def sound_of(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:

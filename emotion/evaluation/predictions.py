@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from emotion import metrics
-from emotion.data import EmotionDataModule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.files import atomic_path
 from emotion.models.base import Classifier

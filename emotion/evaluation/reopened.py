@@ -5,8 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from emotion import runs
-from emotion.data import EmotionDataModule
 from emotion.data.build import build_datamodule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.labels import classes
 from emotion.models.base import Classifier
 

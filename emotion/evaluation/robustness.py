@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from emotion import runs
-from emotion.data import EmotionDataModule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
 from emotion.evaluation import intervals, systems

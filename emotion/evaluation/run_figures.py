@@ -9,7 +9,7 @@ import pandas as pd
 from emotion import runs
 from emotion.config import instantiate
 from emotion.corpora import Corpus
-from emotion.data import EmotionDataModule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.evaluation import attribution, figures

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
-from emotion.data import EmotionDataModule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.evaluation.figures import confusion_figure, features_figure
 from emotion.features.front_end import AudioFrontEnd

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from emotion import runs
-from emotion.data.build import prepared
+from emotion.data.sources import prepared
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Reader, Recording
 from emotion.labels import classes

@@ -74,7 +74,7 @@ class Reader:
     """Reads recordings as a run read those of its corpus.
 
     Args:
-        modalities: What the model takes in, and how it is prepared, as `emotion.data.build.prepared` gives it.
+        modalities: What the model takes in, and how it is prepared, as `emotion.data.sources.prepared` gives it.
         sample_rate: Of the sound, in Hz.
     """
 

@@ -1,7 +1,9 @@
 """From a configuration to a classifier."""
 
+from typing import Any
+
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from emotion.config import instantiate
 from emotion.errors import EmotionError
@@ -79,3 +81,10 @@ def _head(options: DictConfig, encoder: Encoder | Fusion, num_classes: int) -> M
 
 def _augmentations(augment: DictConfig, sample_rate: int) -> list[Augmentation]:
     return [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()]
+
+
+def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The classifier's part of a checkpoint's state."""
+    prefix = "classifier."
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

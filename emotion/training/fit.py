@@ -14,12 +14,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion.config import instantiate, to_plain
-from emotion.data import EmotionDataModule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
+from emotion.models.build import checkpoint_weights
 from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
-from emotion.training.module import EmotionModule, checkpoint_weights
+from emotion.training.module import EmotionModule
 
 log = logging.getLogger(__name__)
 

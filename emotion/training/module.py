@@ -124,10 +124,3 @@ class EmotionModule(pl.LightningModule):
     def _figures(self, split: str) -> dict[str, float]:
         labels, probabilities = zip(*self.seen[split], strict=True)
         return metrics.summary(np.concatenate(labels), np.concatenate(probabilities), self.classes)
-
-
-def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The classifier's part of a checkpoint's state."""
-    prefix = "classifier."
-    state = checkpoint["state_dict"]
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
