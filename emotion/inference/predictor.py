@@ -55,12 +55,11 @@ class Problem:
 class Predictor:
     """Says which emotion recordings show.
 
-    Example:
-        >>> predictor = Predictor.from_run("outputs/my_run")  # doctest: +SKIP
-        >>> predictor("clip.wav").emotion  # doctest: +SKIP
-        'happy'
-        >>> predictor(waveform, sample_rate=44_100).probabilities["happy"]  # doctest: +SKIP
-        0.83
+    Example::
+
+        predictor = Predictor.from_run("outputs/my_run")
+        predictor("clip.wav").emotion
+        predictor(waveform, sample_rate=44_100).probabilities["happy"]
 
     Args:
         classifier: Is moved to `device`.
