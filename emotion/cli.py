@@ -13,64 +13,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    prepare = commands.add_parser("prepare", help="scan a corpus and decode its sound into the cache")
-    prepare.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
-    prepare.add_argument(
+    for add in (_add_prepare, _add_predict, _add_splits, _add_report, _add_robustness, _add_figures):
+        add(commands)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    with one_line_errors():
+        arguments.call(arguments)
+
+
+def _add_prepare(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("prepare", help="scan a corpus and decode its sound into the cache")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
+    parser.add_argument(
         "--contact-sheet",
         type=Path,
         metavar="PNG",
         help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
     )
-    prepare.set_defaults(call=_prepare)
-
-    predict = commands.add_parser("predict", help="which emotion your own files show")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
-    predict.add_argument("--run", type=Path, required=True, metavar="RUN_DIR", help="the finished run that answers")
-    predict.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    predict.set_defaults(call=_predict)
-
-    splits = commands.add_parser("splits", help="list the protocols, or write their CSVs")
-    splits.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
-    splits.set_defaults(call=_splits)
-
-    report = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
-    report.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
-    report.add_argument("--output", type=Path, metavar="MD", help="write a page of results here")
-    report.add_argument("--keep", type=Path, metavar="DIR", help="copy the small files behind the table to DIR")
-    report.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
-    report.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
-    report.add_argument(
-        "--ensemble", action="store_true", help="add a row for the mean of the log-probabilities of all runs"
-    )
-    report.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
-    report.add_argument("--figure", type=Path, metavar="PNG", help="draw the UAR of each system with its interval")
-    report.add_argument(
-        "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
-    )
-    report.add_argument(
-        "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
-    )
-    report.set_defaults(call=_report)
-
-    robustness = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
-    robustness.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders of them")
-    robustness.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
-    robustness.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
-    robustness.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
-    robustness.set_defaults(call=_robustness)
-
-    figures = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
-    figures.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="media files and run directories")
-    figures.add_argument("--output", type=Path, default=Path("figures"), metavar="DIR", help="for those of media files")
-    figures.add_argument(
-        "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
-    )
-    figures.set_defaults(call=_figures)
-
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    with one_line_errors():
-        arguments.call(arguments)
+    parser.set_defaults(call=_prepare)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
@@ -89,6 +49,14 @@ def _prepare(arguments: argparse.Namespace) -> None:
         print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")
     if arguments.contact_sheet:
         _draw_contact_sheet(datamodule, arguments.contact_sheet)
+
+
+def _add_predict(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("predict", help="which emotion your own files show")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN_DIR", help="the finished run that answers")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.set_defaults(call=_predict)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -128,6 +96,12 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
     print(f"drawn to {path}")
 
 
+def _add_splits(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("splits", help="list the protocols, or write their CSVs")
+    parser.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
+    parser.set_defaults(call=_splits)
+
+
 def _splits(arguments: argparse.Namespace) -> None:
     from emotion.protocols import generate
     from emotion.protocols.protocol import number_of_folds
@@ -138,6 +112,27 @@ def _splits(arguments: argparse.Namespace) -> None:
     for corpus, protocols in generate.GENERATORS.items():
         for protocol in protocols:
             print(f"{corpus:10}{protocol:24}{number_of_folds(corpus, protocol):3} folds")
+
+
+def _add_report(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
+    parser.add_argument("--output", type=Path, metavar="MD", help="write a page of results here")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="copy the small files behind the table to DIR")
+    parser.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
+    parser.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="add a row for the mean of the log-probabilities of all runs"
+    )
+    parser.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the UAR of each system with its interval")
+    parser.add_argument(
+        "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
+    )
+    parser.add_argument(
+        "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
+    )
+    parser.set_defaults(call=_report)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -178,6 +173,15 @@ def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa
         print(f"note: {warning}", file=sys.stderr)
 
 
+def _add_robustness(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders of them")
+    parser.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
+    parser.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
+    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
+    parser.set_defaults(call=_robustness)
+
+
 def _robustness(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import figures, report, robustness, systems
     from emotion.files import write_text
@@ -192,6 +196,16 @@ def _robustness(arguments: argparse.Namespace) -> None:
     if arguments.figure:
         figures.save(figures.robustness_figure(table), arguments.figure)
     print(report.to_markdown(robustness.in_words(table)), end="")
+
+
+def _add_figures(commands: "argparse._SubParsersAction") -> None:
+    parser = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="media files and run directories")
+    parser.add_argument("--output", type=Path, default=Path("figures"), metavar="DIR", help="for those of media files")
+    parser.add_argument(
+        "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
+    )
+    parser.set_defaults(call=_figures)
 
 
 def _figures(arguments: argparse.Namespace) -> None:

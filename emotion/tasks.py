@@ -152,7 +152,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     runs.write_config(folder, changed)
     log.info("%s on %s: %s", run_dir, split, _headline(results, split))
-    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(_but_speakers(groups)))
+    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
     if 1 < groups["speakers"][0] < intervals.FEW:
         log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
@@ -185,11 +185,6 @@ def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: st
     people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     asked_the_same = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
     return breakdown.by_group([predictions], datamodule.table, datamodule.classes, people if asked_the_same else {})
-
-
-def _but_speakers(groups: pd.DataFrame) -> pd.DataFrame:
-    """Without the lines for each speaker, of whom there may be many; they are in the file."""
-    return groups[~groups["group"].str.startswith("speaker ")]
 
 
 def _about_what_is_judged(overrides: list[str]) -> list[str]:

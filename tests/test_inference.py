@@ -38,6 +38,21 @@ def test_files_get_the_probabilities_that_the_run_gave_them(trained, demo_root):
     assert {answer.modalities for answer in answers} == {("sound",)}
 
 
+def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_path, monkeypatch):
+    short = sorted((demo_root / "Actor_01").glob("*.wav"))[:3]
+    soundfile.write(tmp_path / "long.wav", np.tile(read_audio(short[0], 16_000), 20), 16_000)
+    predictor = Predictor.from_run(trained)
+    alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
+    monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
+    sizes, judge = [], predictor.reader.batch
+    monkeypatch.setattr(predictor.reader, "batch", lambda some: sizes.append(len(some)) or judge(some))
+    together = [answer.probabilities for answer in predictor.predict([*short, tmp_path / "long.wav"])]
+    assert sizes[-1] == 1
+    assert sum(sizes) == 4
+    for one, other in zip(alone, together, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
 def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_videos):
     model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
     run_dir = train_in_process(*typed, *model, *SMALL, name="both")

@@ -53,7 +53,8 @@ def by_group(
         Columns `group`, `recordings`, `speakers`, `uar`, `low` and `high` (95 % over speakers; NaN where there is only
         one), `accuracy`, and `people`, the accuracy of people where it is known.
     """
-    known = [rows.merge(recordings[["recording", *GROUPS[:-1]]], on="recording", how="left") for rows in seeds]
+    needed = ["recording", "speaker", "emotion", "predicted"]
+    known = [rows[needed].merge(recordings[["recording", *GROUPS[:-1]]], on="recording", how="left") for rows in seeds]
     parts = {"all": known}
     for column in GROUPS:
         values = [value for value in known[0][column].dropna().unique() if value]
@@ -68,6 +69,11 @@ def by_group(
             row | {"low": interval.low, "high": interval.high, "accuracy": accuracy, "people": people.get(name, np.nan)}
         )
     return pd.DataFrame(rows)
+
+
+def but_speakers(groups: pd.DataFrame) -> pd.DataFrame:
+    """What `by_group` gives without the rows of single speakers, of whom there may be many."""
+    return groups[~groups["group"].str.startswith("speaker ")]
 
 
 def in_words(table: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from emotion.corpora.ravdess import Ravdess
 from emotion.evaluation import robustness
-from emotion.evaluation.breakdown import by_group
+from emotion.evaluation.breakdown import but_speakers, by_group
 from emotion.evaluation.report import table, to_markdown
 from emotion.evaluation.systems import Run, System, systems_of
 from emotion.protocols import SPLITS
@@ -50,26 +50,30 @@ def _spread(values: list[float]) -> str:
     return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
-def _by_emotion_table(runs: list[Run]) -> str:
+def _detailed_tables(runs: list[Run]) -> str:
+    systems = systems_of(runs)
+    return f"{_by_emotion_table(systems)}\n{_by_group_table(systems)}"
+
+
+def _by_emotion_table(systems: list[System]) -> str:
     rows = []
-    for system in systems_of(runs):
+    for system in systems:
         recalls = {name: _spread(system.figures[f"test/recall/{name}"].tolist()) for name in system.classes}
         rows.append({"recall": _last_part(system)} | recalls)
     return to_markdown(pd.DataFrame(rows))
 
 
-def _by_group_table(runs: list[Run]) -> str:
+def _by_group_table(systems: list[System]) -> str:
     """UAR of each gender, intensity and statement, a column for each system."""
     documented = pd.DataFrame(Ravdess().documented())
     columns = {}
-    for system in systems_of(runs):
-        groups = by_group(system.by_seed, documented, system.classes, {}).set_index("group")
-        groups = groups[~groups.index.str.startswith("speaker ")]
+    for system in systems:
+        groups = but_speakers(by_group(system.by_seed, documented, system.classes, {}))
+        columns["UAR"] = groups["group"].tolist()
         columns[_last_part(system)] = [
             f"{row.uar:.3f} ({row.low:.3f} to {row.high:.3f})" for row in groups.itertuples()
         ]
-        columns.setdefault("UAR", groups.index.tolist())
-    return to_markdown(pd.DataFrame(columns).set_index("UAR").reset_index())
+    return to_markdown(pd.DataFrame(columns))
 
 
 def _last_part(system: System) -> str:
@@ -85,7 +89,7 @@ class Section:
     """A part of the page of results.
 
     Attributes:
-        holds: Whether a system of this name is shown here.
+        holds: Whether a run is shown here.
         title: Its heading.
         text: What a reader has to know.
         tabulate: Makes its tables.
@@ -161,7 +165,7 @@ SECTIONS = (
         "(nobody is strongly neutral) and statement, with its interval over speakers. Of its authors' listeners, 0.62 "
         "of the answers to sound alone were right (0.58 of normal intensity, 0.67 of strong), 0.75 to the face alone, "
         "and 0.80 to both.",
-        lambda runs: f"{_by_emotion_table(runs)}\n{_by_group_table(runs)}",
+        _detailed_tables,
     ),
     Section(
         _was_spoilt,

@@ -18,6 +18,8 @@ from emotion.media.audio import resampled
 from emotion.models.base import Classifier
 
 _BATCH = 16
+_SAMPLES = 16 * 60 * 16_000
+"""The most samples of a batch, padding included: one recording of an hour must not make its neighbours as long."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ class Predictor:
         return self.reader.hear(resampled(mono, sample_rate, self.reader.sample_rate))
 
     def _judge(self, recordings: list[Recording]) -> list[Prediction]:
-        if not recordings:
-            return []
+        return [prediction for some in _bounded(recordings) for prediction in self._judge_batch(some)]
+
+    def _judge_batch(self, recordings: list[Recording]) -> list[Prediction]:
         batch = self.reader.batch(recordings)
         batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         rows = self.classifier.probabilities(batch).double().cpu().numpy()
@@ -158,3 +161,18 @@ class Predictor:
             )
             for recording, row in zip(recordings, rows, strict=True)
         ]
+
+
+def _bounded(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+    """Batches of successive recordings, of at most `_SAMPLES` unless it is one alone."""
+    batch: list[Recording] = []
+    longest = 0
+    for recording in recordings:
+        length = len(recording.arrays.get("sound", ()))
+        longest = max(longest, length)
+        if batch and longest * (len(batch) + 1) > _SAMPLES:
+            yield batch
+            batch, longest = [], length
+        batch.append(recording)
+    if batch:
+        yield batch
