@@ -157,9 +157,13 @@ def clipping(signal: np.ndarray, level: float, random: np.random.Generator) -> n
 
 
 def _band(signal: np.ndarray, band: tuple[float, float], sample_rate: int) -> np.ndarray:
-    spectrum, frequencies = np.fft.rfft(signal), np.fft.rfftfreq(len(signal), 1 / sample_rate)
+    from scipy import fft
+
+    # Longer by some silence, which keeps the end out of the start, and is twice as fast as a prime length.
+    length = fft.next_fast_len(len(signal) + sample_rate // 10, real=True)
+    spectrum, frequencies = fft.rfft(signal, length), fft.rfftfreq(length, 1 / sample_rate)
     spectrum[(frequencies < band[0]) | (frequencies > band[1])] = 0
-    return np.fft.irfft(spectrum, len(signal))
+    return fft.irfft(spectrum, length)[: len(signal)]
 
 
 def _rms(signal: np.ndarray) -> float:
