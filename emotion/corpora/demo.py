@@ -14,7 +14,7 @@ from emotion.corpora.ravdess import Ravdess, documented_takes
 from emotion.files import atomic_path, cache_directory, locked
 from emotion.progress import track
 
-VERSION = 1  # names the rendered files: raise it when they change
+VERSION = 2  # names the rendered files: raise it when they change
 
 _NORMAL_FIRST_SPOKEN = re.compile(r"01-..-01-..-01-..")
 

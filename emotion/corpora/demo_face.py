@@ -1,9 +1,12 @@
 """The faces of the demo corpus: drawn with OpenCV at twice the size and shrunk, so that edges are smooth and a face
 detector trained on photographs takes them for faces.
+
+What moves in a face is drawn on each frame, the rest once; then the whole picture sways with the head.
 """
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +108,7 @@ def draw_take(take: str, utterance: Utterance) -> np.ndarray:
     count = max(1, round(len(utterance.opening) / CONTROL_RATE * FRAME_RATE))
     blink_at, phase = random.uniform(0, count), random.uniform(0, 2 * np.pi, 3)
     shift = random.normal(0, 2.5, 2)
+    at_rest = _draw_at_rest(who)
     frames = []
     for number in range(count):
         onset = min(1.0, 0.55 + number / 8)  # the expression unfolds over the first half second
@@ -113,14 +117,27 @@ def draw_take(take: str, utterance: Utterance) -> np.ndarray:
         sway = shift + 1.6 * np.sin(2 * np.pi * 0.5 * number / FRAME_RATE + phase[:2])
         turn = 1.8 * np.sin(2 * np.pi * 0.4 * number / FRAME_RATE + phase[2])
         blink = max(0.0, 1 - abs(number - blink_at) / 1.5)
-        frames.append(draw_face(who, shown, float(sound), blink, sway, turn))
+        frames.append(_draw_frame(at_rest, who, shown, float(sound), blink, sway, turn))
     return np.stack(frames)
 
 
-def draw_face(who: Person, shown: Expression, sound: float, blink: float, sway: np.ndarray, turn: float) -> np.ndarray:
+def _draw_at_rest(who: Person) -> np.ndarray:
+    """What does not change while somebody speaks, drawn large."""
+    shade = np.linspace(1.04, 0.86, SIZE * _SCALE)[:, None, None]
+    wall = np.clip(np.tile(who.wall, (SIZE * _SCALE, SIZE * _SCALE, 1)) * shade, 0, 255)
+    canvas = _Canvas(wall.astype(np.uint8))
+    _draw_body(canvas, who)
+    _draw_head(canvas, who)
+    return canvas.image
+
+
+def _draw_frame(
+    at_rest: np.ndarray, who: Person, shown: Expression, sound: float, blink: float, sway: np.ndarray, turn: float
+) -> np.ndarray:
     """One frame, shape (224, 224, 3), uint8, blue-green-red.
 
     Args:
+        at_rest: What `_draw_at_rest` gave.
         who: Whose face.
         shown: What it shows.
         sound: How far speech opens the mouth, in [0, 1].
@@ -130,30 +147,35 @@ def draw_face(who: Person, shown: Expression, sound: float, blink: float, sway: 
     """
     import cv2
 
-    canvas = _Canvas(who.wall, centre=np.array([112, 112.0]) + sway, turn=turn)
-    _draw_body(canvas, who)
-    _draw_head(canvas, who)
+    canvas = _Canvas(at_rest.copy())
     _draw_nose(canvas, who, shown)
     for side in (-1, 1):
         _draw_eye(canvas, who, shown, blink, side)
         _draw_brow(canvas, who, shown, side)
     _draw_mouth(canvas, who, shown, sound)
     _draw_fringe(canvas, who)
-    small = cv2.resize(canvas.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    where = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    placed = _placed(sway, np.deg2rad(turn))
+    small = cv2.warpAffine(canvas.image, placed, (SIZE, SIZE), flags=where, borderMode=cv2.BORDER_REPLICATE)
     return cv2.GaussianBlur(small, (3, 3), 0.6)
+
+
+def _placed(sway: np.ndarray, turn: float) -> np.ndarray:
+    """From a pixel of the frame to that of the large picture, shape (2, 3)."""
+    back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    middle = np.full(2, SIZE / 2)
+    offset = _SCALE * (back @ (0.5 - middle - sway) + middle) - 0.5  # half: the middle of a pixel
+    return np.column_stack([_SCALE * back, offset])
 
 
 class _Canvas:
     """Draws in the head's own coordinates: pixels of the final picture, the origin between the eyes and the mouth."""
 
-    def __init__(self, wall: np.ndarray, centre: np.ndarray, turn: float) -> None:
-        shade = np.linspace(1.04, 0.86, SIZE * _SCALE)[:, None, None]
-        self.image = np.clip(np.tile(wall, (SIZE * _SCALE, SIZE * _SCALE, 1)) * shade, 0, 255).astype(np.uint8)
-        self.centre, self.turn = centre, np.deg2rad(turn)
-        self.rotation = np.array([[np.cos(self.turn), -np.sin(self.turn)], [np.sin(self.turn), np.cos(self.turn)]])
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
-        placed = np.asarray(points, float) @ self.rotation.T + self.centre
+        placed = np.asarray(points, float) + SIZE / 2
         return np.rint(placed * _SCALE * 2**_FIXED_POINT).astype(np.int32)
 
     def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
@@ -168,34 +190,48 @@ class _Canvas:
         cv2.polylines(self.image, [self._pixels(points)], False, _bgr(colour), thickness, cv2.LINE_AA, _FIXED_POINT)
 
     def ellipse(self, x: float, y: float, half_width: float, half_height: float, colour: np.ndarray) -> None:
-        self.fill(_ellipse(x, y, half_width, half_height), colour)
+        self.fill((x, y) + _circle() * (half_width, half_height), colour)
 
     def shade(self, x: float, y: float, half_width: float, half_height: float, strength: float) -> None:
         """Multiply by 1 + `strength`, fading out softly towards the edge of an ellipse."""
-        left, top = ((np.array([x, y]) + self.centre - (half_width, half_height)) * _SCALE).astype(int)
-        right, bottom = ((np.array([x, y]) + self.centre + (half_width, half_height)) * _SCALE).astype(int)
-        left, top = max(left, 0), max(top, 0)
+        import cv2
+
+        left, right = (round((SIZE / 2 + x + edge) * _SCALE) for edge in (-half_width, half_width))
+        top, bottom = (round((SIZE / 2 + y + edge) * _SCALE) for edge in (-half_height, half_height))
         patch = self.image[top:bottom, left:right]
-        rows = np.linspace(-1, 1, patch.shape[0], dtype=np.float32)[:, None]
-        columns = np.linspace(-1, 1, patch.shape[1], dtype=np.float32)[None]
-        fade = np.clip(1 - rows**2 - columns**2, 0, 1) ** 1.5
-        self.image[top:bottom, left:right] = np.clip(patch * (1 + strength * fade[..., None]), 0, 255)
+        patch[:] = cv2.multiply(patch, _light(*patch.shape[:2], strength), dtype=cv2.CV_8U)
+
+
+@cache
+def _light(height: int, width: int, strength: float) -> np.ndarray:
+    """By how much each pixel of a patch is brighter, shape (height, width, 3)."""
+    rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
+    fade = np.clip(1 - rows**2 - columns**2, 0, 1) ** 1.5
+    return (1 + np.float32(strength) * fade)[..., None].repeat(3, axis=2)
 
 
 def _bgr(colour: np.ndarray) -> tuple[float, ...]:
     return tuple(float(channel) for channel in np.clip(colour, 0, 255))
 
 
-def _ellipse(x: float, y: float, half_width: float, half_height: float, points: int = 48) -> np.ndarray:
+@cache
+def _circle(points: int = 48) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    return np.stack([x + half_width * np.cos(angle), y + half_height * np.sin(angle)], axis=1)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _curve(*points: tuple[float, float], steps: int = 16) -> np.ndarray:
     """A smooth line from the first to the last of three points, through the middle one."""
-    (start, middle, end), t = np.array(points, float), np.linspace(0, 1, steps)[:, None]
-    control = 2 * middle - (start + end) / 2
-    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    start, middle, end = np.array(points, float)
+    return _bends(steps) @ np.stack([start, 2 * middle - (start + end) / 2, end])
+
+
+@cache
+def _bends(steps: int) -> np.ndarray:
+    """The weights of a quadratic Bézier curve's three points, shape (steps, 3)."""
+    t = np.linspace(0, 1, steps)
+    return np.stack([(1 - t) ** 2, 2 * t * (1 - t), t**2], axis=1)
 
 
 def _draw_body(canvas: _Canvas, who: Person) -> None:
@@ -320,10 +356,10 @@ def write_video(path: Path, take: str, utterance: Utterance) -> None:
     samples = np.clip(np.rint(utterance.waveform * 32767), -32768, 32767).astype(np.int16)
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream(
-            "libx264", rate=FRAME_RATE, options={"crf": "23", "preset": "veryfast", "threads": "1"}
+            "libx264", rate=FRAME_RATE, options={"crf": "23", "preset": "superfast", "threads": "1"}
         )
         video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
-        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono", options={"aac_coder": "fast"})
         for number, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
             picture.pts, picture.time_base = number, Fraction(1, FRAME_RATE)
