@@ -187,9 +187,7 @@ def _robustness(arguments: argparse.Namespace) -> None:
     from emotion.files import write_text
 
     runs = systems.find(arguments.runs)
-    for run in runs:
-        print(run.directory)
-        robustness.measure(run.directory, arguments.noise)
+    robustness.measure([run.directory for run in runs], arguments.noise)
     table = robustness.table(runs)
     if arguments.csv:
         write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))

@@ -209,7 +209,7 @@ def test_a_small_face_is_found_at_a_second_look(face, tmp_path):
 
 def test_a_truncated_file(face, tmp_path):
     rng = np.random.default_rng(0)
-    noisy = [scene((face, 200, 100)) + rng.integers(0, 30, (360, 640, 3), np.uint8) for _ in range(20)]
+    noisy = [scene((face, 200, 100)) + rng.integers(0, 20, (360, 640, 3), np.uint8) for _ in range(20)]
     write_video(tmp_path / "whole.mp4", noisy)
     data = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "no_index.mp4").write_bytes(data[: len(data) // 2])  # the index is at the end

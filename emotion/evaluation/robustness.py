@@ -1,14 +1,17 @@
 """How a finished run does on recordings that are spoilt, more and more."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from emotion import runs
+from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
@@ -16,8 +19,10 @@ from emotion.evaluation import intervals, systems
 from emotion.evaluation.disturbances import OF_FACES, Disturbance, of_action_units, of_sound
 from emotion.evaluation.predictions import predict, without
 from emotion.evaluation.reopened import reopen
-from emotion.files import write_text
+from emotion.features.front_end import AudioFrontEnd
+from emotion.files import fingerprint, write_text
 from emotion.media.audio import read_audio
+from emotion.models.base import Classifier
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 from emotion.progress import track
 
@@ -30,36 +35,74 @@ _KEYS = ["disturbance", "unit", "level", "speaker"]
 _COUNTS, _CLEAN = "recordings", "none"
 
 
-def measure(run_dir: Path, noise: Path | None = None) -> pd.DataFrame:
-    """Judge the test split of a run with every disturbance at every level, and write `FILE` into its folder.
+def measure(run_dirs: Iterable[Path], noise: Path | None = None) -> None:
+    """Judge the test split of runs with every disturbance at every level, and write `FILE` into their folders.
 
-    Nothing is done where that was done before, with the same noise.
+    Nothing is done where that was done before, with the same noise. What is heard by several runs is spoilt once.
 
     Args:
-        run_dir: A finished run; what it was trained on must be at hand.
+        run_dirs: Finished runs; what they were trained on must be at hand.
         noise: A recording of noise that is to be added too.
-
-    Returns:
-        What the file holds.
     """
-    path = runs.require(run_dir) / FILE
-    if path.exists():
-        known = pd.read_csv(path, dtype={"speaker": str}, keep_default_na=False)
-        if noise is None or _noise_name(noise) in set(known["disturbance"]):
-            return known
-    config, classifier, datamodule = reopen(run_dir)
+    groups: dict[str, list[Path]] = {}
+    for run_dir in run_dirs:
+        if not _is_measured(runs.require(run_dir), noise):
+            config = to_plain(runs.load_config(run_dir))
+            alike = {key: config[key] for key in ("data", "protocol", "labels", "features")}
+            groups.setdefault(fingerprint(alike), []).append(run_dir)
+    for number, together in enumerate(groups.values(), 1):
+        _measure_together(together, noise, f"judging spoilt recordings ({number}/{len(groups)})")
+
+
+def _is_measured(run_dir: Path, noise: Path | None) -> bool:
+    path = run_dir / FILE
+    return path.exists() and (noise is None or _noise_name(noise) in set(pd.read_csv(path)["disturbance"]))
+
+
+def _measure_together(run_dirs: Sequence[Path], noise: Path | None, what: str) -> None:
+    """Measure runs that judge the same recordings and make the same features of their sound."""
+    opened = [reopen(run_dir) for run_dir in run_dirs]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    samples = None if noise is None else (_noise_name(noise), read_audio(noise, config.data.sample_rate))
-    conditions = list(_conditions(datamodule, samples))
-    parts = {}
-    for name, unit, level, spoil in track(conditions, "judging spoilt recordings", len(conditions)):
-        judged = predict(classifier, datamodule, "test", device, spoil)
-        if not parts:
-            parts[_COUNTS, "", 0.0] = _count(judged.assign(predicted=judged["emotion"]), datamodule.classes)
-        parts[name, unit, level] = _count(judged, datamodule.classes)
-    table = pd.concat(parts, names=_KEYS[:-1]).reset_index()
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    return table
+    conditions: dict[tuple[str, str, float], list[tuple[int, _Condition]]] = {}
+    for number, (config, _, datamodule) in enumerate(opened):
+        samples = None if noise is None else (_noise_name(noise), read_audio(noise, config.data.sample_rate))
+        for condition in _conditions(datamodule, samples):
+            conditions.setdefault(condition[:3], []).append((number, condition))
+    parts: list[dict] = [{} for _ in opened]
+    for key, tried in track(conditions.items(), what, len(conditions)):
+        heard: _Heard = {}
+        for number, condition in tried:
+            _, classifier, datamodule = opened[number]
+            change = _hearing_once(condition.spoil, classifier, heard) if condition.of_sound else condition.spoil
+            judged = predict(classifier, datamodule, "test", device, change)
+            if not parts[number]:
+                everything = judged.assign(predicted=judged["emotion"])
+                parts[number][_COUNTS, "", 0.0] = _count(everything, datamodule.classes)
+            parts[number][key] = _count(judged, datamodule.classes)
+    for run_dir, counts in zip(run_dirs, parts, strict=True):
+        table = pd.concat(counts, names=_KEYS[:-1]).reset_index()
+        write_text(run_dir / FILE, table.to_csv(index=False, lineterminator="\n"))
+
+
+_Heard = dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]]
+"""Features and frames of the spoilt sound of a batch, by its recordings."""
+
+
+def _hearing_once(spoil: Callable[[Batch], Batch], classifier: Classifier, heard: _Heard) -> Callable[[Batch], Batch]:
+    """As `spoil`, which spoils sound, and then its features, unless they were `heard` already."""
+    (front_end,) = (one for one in classifier.front_ends if isinstance(one, AudioFrontEnd))
+
+    def change(batch: Batch) -> Batch:
+        key = tuple(batch["recording"])
+        if key not in heard:
+            spoilt = spoil(batch)
+            with torch.no_grad():
+                heard[key] = front_end.extract(spoilt["waveform"], spoilt["waveform_length"])
+        features, frames = heard[key]
+        kept = {name: value for name, value in batch.items() if not name.startswith("waveform")}
+        return kept | {"features": features, "frames": frames}
+
+    return change
 
 
 def _noise_name(noise: Path) -> str:
@@ -72,11 +115,17 @@ def _count(judged: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     return right.pivot_table("right", "speaker", "emotion", "sum", 0).reindex(columns=list(labels), fill_value=0)
 
 
-def _conditions(
-    datamodule: EmotionDataModule, noise: tuple[str, np.ndarray] | None
-) -> Iterator[tuple[str, str, float, Callable[[Batch], Batch]]]:
-    """Name, unit and level of each disturbance of what the model takes in, and what it does to a batch."""
-    yield _CLEAN, "", 0.0, lambda batch: batch
+class _Condition(NamedTuple):
+    name: str
+    unit: str
+    level: float
+    of_sound: bool
+    spoil: Callable[[Batch], Batch]
+
+
+def _conditions(datamodule: EmotionDataModule, noise: tuple[str, np.ndarray] | None) -> Iterator[_Condition]:
+    """Each disturbance of what the model takes in, at each level."""
+    yield _Condition(_CLEAN, "", 0.0, False, lambda batch: batch)
     known: list[Disturbance] = []
     if "sound" in datamodule.modalities:
         known += of_sound(datamodule.sample_rate, _voices(datamodule), noise)
@@ -84,12 +133,13 @@ def _conditions(
         known += OF_FACES
     if "action_units" in datamodule.modalities:
         known += of_action_units(datamodule.sources["action_units"].values.std(axis=0))
-    for disturbance in known:
-        for level in disturbance.levels:
-            yield disturbance.name, disturbance.unit, level, lambda batch, d=disturbance, at=level: d(batch, at)
+    for one in known:
+        for level in one.levels:
+            yield _Condition(one.name, one.unit, level, one.modality == "sound", partial(one, level=level))
     if len(datamodule.modalities) > 1:
         for modality in datamodule.modalities:
-            yield f"no {modality.replace('_', ' ')}", "", 0.0, lambda batch, lost=modality: without(batch, lost)
+            lost = partial(without, modality=modality)
+            yield _Condition(f"no {modality.replace('_', ' ')}", "", 0.0, False, lost)
 
 
 def _voices(datamodule: EmotionDataModule) -> Callable[[np.random.Generator], np.ndarray]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from emotion.inference.recordings import Reader, Recording
 from emotion.labels import classes
 from emotion.media.audio import resampled
 from emotion.models.base import Classifier
+
+if TYPE_CHECKING:
+    from emotion.inference.timeline import Moment
 
 _BATCH = 16
 _SAMPLES = 16 * 60 * 16_000
@@ -111,8 +115,8 @@ class Predictor:
             EmotionError: it cannot be used; the text says why.
         """
         if isinstance(recording, np.ndarray):
-            return self._judge([self._hear(recording, sample_rate)])[0]
-        return self._judge([self.reader.read(Path(recording))])[0]
+            return self.judge([self._hear(recording, sample_rate)])[0]
+        return self.judge([self.reader.read(Path(recording))])[0]
 
     def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction | Problem]:
         """Judge many files, in their order, some at a time; those that cannot be used are problems."""
@@ -120,8 +124,14 @@ class Predictor:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), _BATCH):
                 read = list(pool.map(self._read, paths[start : start + _BATCH]))
-                answers = iter(self._judge([one for one in read if isinstance(one, Recording)]))
+                answers = iter(self.judge([one for one in read if isinstance(one, Recording)]))
                 yield from (one if isinstance(one, Problem) else next(answers) for one in read)
+
+    def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Moment]":
+        """Judge a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
+        from emotion.inference.timeline import follow_emotions
+
+        return follow_emotions(self, Path(path), window, hop)
 
     def _read(self, path: str | Path) -> Recording | Problem:
         try:
@@ -144,7 +154,8 @@ class Predictor:
             raise EmotionError("the waveform holds NaN or infinite samples")
         return self.reader.hear(resampled(mono, sample_rate, self.reader.sample_rate))
 
-    def _judge(self, recordings: list[Recording]) -> list[Prediction]:
+    def judge(self, recordings: Iterable[Recording]) -> list[Prediction]:
+        """Judge what `reader` has read, in its order."""
         return [prediction for some in _bounded(recordings) for prediction in self._judge_batch(some)]
 
     def _judge_batch(self, recordings: list[Recording]) -> list[Prediction]:

@@ -1,5 +1,6 @@
 """Decode the sound of an audio or video file to a mono waveform."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from emotion.errors import EmotionError
 
 SOUNDFILE_SUFFIXES = (".wav", ".flac")
+_BLOCK = 2**18  # samples
 
 
 class MediaError(EmotionError):
@@ -28,17 +30,33 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
     Raises:
         MediaError: the file is missing, damaged, without sound, of zero length, or holds NaN or infinite samples.
     """
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty (zero bytes)")
-    decode = _decode_soundfile if path.suffix.lower() in SOUNDFILE_SUFFIXES else _decode_ffmpeg
-    waveform, original_rate = decode(path)
-    if not len(waveform):
-        raise MediaError(f"{path}: holds no samples")
-    if not np.isfinite(waveform).all():
-        raise MediaError(f"{path}: holds NaN or infinite samples")
-    return resampled(waveform, original_rate, sample_rate)
+    rate, chunks = _decoded(path)
+    return resampled(np.concatenate(list(chunks)), rate, sample_rate)
+
+
+def stream_audio(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """What `read_audio` gives, some of it at a time, so that a long recording needs no more memory than a short one.
+
+    Args:
+        path: See `read_audio`.
+        sample_rate: The rate wanted, in Hz.
+
+    Yields:
+        Successive parts of the waveform, each of shape (T,), float32.
+
+    Raises:
+        MediaError: see `read_audio`; what comes before the damage is yielded first.
+    """
+    import soxr
+
+    rate, chunks = _decoded(path)
+    if rate == sample_rate:
+        yield from chunks
+        return
+    resampler = soxr.ResampleStream(rate, sample_rate, 1)
+    for chunk in chunks:
+        yield resampler.resample_chunk(chunk)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resampled(waveform: np.ndarray, original_rate: int, sample_rate: int) -> np.ndarray:
@@ -50,17 +68,43 @@ def resampled(waveform: np.ndarray, original_rate: int, sample_rate: int) -> np.
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def _decode_soundfile(path: Path) -> tuple[np.ndarray, int]:
+def _decoded(path: Path) -> tuple[int, Iterator[np.ndarray]]:
+    """The rate of a file in Hz, and its mono samples, some at a time."""
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty (zero bytes)")
+    decode = _decode_soundfile if path.suffix.lower() in SOUNDFILE_SUFFIXES else _decode_ffmpeg
+    chunks = decode(path)
+    return next(chunks), _sound_ones(path, chunks)
+
+
+def _sound_ones(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    some = False
+    for chunk in chunks:
+        if not np.isfinite(chunk).all():
+            raise MediaError(f"{path}: holds NaN or infinite samples")
+        some = some or len(chunk) > 0
+        yield chunk
+    if not some:
+        raise MediaError(f"{path}: holds no samples")
+
+
+def _decode_soundfile(path: Path) -> Iterator[np.ndarray]:
+    """The rate, then the samples."""
     import soundfile
 
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            yield file.samplerate
+            while len(samples := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                yield samples.mean(axis=1)
     except (soundfile.SoundFileError, OSError) as error:
         raise MediaError(f"{path}: cannot be decoded ({_last_clause(error)})") from error
-    return samples.mean(axis=1), rate
 
 
-def _decode_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
+def _decode_ffmpeg(path: Path) -> Iterator[np.ndarray]:
+    """The rate, then the samples."""
     import av
 
     try:
@@ -68,13 +112,13 @@ def _decode_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
             if not container.streams.audio:
                 raise MediaError(f"{path}: has no sound")
             rate = container.streams.audio[0].rate
+            yield rate
             to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
-            frames = [mono for frame in container.decode(audio=0) for mono in to_mono.resample(frame)]
-            frames += to_mono.resample(None)
+            for frame in container.decode(audio=0):
+                yield from (mono.to_ndarray()[0] for mono in to_mono.resample(frame))
+            yield from (mono.to_ndarray()[0] for mono in to_mono.resample(None))
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: cannot be decoded ({_last_clause(error)})") from error
-    chunks = [frame.to_ndarray()[0] for frame in frames]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32), rate
 
 
 def _last_clause(error: Exception) -> str:

@@ -25,7 +25,7 @@ BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
 COLORS = {"rgb": 3, "grey": 1}
 DETECTORS = ("mtcnn", "none")
 Frame = Picture | Image
-_SECOND_LOOK = 1280  # pixels of the longer side, where nothing was found on smaller pictures
+SECOND_LOOK = 1280  # pixels of the longer side, where nothing was found on smaller pictures
 _BATCH = 16
 
 
@@ -151,7 +151,7 @@ class FaceCutter:
         if not there.any():
             raise MediaError(f"{path}: its face is on none of the {len(there)} frames that are wanted")
         rows = [(p.time, *box, q) for p, box, q in zip(pictures, boxes, probabilities, strict=True)]
-        cut = [self._cut(p, box) for p, box, seen in zip(pictures, boxes, there, strict=True) if seen]
+        cut = [self.cut(p, box) for p, box, seen in zip(pictures, boxes, there, strict=True) if seen]
         missing = int((~there).sum())
         note = f"no face on {missing} of {len(there)} frames" if missing else ""
         return np.stack(cut), np.array(rows, np.float32)[there], note
@@ -166,15 +166,16 @@ class FaceCutter:
             if to_search.rings(picture.time):
                 waiting.append(picture)
             if len(waiting) == _BATCH:
-                found += self._search(waiting, self.options.detection_size)
+                found += self.search(waiting, self.options.detection_size)
                 waiting = []
             if to_keep.is_over and to_search.is_over:
                 break
         if waiting:
-            found += self._search(waiting, self.options.detection_size)
+            found += self.search(waiting, self.options.detection_size)
         return pictures, found
 
-    def _search(self, pictures: list[Frame], longest: int) -> list[Found]:
+    def search(self, pictures: list[Frame], longest: int) -> list[Found]:
+        """The faces on pictures of equal size, looked for where the longer side is scaled to `longest` pixels."""
         small = [picture.pixels(longest) for picture in pictures]
         scale = max(pictures[0].size) / longest
         return self.detector.find([picture.time for picture in pictures], small, self.options.smallest, scale)
@@ -182,13 +183,14 @@ class FaceCutter:
     def _track(self, path: Path, pictures: list[Frame], found: list[Found]) -> Track:
         tracks = follow(found)
         if not tracks:  # perhaps it is small: a closer look at what is at hand
-            looked = [self._search([picture], _SECOND_LOOK)[0] for picture in pictures]
+            looked = [self.search([picture], SECOND_LOOK)[0] for picture in pictures]
             tracks = follow(looked)
         if not tracks:
             raise MediaError(f"{path}: no face was found on it")
         return tracks[0]
 
-    def _cut(self, picture: Frame, box: np.ndarray) -> np.ndarray:
+    def cut(self, picture: Frame, box: np.ndarray) -> np.ndarray:
+        """The square around `box` (left, top, right, bottom), shape (size, size, 1 or 3); or the whole frame."""
         pixels, size = picture.pixels(), self.options.size
         if self.options.detect != "none":
             pixels = _square(pixels, box, self.options.margin)

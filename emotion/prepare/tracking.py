@@ -51,9 +51,23 @@ class Track(NamedTuple):
 
 def follow(frames: Sequence[Found]) -> list[Track]:
     """Link the faces of successive frames, the best overlap first; the weightiest track comes first."""
-    tracks: list[list[tuple[float, np.ndarray, float]]] = []
-    for time, boxes, probabilities in frames:
-        alive = [track for track in tracks if time - track[-1][0] <= LONGEST_GAP]
+    tracker = Tracker()
+    for frame in frames:
+        tracker.add(frame)
+    return sorted(tracker.tracks().values(), key=lambda track: -track.weight)
+
+
+class Tracker:
+    """Links faces while a video is being read."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[int, list[tuple[float, np.ndarray, float]]] = {}
+        self._next = 0
+
+    def add(self, frame: Found) -> None:
+        """Link the faces of the next frame to those of the frames before it, or take them for new ones."""
+        time, boxes, probabilities = frame
+        alive = [track for track in self._tracks.values() if time - track[-1][0] <= LONGEST_GAP]
         overlap = overlaps(np.array([track[-1][1] for track in alive]).reshape(-1, 4), boxes)
         free = set(range(len(boxes)))
         for index in np.argsort(-overlap, axis=None):
@@ -61,9 +75,21 @@ def follow(frames: Sequence[Found]) -> list[Track]:
             if overlap[old, new] >= SAME_FACE and new in free and alive[old][-1][0] < time:
                 alive[old].append((time, boxes[new], probabilities[new]))
                 free.remove(int(new))
-        tracks += [[(time, boxes[new], probabilities[new])] for new in sorted(free)]
-    found = [Track(*(np.array(values) for values in zip(*track, strict=True))) for track in tracks]
-    return sorted(found, key=lambda track: -track.weight)
+        for new in sorted(free):
+            self._tracks[self._next] = [(time, boxes[new], probabilities[new])]
+            self._next += 1
+
+    def tracks(self) -> dict[int, Track]:
+        """The faces, each with the number that it keeps: 0 for the first that was seen."""
+        return {
+            number: Track(*(np.array(values) for values in zip(*track, strict=True)))
+            for number, track in self._tracks.items()
+        }
+
+    def forget(self, before: float) -> None:
+        """Let go of what was found before a time, in seconds."""
+        kept = {number: [row for row in track if row[0] >= before] for number, track in self._tracks.items()}
+        self._tracks = {number: track for number, track in kept.items() if track}
 
 
 def boxes_at(track: Track, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

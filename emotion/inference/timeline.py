@@ -1,0 +1,253 @@
+"""How emotions change over a long recording: a window slides over its sound and each of its faces.
+
+The recording is read once, and of it no more than a few windows are in memory.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.inference.recordings import Recording
+from emotion.media.audio import MediaError, stream_audio
+from emotion.media.image import is_image
+from emotion.media.video import read_pictures
+from emotion.prepare.faces import SECOND_LOOK, FaceCutter, Frame
+from emotion.prepare.tracking import LONGEST_GAP, Found, Tracker, boxes_at
+from emotion.prepare.waveforms import quantised
+
+if TYPE_CHECKING:
+    from emotion.inference.predictor import Prediction, Predictor
+
+_BATCH = 16
+_SHOWN = 0.5
+"""Of the pictures of a window a face has to be on so many to be judged."""
+_LEAST = 0.5
+"""The last window may be shorter, but no shorter than this part of the others, unless it is the only one."""
+_REMEMBERED = 3 * LONGEST_GAP  # seconds for which it is kept where faces were
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a model says of one window, and of one face in it.
+
+    Attributes:
+        start: Of the window, in seconds.
+        end: Of the window.
+        face: Its number, 1 for the first that is seen; it is kept as long as the face is not lost for a second. None
+            where there is none, or where the model looks at whole frames or at none.
+        boxes: Where the face is: rows of time (seconds), left, top, right and bottom (pixels), shape (N, 5).
+        prediction: What the model says.
+    """
+
+    start: float
+    end: float
+    face: int | None
+    boxes: np.ndarray
+    prediction: "Prediction"
+
+
+class Seen(NamedTuple):
+    """A face in a window: its pictures, shape (N, H, W, 1 or 3), and its boxes, see `Moment`."""
+
+    pictures: np.ndarray
+    boxes: np.ndarray
+
+
+def follow_emotions(predictor: "Predictor", path: Path, window: float = 3.0, hop: float = 1.0) -> Iterator[Moment]:
+    """Judge a recording window by window; when there are several faces, each with the same sound.
+
+    Args:
+        predictor: Judges.
+        path: A file of sound, a video or an image.
+        window: How long each window is, in seconds; clips as long as those of training are judged best.
+        hop: From the start of one to that of the next, in seconds, at most `window`.
+
+    Yields:
+        By time, and then by face.
+
+    Raises:
+        EmotionError: it cannot be used; the text says why.
+    """
+    if not 0 < hop <= window:
+        raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
+    problems: list[str] = []
+    answered = False
+    waiting = _read(predictor, path, window, hop, problems)
+    while some := list(islice(waiting, _BATCH)):
+        predictions = predictor.judge([recording for recording, *_ in some])
+        for (_, start, end, face, boxes), prediction in zip(some, predictions, strict=True):
+            answered = True
+            yield Moment(start, end, face, boxes, prediction)
+    if not answered:
+        raise MediaError("; ".join(dict.fromkeys(problems)) or f"{path}: no face was found on it")
+
+
+_Read = tuple[Recording, float, float, int | None, np.ndarray]
+
+
+def _read(predictor: "Predictor", path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
+    """What is to be judged: recordings, their windows and their faces; adds to `problems` what is wrong."""
+    reader = predictor.reader
+    sound: Iterator[np.ndarray] = iter(())
+    faces: Iterator[dict[int | None, Seen]] = iter(())
+    if "sound" in reader.modalities and not is_image(path):
+        sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop), problems)
+    if reader.cutter:
+        faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
+    numbers: dict[int | None, int | None] = {None: None}
+    for index, (heard, seen) in enumerate(zip_longest(sound, faces)):
+        start = index * hop
+        arrays = {} if heard is None else {"sound": heard}
+        notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
+        for number, (pictures, boxes) in (seen or {}).items():
+            face = numbers.setdefault(number, len(numbers))
+            yield Recording(str(path), arrays | {"faces": pictures}, notes), start, start + window, face, boxes
+        if arrays and not seen:
+            yield Recording(str(path), arrays, notes), start, start + window, None, np.zeros((0, 5))
+
+
+def _until_damage(windows: Iterable, problems: list[str]) -> Iterator:
+    try:
+        yield from windows
+    except MediaError as error:
+        problems.append(str(error))
+
+
+def _is_worth_it(length: float, index: int, window: float, hop: float) -> bool:
+    """Whether what is left at the end of a recording becomes a window of its own, the one of number `index`."""
+    return index == 0 or (length > window - hop and length >= _LEAST * window)
+
+
+def sound_windows(path: Path, sample_rate: int, window: float, hop: float) -> Iterator[np.ndarray]:
+    """The samples of successive windows, int16, shape (T,)."""
+    length, step = round(window * sample_rate), max(1, round(hop * sample_rate))
+    held, index = np.zeros(0, np.float32), 0
+    for chunk in stream_audio(path, sample_rate):
+        held = np.concatenate([held, chunk])
+        while len(held) >= length:
+            yield quantised(held[:length])
+            held, index = held[step:], index + 1
+    if len(held) and _is_worth_it(len(held), index, length, step):
+        yield quantised(held)
+
+
+def face_windows(cutter: FaceCutter, path: Path, window: float, hop: float) -> Iterator[dict[int | None, Seen]]:
+    """The faces of successive windows by their numbers; None is that of whole frames."""
+    options = cutter.options
+    faces = _Faces(cutter)
+    to_keep, to_search = _Metronome(window / options.frames), _Metronome(options.interval)
+    windows = ((index * hop, index * hop + window) for index in count())
+    (start, end), index, time, step = next(windows), 0, 0.0, 0.0
+    for picture in read_pictures(path):
+        step, time = picture.time - time, picture.time
+        faces.add(picture, to_keep.ticks(time), options.detect != "none" and to_search.ticks(time))
+        while faces.known_until >= end:
+            yield faces.between(start, end)
+            (start, end), index = next(windows), index + 1
+            faces.forget(start)
+    faces.finish()
+    while _is_worth_it(time + step - start, index, window, hop):
+        yield faces.between(start, end)
+        (start, end), index = next(windows), index + 1
+
+
+class _Metronome:
+    """Ticks at the first of rising times, and then every `interval` seconds, as near as the times allow."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval, self.next = interval, -math.inf
+
+    def ticks(self, time: float) -> bool:
+        if time < self.next - 1e-4:  # times are rounded
+            return False
+        late = max(0.0, time - self.next) if math.isfinite(self.next) else math.inf
+        self.next = time + self.interval if late >= self.interval else self.next + self.interval
+        return True
+
+
+class _Faces:
+    """Finds and cuts out the faces of a video that is read from its start.
+
+    A picture waits until it is known whether a face that is lost comes back within `LONGEST_GAP`.
+    """
+
+    def __init__(self, cutter: FaceCutter) -> None:
+        self.cutter, self.tracker = cutter, Tracker()
+        self.unsearched: list[Frame] = []
+        self.waiting: list[Frame] = []
+        self.times: list[float] = []
+        self.seen: list[tuple[int | None, np.ndarray, np.ndarray]] = []  # number, picture, time and box
+        self.known_until = -math.inf
+
+    def add(self, picture: Frame, keep: bool, search: bool) -> None:
+        if keep:
+            self.waiting.append(picture)
+        if search:
+            self.unsearched.append(picture)
+        if self.cutter.options.detect == "none":
+            self._settle(picture.time)
+        elif len(self.unsearched) == _BATCH:
+            self._search()
+            self._settle(picture.time - LONGEST_GAP)
+
+    def finish(self) -> None:
+        """No picture follows."""
+        if self.unsearched:
+            self._search()
+        self._settle(math.inf)
+
+    def between(self, start: float, end: float) -> dict[int | None, Seen]:
+        """The faces that are on enough of the pictures from `start` to `end`."""
+        count = sum(start <= time < end for time in self.times)
+        found: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for number, picture, box in self.seen:
+            if start <= box[0] < end:
+                found.setdefault(number, []).append((picture, box))
+        return {
+            number: Seen(*(np.stack(part) for part in zip(*rows, strict=True)))
+            for number, rows in found.items()
+            if len(rows) >= _SHOWN * count
+        }
+
+    def forget(self, before: float) -> None:
+        """Let go of all pictures before a time, in seconds."""
+        self.times = [time for time in self.times if time >= before]
+        self.seen = [row for row in self.seen if row[2][0] >= before]
+
+    def _search(self) -> None:
+        for found in self._find(self.unsearched):
+            self.tracker.add(found)
+        self.unsearched = []
+
+    def _find(self, pictures: list[Frame]) -> list[Found]:
+        found = self.cutter.search(pictures, self.cutter.options.detection_size)
+        if any(len(faces.boxes) for faces in found):
+            return found
+        # Perhaps they are small: if one closer look finds any, all are looked at so.
+        if len(self.cutter.search([pictures[len(pictures) // 2]], SECOND_LOOK)[0].boxes):
+            return [self.cutter.search([picture], SECOND_LOOK)[0] for picture in pictures]
+        return found
+
+    def _settle(self, until: float) -> None:
+        """Cut out the faces on the pictures that wait, up to a time."""
+        ready = [picture for picture in self.waiting if picture.time <= until]
+        self.waiting = [picture for picture in self.waiting if picture.time > until]
+        times = np.array([picture.time for picture in ready])
+        if self.cutter.options.detect == "none":
+            there = {None: (np.array([(0, 0, *picture.size) for picture in ready]), np.ones(len(ready), bool))}
+        else:
+            there = {number: boxes_at(track, times) for number, track in self.tracker.tracks().items()}
+        for place, picture in enumerate(ready):
+            for number, (boxes, shown) in there.items():
+                if shown[place]:
+                    row = np.array([picture.time, *boxes[place]])
+                    self.seen.append((number, self.cutter.cut(picture, boxes[place]), row))
+        self.times += times.tolist()
+        self.known_until = until
+        self.tracker.forget(until - _REMEMBERED)
