@@ -45,6 +45,18 @@ def test_what_is_subtracted(reference):
     assert not pictures[item == 0].any()
 
 
+def test_a_face_and_its_mirror_image_are_judged_alike():
+    batch = make_batch()
+    mirrored = batch | {"faces": batch["faces"].flip(4)}
+    with_mirror, without = (
+        PictureEncoder(PictureFrontEnd(72, mirror=mirror), FaceCnn(3, (8, 16))).eval() for mirror in (True, False)
+    )
+    without.load_state_dict(with_mirror.state_dict())
+    torch.testing.assert_close(with_mirror(batch), with_mirror(mirrored))
+    torch.testing.assert_close(with_mirror(batch), (without(batch) + without(mirrored)) / 2)
+    assert len(with_mirror.train()(batch)) == len(batch["label"])
+
+
 def test_frame_dropout_leaves_one_picture_of_each_clip():
     front_end, batch = PictureFrontEnd(72, frame_dropout=0.7), make_batch()
     kept = [front_end.train()(batch)[1].bincount(minlength=4) for _ in range(200)]

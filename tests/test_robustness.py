@@ -141,11 +141,9 @@ def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
 
 @pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
 def test_a_run_is_measured(model, train_in_process, tmp_path):
-    sizes = (
-        ["faces.frames=2", "faces.size=24", "model.visual.pictures.size=24", "model.visual.network.widths=[4]"]
-        if len(model) > 1
-        else []
-    )
+    sizes = []
+    if len(model) > 1:
+        sizes = ["faces.frames=2", "faces.size=24", "model.visual.pictures.size=24", "model.visual.network.widths=[4]"]
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
     robustness.measure([run_dir])
     counts = pd.read_csv(run_dir / robustness.FILE)

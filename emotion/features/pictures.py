@@ -115,6 +115,8 @@ class PictureFrontEnd(nn.Module):
         relative_to: What is subtracted from each picture: `nothing`, the `mean` of its clip, or the mean of the clip's
             `first` pictures, before the face moves.
         frame_dropout: Probability that a picture is left out in training; one of each clip stays.
+        mirror: Whether each picture is followed by its mirror image in evaluation, as two pictures of the clip: what is
+            said of a face should not depend on which way it is turned.
         augment: Applied in training only, in this order.
     """
 
@@ -124,13 +126,15 @@ class PictureFrontEnd(nn.Module):
         color: str = "rgb",
         relative_to: str = "nothing",
         frame_dropout: float = 0.0,
+        mirror: bool = False,
         augment: Iterable[Augmentation] = (),
     ) -> None:
         super().__init__()
         for name, value, known in (("color", color, COLORS), ("relative_to", relative_to, RELATIVE_TO)):
             if value not in known:
                 raise EmotionError(f"{name}={value} is none of {', '.join(known)}")
-        self.size, self.color, self.relative_to, self.frame_dropout = size, color, relative_to, frame_dropout
+        self.size, self.color, self.relative_to = size, color, relative_to
+        self.frame_dropout, self.mirror = frame_dropout, mirror
         self.channels = COLORS[color]
         self.augment = nn.ModuleList(change for change in augment if isinstance(change, PictureAugmentation))
 
@@ -145,14 +149,15 @@ class PictureFrontEnd(nn.Module):
             chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
             mask = mask & ((chance >= self.frame_dropout) | (chance == chance.amax(dim=1, keepdim=True)))
         item = mask.nonzero()[:, 0]
-        pictures = self._in_color(batch["faces"][mask].float() / 255)
-        if pictures.shape[2:] != (self.size, self.size):
-            size = (self.size, self.size)
-            pictures = nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
+        pictures = self._in_color(_resized(batch["faces"][mask], self.size).float() / 255)
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)
-        return (pictures - self._reference(pictures, item)) / SPREAD, item
+        pictures = (pictures - self._reference(pictures, item)) / SPREAD
+        if self.mirror and not self.training:
+            pictures = torch.stack([pictures, pictures.flip(3)], dim=1).flatten(0, 1)
+            item = item.repeat_interleave(2)
+        return pictures, item
 
     def _in_color(self, pictures: Tensor) -> Tensor:
         if pictures.shape[1] == self.channels:
@@ -172,6 +177,15 @@ class PictureFrontEnd(nn.Module):
             0, item[used], pictures[used]
         )
         return (sums / item[used].bincount(minlength=len(counts)).clamp(min=1)[:, None, None, None])[item]
+
+
+def _resized(pictures: Tensor, size: int) -> Tensor:
+    """Pictures of bytes as squares of another size."""
+    if pictures.shape[2:] == (size, size):
+        return pictures
+    if pictures.device.type != "cpu":  # where bytes are resized too, in a seventh of the time
+        pictures = pictures.float()
+    return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def place_in_clip(item: Tensor) -> Tensor:
