@@ -115,7 +115,7 @@ class PictureFrontEnd(nn.Module):
         relative_to: What is subtracted from each picture: `nothing`, the `mean` of its clip, or the mean of the clip's
             `first` pictures, before the face moves.
         frame_dropout: Probability that a picture is left out in training; one of each clip stays.
-        mirror: Whether each picture is followed by its mirror image in evaluation, as two pictures of the clip: what is
+        mirror: Whether, in evaluation, each picture and its mirror image are embedded, and the mean is taken: what is
             said of a face should not depend on which way it is turned.
         augment: Applied in training only, in this order.
     """
@@ -153,11 +153,7 @@ class PictureFrontEnd(nn.Module):
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)
-        pictures = (pictures - self._reference(pictures, item)) / SPREAD
-        if self.mirror and not self.training:
-            pictures = torch.stack([pictures, pictures.flip(3)], dim=1).flatten(0, 1)
-            item = item.repeat_interleave(2)
-        return pictures, item
+        return (pictures - self._reference(pictures, item)) / SPREAD, item
 
     def _in_color(self, pictures: Tensor) -> Tensor:
         if pictures.shape[1] == self.channels:

@@ -152,6 +152,8 @@ class PictureEncoder(Encoder):
         pictures, item = self.front_end(batch)
         counts = item.bincount(minlength=len(batch["face_mask"]))
         embedded = self.network(pictures)
+        if self.front_end.mirror and not self.training:
+            embedded = (embedded + self.network(pictures.flip(3))) / 2
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
         return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 
