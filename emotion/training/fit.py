@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -31,7 +31,7 @@ class Fitted:
 
     Attributes:
         epochs: Trained, including those before an interruption.
-        seconds: Of this process.
+        seconds: Likewise.
         is_main: False in the helper processes of a distributed fit.
     """
 
@@ -63,10 +63,11 @@ def fit(
     callbacks = build_callbacks(
         checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
     )
+    timer = Timer()  # whose time is kept in checkpoints
     quiet_lightning()
     trainer = pl.Trainer(
         **to_plain(config.trainer),
-        callbacks=callbacks,
+        callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
         default_root_dir=run_dir,
@@ -75,19 +76,17 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
-    started = time.perf_counter()
     try:
         trainer.fit(_module(config, classifier, datamodule), datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)
         raise KeyboardInterrupt from None
-    seconds = time.perf_counter() - started
     best = checkpoints / "best.ckpt"
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
-    return Fitted(trainer.current_epoch, seconds, trainer.is_global_zero)
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), trainer.is_global_zero)
 
 
 def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
