@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emotion.errors import EmotionError, one_line_errors
@@ -56,6 +57,11 @@ def _add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
     parser.add_argument("--run", type=Path, required=True, metavar="RUN_DIR", help="the finished run that answers")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    parser.add_argument("--timeline", action="store_true", help="judge long recordings window by window, face by face")
+    parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="of a timeline (3)")
+    parser.add_argument("--hop", type=float, default=1.0, metavar="SECONDS", help="from window to window (1)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the timeline of one recording")
+    parser.add_argument("--overlay", type=Path, metavar="MP4", help="write one video with boxes, labels and timeline")
     parser.set_defaults(call=_predict)
 
 
@@ -64,14 +70,60 @@ def _predict(arguments: argparse.Namespace) -> None:
     from emotion.progress import track
 
     found = recordings.find(arguments.files)
+    drawn = [path for path in (arguments.plot, arguments.overlay) if path]
+    if drawn and len(found.files) != 1:
+        raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")
     predictor = Predictor.from_run(arguments.run)
-    answers = list(track(predictor.predict(found.files), "judging recordings", len(found.files)))
+    if arguments.timeline or drawn:
+        judged = _timelines(predictor, found.files, arguments)
+    else:
+        judged = track(predictor.predict(found.files), "judging recordings", len(found.files))
+    answers = list(judged)
     output.show(answers, predictor.labels, arguments.format)
     problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
     for problem in (*found.missing, *problems):
         print(f"error: {problem}", file=sys.stderr)
     if problems or found.missing:
         sys.exit(1)
+
+
+def _timelines(
+    predictor: "Predictor",  # noqa: F821 (imported lazily)
+    files: Sequence[Path],
+    arguments: argparse.Namespace,
+) -> Iterator["Moment | Problem"]:  # noqa: F821
+    from emotion.inference import Problem
+    from emotion.media.audio import MediaError
+    from emotion.progress import track
+
+    for file in files:
+        try:
+            windows = predictor.timeline(file, arguments.window, arguments.hop)
+            moments = list(track(windows, f"judging {file.name}, window by window", None))
+            _draw_timeline(file, moments, predictor.labels, arguments)
+        except MediaError as error:
+            yield Problem(str(file), str(error).removeprefix(f"{file}: "))
+        else:
+            yield from moments
+
+
+def _draw_timeline(
+    file: Path,
+    moments: Sequence["Moment"],  # noqa: F821 (imported lazily)
+    labels: tuple[str, ...],
+    arguments: argparse.Namespace,
+) -> None:
+    if arguments.plot:
+        from emotion.evaluation.figures import save
+        from emotion.inference.timeline_figure import timeline_figure
+
+        save(timeline_figure(moments, labels, title=file.name), arguments.plot)
+    if arguments.overlay:
+        from emotion.inference.overlay import write_overlay
+
+        write_overlay(file, moments, labels, arguments.overlay)
+    for path in filter(None, (arguments.plot, arguments.overlay)):
+        print(f"drawn to {path}", file=sys.stderr)
 
 
 def _amount(source: str, items: int, sample_rate: int) -> str:

@@ -7,9 +7,15 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Iterate over `items` with a bar on stderr, if stderr is a terminal and there is anything to do."""
-    if not total or not sys.stderr.isatty():
+def track(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    """Iterate over `items` with a bar on stderr, if stderr is a terminal and there is anything to do.
+
+    Args:
+        items: What is worked on.
+        description: What is done.
+        total: How many there are; None where nobody knows.
+    """
+    if total == 0 or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console

@@ -9,6 +9,7 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 8
+_TAKE = "01-03-01-01-01-01"
 
 
 def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
@@ -52,6 +53,16 @@ def demo_root(cache):
     from emotion.corpora.demo import Demo
 
     return Demo().locate(None)
+
+
+@pytest.fixture(scope="session")
+def face(demo_root):
+    """A drawn face on its shoulders, shape (224, 224, 3)."""
+    from emotion.corpora.demo import Demo
+    from emotion.media.video import read_middle_picture
+
+    Demo().provide_video(demo_root, [f"demo/{_TAKE}"])
+    return read_middle_picture(demo_root / "Actor_01" / f"01-{_TAKE}.mp4")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,25 @@ SERIES = (
 """Colours that all kinds of colour vision tell apart (Okabe & Ito, 2008), each with a marker of its own."""
 
 
+EMOTION_COLOURS = {
+    "neutral": "#999999",
+    "calm": "#56B4E9",
+    "happy": "#E69F00",
+    "sad": "#0072B2",
+    "angry": "#D55E00",
+    "fearful": "#CC79A7",
+    "disgust": "#009E73",
+    "surprised": "#F0E442",
+}
+"""Of the same palette; an emotion has the same colour everywhere."""
+
+
+def colours(labels: tuple[str, ...]) -> list[str]:
+    """A colour for each label: that of its emotion, or one that is left."""
+    left = iter([colour for colour, _ in reversed(SERIES)] * len(labels))
+    return [EMOTION_COLOURS.get(label) or next(left) for label in labels]
+
+
 def confusion_figure(predictions: pd.DataFrame, classes: tuple[str, ...], title: str) -> "Figure":
     """Of each true emotion (rows) how many per cent were taken for each emotion (columns)."""
     index = {label: number for number, label in enumerate(classes)}

@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emotion.inference.predictor import Prediction, Problem
+from emotion.inference.timeline import Moment
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+Answer = Prediction | Moment | Problem
 
 _SEPARATOR = "; "
 _WIDTH = 200  # characters, where no terminal has a width of its own
 
 
-def show(answers: Sequence[Prediction | Problem], labels: Sequence[str], form: str = "table") -> None:
+def show(answers: Sequence[Answer], labels: Sequence[str], form: str = "table") -> None:
     """Print answers to standard output, as `table`, `json` or `csv`; a table leaves problems out."""
     if form == "table":
         from rich.console import Console
@@ -26,51 +29,83 @@ def show(answers: Sequence[Prediction | Problem], labels: Sequence[str], form: s
         print(to_json(answers) if form == "json" else to_csv(answers, labels), end="")
 
 
-def to_json(answers: Sequence[Prediction | Problem]) -> str:
-    """A list of objects: `name` and either `problem`, or `emotion`, `probabilities`, `modalities` and `notes`."""
+def to_json(answers: Sequence[Answer]) -> str:
+    """A list of objects: `name` and either `problem`, or `emotion`, `probabilities`, `modalities` and `notes`.
+
+    Those of a timeline also have `start` and `end`, in seconds, and `face`.
+    """
     rows = [
-        {"name": answer.name, "problem": answer.reason} if isinstance(answer, Problem) else vars(answer)
+        {"name": answer.name, "problem": answer.reason} if isinstance(answer, Problem) else _place(answer) | vars(said)
         for answer in answers
+        for said in [_said(answer)]
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_csv(answers: Sequence[Prediction | Problem], labels: Sequence[str]) -> str:
-    """A row for each recording: `name`, `emotion`, a column for each label, `modalities`, `notes` and `problem`."""
+def to_csv(answers: Sequence[Answer], labels: Sequence[str]) -> str:
+    """A row for each answer: `name`, `emotion`, a column for each label, `modalities`, `notes` and `problem`.
+
+    In a timeline `start`, `end` and `face` come after the name.
+    """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "emotion", *labels, "modalities", "notes", "problem"])
+    places = ("start", "end", "face") if any(isinstance(answer, Moment) for answer in answers) else ()
+    names = ["name", *places, "emotion", *labels, "modalities", "notes", "problem"]
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
     for answer in answers:
-        if isinstance(answer, Problem):
-            writer.writerow([answer.name, *[""] * (len(labels) + 3), answer.reason])
+        said = _said(answer)
+        if isinstance(said, Problem):
+            writer.writerow({"name": said.name, "problem": said.reason})
         else:
-            shares = [f"{answer.probabilities[label]:.6f}" for label in labels]
-            told = [_SEPARATOR.join(answer.modalities), _SEPARATOR.join(answer.notes), ""]
-            writer.writerow([answer.name, answer.emotion, *shares, *told])
+            told = {"modalities": _SEPARATOR.join(said.modalities), "notes": _SEPARATOR.join(said.notes)}
+            shares = {label: f"{share:.6f}" for label, share in said.probabilities.items()}
+            writer.writerow({"name": said.name, "emotion": said.emotion} | _place(answer) | shares | told)
     return text.getvalue()
 
 
-def to_table(answers: Sequence[Prediction | Problem], labels: Sequence[str]) -> "Table":
+def to_table(answers: Sequence[Answer], labels: Sequence[str]) -> "Table":
     """A table for the terminal: probabilities with two decimals, the highest of each row in bold."""
     from rich.table import Table
 
-    judged = [answer for answer in answers if isinstance(answer, Prediction)]
-    tells_modalities = len({answer.modalities for answer in judged}) > 1 or any(a.notes for a in judged)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("recording", overflow="fold")
-    table.add_column("emotion", style="bold")
-    for label in labels:
-        table.add_column(label, justify="right")
-    if tells_modalities:
-        table.add_column("judged by", overflow="fold")
-    for answer in judged:
-        shares = [
-            f"[bold]{share:.2f}[/]" if label == answer.emotion else f"{share:.2f}"
-            for label, share in ((label, answer.probabilities[label]) for label in labels)
-        ]
-        by = " and ".join(answer.modalities) + "".join(f" ({note})" for note in answer.notes)
-        table.add_row(_plain(answer.name), answer.emotion, *shares, *([_plain(by)] if tells_modalities else []))
+    judged = [answer for answer in answers if not isinstance(answer, Problem)]
+    columns = {"recording": [_plain(_said(answer).name) for answer in judged]}
+    if moments := [answer for answer in judged if isinstance(answer, Moment)]:
+        if len(set(columns["recording"])) == 1:
+            del columns["recording"]  # the title says it
+        columns["time"] = [f"{_clock(moment.start)}–{_clock(moment.end)}" for moment in moments]
+        if any(moment.face for moment in moments):
+            columns["face"] = [str(moment.face or "") for moment in moments]
+    columns["emotion"] = [f"[bold]{_said(answer).emotion}[/]" for answer in judged]
+    columns |= {label: [_share(_said(answer), label) for answer in judged] for label in labels}
+    by = [" and ".join(said.modalities) + "".join(f" ({note})" for note in said.notes) for said in map(_said, judged)]
+    if len(set(by)) > 1 or any(_said(answer).notes for answer in judged):
+        columns["judged by"] = [_plain(text) for text in by]
+    title = None if "recording" in columns or not judged else _plain(_said(judged[0]).name)
+    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in (*labels, "face") else "left", overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _said(answer: Answer) -> Prediction | Problem:
+    return answer.prediction if isinstance(answer, Moment) else answer
+
+
+def _place(answer: Answer) -> dict[str, float | int | None]:
+    return {name: getattr(answer, name) for name in ("start", "end", "face")} if isinstance(answer, Moment) else {}
+
+
+def _share(said: Prediction, label: str) -> str:
+    share = f"{said.probabilities[label]:.2f}"
+    return f"[bold]{share}[/]" if label == said.emotion else share
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, such as 1:02.5."""
+    minutes, rest = divmod(round(seconds, 2), 60)
+    return f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".")
 
 
 def _plain(text: str) -> str:

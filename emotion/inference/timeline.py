@@ -78,7 +78,7 @@ def follow_emotions(predictor: "Predictor", path: Path, window: float = 3.0, hop
         raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
     problems: list[str] = []
     answered = False
-    waiting = _read(predictor, path, window, hop, problems)
+    waiting = _read(predictor, path, float(window), float(hop), problems)
     while some := list(islice(waiting, _BATCH)):
         predictions = predictor.judge([recording for recording, *_ in some])
         for (_, start, end, face, boxes), prediction in zip(some, predictions, strict=True):
@@ -95,21 +95,22 @@ def _read(predictor: "Predictor", path: Path, window: float, hop: float, problem
     """What is to be judged: recordings, their windows and their faces; adds to `problems` what is wrong."""
     reader = predictor.reader
     sound: Iterator[np.ndarray] = iter(())
-    faces: Iterator[dict[int | None, Seen]] = iter(())
+    faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
     if "sound" in reader.modalities and not is_image(path):
         sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop), problems)
     if reader.cutter:
         faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
-    for index, (heard, seen) in enumerate(zip_longest(sound, faces)):
-        start = index * hop
-        arrays = {} if heard is None else {"sound": heard}
+    for index, (heard, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
+        start, arrays = round(index * hop, 6), {}
+        if isinstance(heard, np.ndarray):
+            arrays, end = {"sound": heard}, round(max(end, start + len(heard) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
-        for number, (pictures, boxes) in (seen or {}).items():
+        for number, (pictures, boxes) in seen.items():
             face = numbers.setdefault(number, len(numbers))
-            yield Recording(str(path), arrays | {"faces": pictures}, notes), start, start + window, face, boxes
+            yield Recording(str(path), arrays | {"faces": pictures}, notes), start, end, face, boxes
         if arrays and not seen:
-            yield Recording(str(path), arrays, notes), start, start + window, None, np.zeros((0, 5))
+            yield Recording(str(path), arrays, notes), start, end, None, np.zeros((0, 5))
 
 
 def _until_damage(windows: Iterable, problems: list[str]) -> Iterator:
@@ -137,8 +138,10 @@ def sound_windows(path: Path, sample_rate: int, window: float, hop: float) -> It
         yield quantised(held)
 
 
-def face_windows(cutter: FaceCutter, path: Path, window: float, hop: float) -> Iterator[dict[int | None, Seen]]:
-    """The faces of successive windows by their numbers; None is that of whole frames."""
+def face_windows(
+    cutter: FaceCutter, path: Path, window: float, hop: float
+) -> Iterator[tuple[float, dict[int | None, Seen]]]:
+    """The ends of successive windows, and the faces in them by their numbers; None is that of whole frames."""
     options = cutter.options
     faces = _Faces(cutter)
     to_keep, to_search = _Metronome(window / options.frames), _Metronome(options.interval)
@@ -148,12 +151,13 @@ def face_windows(cutter: FaceCutter, path: Path, window: float, hop: float) -> I
         step, time = picture.time - time, picture.time
         faces.add(picture, to_keep.ticks(time), options.detect != "none" and to_search.ticks(time))
         while faces.known_until >= end:
-            yield faces.between(start, end)
+            yield end, faces.between(start, end)
             (start, end), index = next(windows), index + 1
             faces.forget(start)
     faces.finish()
-    while _is_worth_it(time + step - start, index, window, hop):
-        yield faces.between(start, end)
+    over = time + step
+    while _is_worth_it(over - start, index, window, hop):
+        yield round(min(end, over), 6), faces.between(start, end)
         (start, end), index = next(windows), index + 1
 
 

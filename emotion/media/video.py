@@ -61,8 +61,8 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
 
     count = 0
     try:
-        with _open(path) as container:
-            stream = _picture_stream(container, path)
+        with open_media(path) as container:
+            stream = picture_stream(container, path)
             stream.thread_type = "AUTO"
             rate = float(stream.average_rate or 25)
             for frame in container.decode(stream):
@@ -87,8 +87,8 @@ def picture_times(path: Path) -> np.ndarray:
 
     times = []
     try:
-        with _open(path) as container:
-            stream = _picture_stream(container, path)
+        with open_media(path) as container:
+            stream = picture_stream(container, path)
             packets = container.demux(stream)
             # Where the file ends too soon, those before are kept.
             times.extend(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
@@ -115,7 +115,12 @@ def read_middle_picture(path: Path) -> np.ndarray:
     return picture.pixels()
 
 
-def _open(path: Path) -> "av.container.InputContainer":
+def open_media(path: Path) -> "av.container.InputContainer":
+    """Open a file that FFmpeg knows.
+
+    Raises:
+        MediaError: there is no such file.
+    """
     import av
 
     if not path.is_file():
@@ -123,7 +128,12 @@ def _open(path: Path) -> "av.container.InputContainer":
     return av.open(str(path))
 
 
-def _picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
+def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
+    """The stream of moving pictures in the opened file `path`.
+
+    Raises:
+        MediaError: there is none.
+    """
     from av.stream import Disposition
 
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]

@@ -75,12 +75,12 @@ class Tracker:
             if overlap[old, new] >= SAME_FACE and new in free and alive[old][-1][0] < time:
                 alive[old].append((time, boxes[new], probabilities[new]))
                 free.remove(int(new))
-        for new in sorted(free):
+        for new in sorted(free, key=lambda face: boxes[face, 0]):
             self._tracks[self._next] = [(time, boxes[new], probabilities[new])]
             self._next += 1
 
     def tracks(self) -> dict[int, Track]:
-        """The faces, each with the number that it keeps: 0 for the first that was seen."""
+        """The faces, each with the number that it keeps: 0 for the first that was seen, then from left to right."""
         return {
             number: Track(*(np.array(values) for values in zip(*track, strict=True)))
             for number, track in self._tracks.items()

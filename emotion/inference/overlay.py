@@ -1,0 +1,176 @@
+"""A video with what a model says of it: a box and a label at each face, and below the timeline, on which time moves."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.evaluation.figures import colours
+from emotion.files import atomic_path
+from emotion.inference.timeline import Moment
+from emotion.inference.timeline_figure import timeline_figure
+from emotion.media.audio import MediaError
+from emotion.media.video import Picture, open_media, picture_stream
+from emotion.prepare.tracking import LONGEST_GAP
+
+if TYPE_CHECKING:
+    import av
+
+_LONGEST = 1280  # pixels of the longer side of the picture
+_DOTS_PER_INCH = 100
+
+
+def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
+    """Write a video as H.264 and AAC, with its own sound and its own times; one frame at a time is in memory.
+
+    Args:
+        path: The video.
+        moments: Its timeline.
+        labels: The emotions.
+        output: An `.mp4` file.
+
+    Raises:
+        EmotionError: `path` has no picture, or `output` is of another kind.
+    """
+    import av
+
+    if output.suffix.lower() != ".mp4":
+        raise EmotionError(f"{output}: an overlay is written as .mp4")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open_media(path) as source, atomic_path(output) as temporary:
+        video = picture_stream(source, path)
+        sound = source.streams.audio[0] if source.streams.audio else None
+        with av.open(str(temporary), "w", format="mp4") as target:
+            writer = _Writer(target, video, sound)
+            artist = None
+            for frame in source.decode(*([video, sound] if sound else [video])):
+                if isinstance(frame, av.AudioFrame):
+                    writer.write_sound(frame)
+                elif frame.time is not None:
+                    picture = Picture(frame, frame.time)
+                    artist = artist or _Artist(picture.size, moments, labels)
+                    writer.write_picture(artist.draw(picture), frame)
+            writer.close()
+        if artist is None:
+            raise MediaError(f"{path}: holds no frames")
+
+
+class _Writer:
+    """Encodes pictures and sound as they come."""
+
+    def __init__(
+        self,
+        target: "av.container.OutputContainer",
+        video: "av.video.stream.VideoStream",
+        sound: "av.audio.stream.AudioStream | None",
+    ) -> None:
+        self.target = target
+        self.pictures = target.add_stream("libx264", rate=video.average_rate or 25, options={"preset": "veryfast"})
+        self.pictures.pix_fmt = "yuv420p"
+        self.pictures.codec_context.time_base = video.time_base
+        self.sound = None
+        if sound:
+            layout = "mono" if sound.channels == 1 else "stereo"
+            self.sound = target.add_stream("aac", rate=min(sound.rate, 48_000), layout=layout)
+            self.sound.bit_rate = 128_000
+
+    def write_picture(self, pixels: np.ndarray, original: "av.VideoFrame") -> None:
+        import av
+
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts, frame.time_base = original.pts, original.time_base
+        if not self.pictures.codec_context.is_open:
+            self.pictures.height, self.pictures.width = pixels.shape[:2]
+        self.target.mux(self.pictures.encode(frame))
+
+    def write_sound(self, frame: "av.AudioFrame") -> None:
+        self.target.mux(self.sound.encode(frame))
+
+    def close(self) -> None:
+        for stream in (self.pictures, self.sound):
+            if stream:
+                self.target.mux(stream.encode(None))
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One face over the whole recording: where it is (rows as in `Moment.boxes`), and what is said of it."""
+
+    boxes: np.ndarray
+    moments: list[Moment]
+
+
+class _Artist:
+    """Draws on pictures of one size.
+
+    Args:
+        size: Width and height of a picture.
+        moments: The timeline.
+        labels: The emotions.
+    """
+
+    def __init__(self, size: tuple[int, int], moments: Sequence[Moment], labels: tuple[str, ...]) -> None:
+        self.scale = min(1.0, _LONGEST / max(size))
+        self.longest = round(max(size) * self.scale)
+        width = round(size[0] * self.scale)
+        self.colours = {
+            label: tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+            for label, colour in zip(labels, colours(labels), strict=True)
+        }
+        self.strip, self.first, self.last = _strip(moments, labels, width)
+        self.end = max(moment.end for moment in moments)
+        self.faces = [
+            _Face(np.unique(np.concatenate([moment.boxes for moment in own]), axis=0), own)
+            for number in sorted({moment.face or 0 for moment in moments})
+            if (own := [moment for moment in moments if (moment.face or 0) == number])
+        ]
+
+    def draw(self, picture: Picture) -> np.ndarray:
+        """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
+        pixels = picture.pixels(self.longest)
+        for face in self.faces:
+            self._draw_face(pixels, face, picture.time)
+        strip = self.strip.copy()
+        place = round(self.first + (self.last - self.first) * min(1.0, picture.time / self.end))
+        cv2.line(strip, (place, 0), (place, len(strip)), (0, 0, 0), 2)
+        whole = np.vstack([pixels, strip])
+        return np.ascontiguousarray(whole[: len(whole) // 2 * 2, : whole.shape[1] // 2 * 2])
+
+    def _draw_face(self, pixels: np.ndarray, face: _Face, time: float) -> None:
+        nearest = min(face.moments, key=lambda moment: abs((moment.start + moment.end) / 2 - time))
+        said = nearest.prediction
+        text, colour = f"{said.emotion} {said.probabilities[said.emotion]:.2f}", self.colours[said.emotion]
+        size = max(0.5, self.longest / 1000)
+        if nearest.face is None:
+            left, top = 10, round(32 * size)
+        elif len(face.boxes) and abs(face.boxes[:, 0] - time).min() <= LONGEST_GAP:
+            box = [np.interp(time, face.boxes[:, 0], face.boxes[:, side]) * self.scale for side in (1, 2, 3, 4)]
+            left, top, right, bottom = map(round, box)
+            cv2.rectangle(pixels, (left, top), (right, bottom), colour, max(2, round(3 * size)), cv2.LINE_AA)
+            text = f"{nearest.face}: {text}"
+        else:
+            return
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2)
+        top = max(top, height + 12)
+        cv2.rectangle(pixels, (left, top - height - 12), (left + width + 8, top), colour, -1)
+        dark = sum(colour) < 3 * 128
+        ink = (255, 255, 255) if dark else (0, 0, 0)
+        cv2.putText(pixels, text, (left + 4, top - 6), cv2.FONT_HERSHEY_SIMPLEX, size, ink, 2, cv2.LINE_AA)
+
+
+def _strip(moments: Sequence[Moment], labels: tuple[str, ...], width: int) -> tuple[np.ndarray, float, float]:
+    """The timeline as wide as the picture, and where its time begins and ends, in pixels."""
+    figure = timeline_figure(moments, labels, width / _DOTS_PER_INCH)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+    drawn = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    first, last = (figure.axes[0].transData.transform((time, 0))[0] for time in figure.axes[0].get_xlim())
+    strip = cv2.copyMakeBorder(
+        drawn, 0, 0, 0, max(0, width - drawn.shape[1]), cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    )
+    return cv2.cvtColor(strip[:, :width], cv2.COLOR_BGR2RGB), first, last

@@ -1,0 +1,153 @@
+"""A window slides over long recordings and follows every face in them."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+import soundfile
+from scenes import scene, write_video
+
+from emotion.errors import EmotionError
+from emotion.inference import Predictor, output
+from emotion.inference.overlay import write_overlay
+from emotion.inference.timeline import face_windows
+from emotion.inference.timeline_figure import timeline_figure
+from emotion.media.audio import MediaError, read_audio, stream_audio
+from emotion.prepare.faces import FaceCutter, FaceOptions
+
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.visual.network.widths=[4]")
+
+
+@pytest.fixture(scope="module")
+def speech(demo_root, tmp_path_factory):
+    """Ten seconds of a talk, 16 kHz."""
+    path = tmp_path_factory.mktemp("speech") / "talk.wav"
+    clips = [read_audio(clip, 16_000) for clip in sorted((demo_root / "Actor_01").glob("*.wav"))]
+    soundfile.write(path, np.concatenate(clips)[: 10 * 16_000], 16_000)
+    return path
+
+
+def test_each_window_gets_what_it_would_get_alone(trained, speech):
+    predictor = Predictor.from_run(trained)
+    waveform, rate = soundfile.read(speech, dtype="float32")
+    moments = list(predictor.timeline(speech, window=3, hop=2))
+    assert [(moment.start, moment.end) for moment in moments] == [(0, 3), (2, 5), (4, 7), (6, 9), (8, 10)]
+    for moment in moments:
+        alone = predictor(waveform[int(moment.start * rate) : int(moment.end * rate)], sample_rate=rate)
+        assert moment.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+        assert (moment.face, len(moment.boxes), moment.prediction.name) == (None, 0, str(speech))
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(2.0, [2.0]), (3.0, [3.0]), (3.2, [3.0]), (4.5, [3.0, 4.5])])
+def test_the_last_window_is_worth_it_or_left_out(trained, speech, tmp_path, seconds, ends):
+    waveform, rate = soundfile.read(speech)
+    soundfile.write(tmp_path / "clip.wav", waveform[: round(seconds * rate)], rate)
+    assert [moment.end for moment in Predictor.from_run(trained).timeline(tmp_path / "clip.wav", 3, 3)] == ends
+
+
+@pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
+def test_a_stream_of_sound_is_the_sound(speech, tmp_path, name):
+    waveform, _ = soundfile.read(speech, dtype="float32")
+    if name.endswith("wav"):
+        soundfile.write(tmp_path / name, np.repeat(waveform[:, None], 2, axis=1), 44_100)
+    else:
+        write_video(tmp_path / "clip.mp4", [scene()] * 3, tone_seconds=5.0)
+        (tmp_path / "clip.mp4").rename(tmp_path / name)
+    whole = read_audio(tmp_path / name, 22_050)
+    streamed = np.concatenate(list(stream_audio(tmp_path / name, 22_050)))
+    assert len(streamed) == pytest.approx(len(whole), abs=1)
+    shared = min(len(streamed), len(whole))
+    np.testing.assert_allclose(streamed[:shared], whole[:shared], atol=1e-4)
+
+
+def test_faces_keep_their_numbers(face, tmp_path):
+    """One stays for 8 s; another comes after 2 s and leaves after 6."""
+    pictures = [scene((face, 20, 60), *([(face, 380, 90)] if 20 <= number < 60 else [])) for number in range(80)]
+    write_video(tmp_path / "two.mp4", pictures)
+    windows = list(face_windows(FaceCutter(FaceOptions(frames=4, size=32)), tmp_path / "two.mp4", 2.0, 1.0))
+    assert [end for end, _ in windows] == [2, 3, 4, 5, 6, 7, 8]
+    assert [sorted(faces) for _, faces in windows] == [[0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0]]
+    for end, faces in windows:
+        for number, seen in faces.items():
+            assert seen.pictures.shape[1:] == (32, 32, 3)
+            assert len(seen.pictures) == len(seen.boxes) <= 4
+            assert ((end - 2 <= seen.boxes[:, 0]) & (seen.boxes[:, 0] < end)).all()
+            middle = seen.boxes[:, [1, 3]].mean()
+            assert middle == pytest.approx(20 + 112 if number == 0 else 380 + 112, abs=15)
+
+
+def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
+    model = ("model=late_fusion", "model/visual=face_cnn", "data.on_problem=partial")
+    predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
+    film = tmp_path / "film.mp4"
+    pictures = [scene((face, 20, 60), *([(face, 380, 90)] if number < 30 else [])) for number in range(60)]
+    write_video(film, pictures, tone_seconds=9.0)
+    moments = list(predictor.timeline(film, window=3, hop=3))
+    assert [(moment.start, moment.face) for moment in moments] == [(0, 1), (0, 2), (3, 1), (6, None)]
+    assert [moment.prediction.modalities for moment in moments] == [("sound", "faces")] * 3 + [("sound",)]
+
+    labels = predictor.labels
+    assert len(timeline_figure(moments, labels).axes) == 2  # a panel for each face
+    write_overlay(film, moments, labels, tmp_path / "overlay.mp4")
+    with av.open(str(tmp_path / "overlay.mp4")) as written:
+        assert written.streams.audio[0].duration * written.streams.audio[0].time_base == pytest.approx(9, abs=0.1)
+        drawn = [frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)]
+    assert len(drawn) == len(pictures)
+    assert drawn[0].shape[0] > 360
+    assert drawn[0].shape[1] == 640
+    box = moments[0].boxes[0, 1:].round().astype(int)
+    edge = drawn[0][box[1] : box[3], box[0]].astype(int)
+    assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the room
+    assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # time moves
+
+    rows = list(csv.DictReader(io.StringIO(output.to_csv(moments, labels))))
+    assert [(row["start"], row["end"], row["face"]) for row in rows][::3] == [("0.0", "3.0", "1"), ("6.0", "9.0", "")]
+
+
+def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
+    sizes = [key.replace("visual.", "") for key in SMALL]
+    predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_problem=skip", *sizes))
+    write_video(tmp_path / "empty.mp4", [scene()] * 10)
+    with pytest.raises(MediaError, match="no face was found"):
+        list(predictor.timeline(tmp_path / "empty.mp4"))
+
+
+def test_the_command_line(trained, speech, tmp_path):
+    (tmp_path / "text.mp4").write_text("no film")
+    command = [sys.executable, "-m", "emotion.cli", "predict", "--run", str(trained)]
+
+    def call(*arguments):
+        return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+
+    done = call(speech, tmp_path / "text.mp4", "--timeline", "--hop", "2", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert done.returncode == 1
+    assert [row["end"] for row in rows] == ["3.0", "5.0", "7.0", "9.0", "10.0", ""]
+    assert "error: " in done.stderr
+    assert "text.mp4: cannot be decoded" in done.stderr
+
+    done = call(speech, "--plot", tmp_path / "plot.png")
+    assert done.returncode == 0
+    assert "0:07–0:10" in done.stdout
+    assert cv2.imread(str(tmp_path / "plot.png")).shape[1] > 1000
+    for arguments, words in (
+        ([speech, "--timeline", "--hop", "4"], "0 < hop <= window"),
+        ([speech, tmp_path / "text.mp4", "--plot", tmp_path / "p.png"], "shows one recording; 2 were given"),
+        ([speech, "--overlay", tmp_path / "o.mp4"], "has no picture"),
+        ([speech, "--overlay", tmp_path / "o.avi"], "is written as .mp4"),
+    ):
+        done = call(*arguments)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_a_hop_that_leaves_gaps_is_refused(trained, speech):
+    with pytest.raises(EmotionError, match="window of 1 s"):
+        list(Predictor.from_run(trained).timeline(speech, window=1, hop=2))
