@@ -66,7 +66,8 @@ def peak_megabytes(*arguments):
         "runpy.run_module('emotion.cli', run_name='__main__')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", told, *map(str, arguments)], capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-c", told, *map(str, arguments)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return int(done.stderr.split()[-1]) / 1024
 
 
