@@ -127,5 +127,7 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
         if OmegaConf.is_dict(node) and key not in node:
             return f"unknown key {override.key_or_group}: {suggest(key, [str(name) for name in node])}"
         if node is None or not OmegaConf.is_dict(node):
-            return f"unknown key {override.key_or_group}: there is no {parent}"
+            of_a_run = any(o.key_or_group in ("resume", "run") for o in overrides)
+            remedy = f"; if the run has it, change it with +{override.input_line}" if of_a_run else ""
+            return f"unknown key {override.key_or_group}: there is no {parent}{remedy}"
     return first_line
