@@ -144,7 +144,7 @@ class PictureEncoder(Encoder):
         self, front_end: PictureFrontEnd, network: PictureNetwork, pooling: str = "mean", **learning: Any
     ) -> None:
         super().__init__(front_end, network, **learning)
-        self.pool = StatisticsPooling(network.embed_dim, pooling)
+        self.pool, self.mirror = StatisticsPooling(network.embed_dim, pooling), front_end.mirror
         self.row_dim, self.embed_dim = network.embed_dim, self.pool.embed_dim
 
     def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ class PictureEncoder(Encoder):
         pictures, item = self.front_end(batch)
         counts = item.bincount(minlength=len(batch["face_mask"]))
         embedded = self.network(pictures)
-        if self.front_end.mirror and not self.training:
+        if self.mirror and not self.training:
             embedded = (embedded + self.network(pictures.flip(3))) / 2
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
         return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
