@@ -48,13 +48,17 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
         with av.open(str(temporary), "w", format="mp4") as target:
             writer = _Writer(target, video, sound)
             artist = None
-            for frame in source.decode(*([video, sound] if sound else [video])):
-                if isinstance(frame, av.AudioFrame):
-                    writer.write_sound(frame)
-                elif frame.time is not None:
-                    picture = Picture(frame, frame.time)
-                    artist = artist or _Artist(picture.size, moments, labels)
-                    writer.write_picture(artist.draw(picture), frame)
+            try:
+                for frame in source.decode(*([video, sound] if sound else [video])):
+                    if isinstance(frame, av.AudioFrame):
+                        writer.write_sound(frame)
+                    elif frame.time is not None:
+                        picture = Picture(frame, frame.time)
+                        artist = artist or _Artist(picture.size, moments, labels)
+                        writer.write_picture(artist.draw(picture), frame)
+            except av.FFmpegError as error:
+                if artist is None:  # else what comes before the damage is kept, as it is judged
+                    raise MediaError(f"{path}: cannot be decoded ({error})") from error
             writer.close()
         if artist is None:
             raise MediaError(f"{path}: holds no frames")
