@@ -18,10 +18,10 @@ def scene(*placed, height=360, width=640):
     return room
 
 
-def write_video(path, pictures, rate=10, times=None, turn=0, tone_seconds=None):
-    """H.264 in MP4; `times` in milliseconds make the frame rate vary."""
+def write_video(path, pictures, rate=10, times=None, turn=0, tone_seconds=None, codec="libx264"):
+    """H.264, or what `codec` says; `times` in milliseconds make the frame rate vary."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 1000)
         if turn:

@@ -5,7 +5,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from scenes import scene, write_video
 
 from emotion.errors import EmotionError
 from emotion.media.audio import MediaError, read_audio
@@ -13,6 +12,7 @@ from emotion.media.video import picture_times, read_middle_picture, read_picture
 from emotion.prepare import faces
 from emotion.prepare.faces import FaceOptions, prepare_faces
 from emotion.prepare.tracking import Found, boxes_at, follow, overlaps
+from scenes import scene, write_video
 
 
 def prepare(folder, *names, windows=None, **options):

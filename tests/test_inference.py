@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from emotion.inference import Prediction, Predictor, Problem, output
 from emotion.inference.recordings import find
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
+from scenes import scene, write_video
 
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=32")
 
@@ -65,6 +67,23 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
         assert answer.modalities == (("sound", "faces") if path.suffix == ".mp4" else ("sound",))
     heard = predictor(own_videos / "happy" / "person01_again.wav")
     assert (heard.modalities, heard.notes) == (("sound",), ("has no picture",))
+
+
+def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_path):
+    model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
+    predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
+    pictures = [scene((face, 200, 60))] * 20
+    write_video(tmp_path / "plain.mp4", pictures, tone_seconds=2.0)
+    lying = [np.rot90(picture, -1) for picture in pictures]
+    write_video(tmp_path / "turned.mp4", lying, turn=90, tone_seconds=2.0)
+    write_video(tmp_path / "uneven.mp4", pictures, times=[90 * n + 40 * (n % 3) for n in range(20)], tone_seconds=2.0)
+    if "libx265" in av.codecs_available:
+        write_video(tmp_path / "hevc.mov", pictures, tone_seconds=2.0, codec="libx265")
+    plain, *others = predictor.predict(sorted(tmp_path.glob("*.m*"), key=lambda path: path.stem != "plain"))
+    assert len(others) >= 2
+    for answer in others:
+        assert answer.modalities == ("sound", "faces")
+        assert answer.probabilities == pytest.approx(plain.probabilities, abs=0.02)
 
 
 def test_a_waveform_is_as_good_as_a_file(trained, demo_root):

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
-from scenes import scene, write_video
 
 from emotion.errors import EmotionError
 from emotion.inference import Predictor, output
@@ -19,6 +18,7 @@ from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.audio import MediaError, read_audio, stream_audio
 from emotion.prepare.faces import FaceCutter, FaceOptions
+from scenes import scene, write_video
 
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.visual.network.widths=[4]")
 
