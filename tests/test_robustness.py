@@ -140,10 +140,11 @@ def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
 
 
 @pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
-def test_a_run_is_measured(model, train_in_process, tmp_path):
+def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
     sizes = []
     if len(model) > 1:
         sizes = ["faces.frames=2", "faces.size=24", "model.visual.pictures.size=24", "model.visual.network.widths=[4]"]
+        sizes += [*typed, "data.on_problem=partial"]
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
     robustness.measure([run_dir])
     counts = pd.read_csv(run_dir / robustness.FILE)
@@ -158,7 +159,8 @@ def test_a_run_is_measured(model, train_in_process, tmp_path):
     recalls = (predictions["emotion"] == predictions["predicted"]).groupby(predictions["emotion"]).mean()
     clean = table[table["disturbance"] == "none"].iloc[0]
     assert clean["uar"] == pytest.approx(recalls.mean())
-    assert clean["uar_low"] <= clean["uar"] <= clean["uar_high"]
+    several = predictions["speaker"].nunique() > 1  # of one there is no interval
+    assert (clean["uar_low"] <= clean["uar"] <= clean["uar_high"]) == several
     figures.save(figures.robustness_figure(table), tmp_path / "robustness.png")
     assert cv2.imread(str(tmp_path / "robustness.png")).shape[1] > 800
     assert list(robustness.in_words(table)["disturbance"][:2]) == ["none", "white noise 20 dB SNR"]
