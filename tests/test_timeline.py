@@ -18,7 +18,7 @@ from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.audio import MediaError, read_audio, stream_audio
 from emotion.prepare.faces import FaceCutter, FaceOptions
-from scenes import scene, write_video
+from scenes import GREY, scene, write_video
 
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.visual.network.widths=[4]")
 
@@ -103,6 +103,8 @@ def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
     box = moments[0].boxes[0, 1:].round().astype(int)
     edge = drawn[0][box[1] : box[3], box[0]].astype(int)
     assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the room
+    corner = drawn[0][:50, :150].astype(int)
+    assert abs(corner - GREY).max() < 40  # what is said of sound alone is shown when there is sound alone
     assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # time moves
 
     rows = list(csv.DictReader(io.StringIO(output.to_csv(moments, labels))))

@@ -151,6 +151,8 @@ class _Artist:
         text, colour = f"{said.emotion} {said.probabilities[said.emotion]:.2f}", self.colours[said.emotion]
         size = max(0.5, self.longest / 1000)
         if nearest.face is None:
+            if not nearest.start <= time <= nearest.end:  # then there are faces
+                return
             left, top = 10, round(32 * size)
         elif len(face.boxes) and abs(face.boxes[:, 0] - time).min() <= LONGEST_GAP:
             box = [np.interp(time, face.boxes[:, 0], face.boxes[:, side]) * self.scale for side in (1, 2, 3, 4)]
