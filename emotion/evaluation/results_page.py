@@ -180,8 +180,9 @@ SECTIONS = (
         "FER2013's own sides: 26,912 images to train, after copies of dev and test were left out, PublicTest as dev, "
         "PrivateTest as test, as it is (`official`) or with one of each copy (`unique_test`). Each face is judged with "
         "its mirror image, which dev chose. Nobody knows who is on them, so there is no interval over people. Of "
-        "people its authors say that they reach 0.65 ± 0.05.\n\n`python train.py experiment=faces/fer2013 "
-        "data.root=DIR`, and `python evaluate.py run=RUN protocol=unique_test`",
+        "people its authors say that they reach 0.65 ± 0.05. `ferplus` is judged on what most annotators say.\n\n"
+        "`python train.py experiment=faces/fer2013 data.root=DIR`, the same with `faces/ferplus`, and `python "
+        "evaluate.py run=RUN protocol=unique_test`. These runs were interrupted: minutes are of their last part.",
         lambda runs: to_markdown(table(runs)),
     ),
     Section(
