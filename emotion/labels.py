@@ -28,6 +28,8 @@ SCHEMES: dict[str, dict[str, str]] = {
     "emodb": _same(OF_CORPUS["emodb"]),
     "fer2013": _same(OF_CORPUS["fer2013"]),
     "ferplus": _same((*OF_CORPUS["fer2013"], "contempt")),
+    # The basic emotions that most corpora share; calm is what RAVDESS alone tells apart from neutral.
+    "seven": {"neutral": "neutral", "calm": "neutral", **_same(OF_CORPUS["fer2013"])},
     "happy_sad": _same(("happy", "sad")),
     # Surprise can be either, so it takes no part.
     "valence": {

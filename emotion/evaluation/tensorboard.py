@@ -1,5 +1,6 @@
 """What TensorBoard shows of a finished run besides its curves."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def _add_embeddings(writer: SummaryWriter, classifier: Classifier, datamodule: E
         embeddings.append(classifier.encoder(batch))
         pictures.append(_thumbnails(classifier, batch))
     told = [[datamodule.classes[dataset.label[row]], speakers[row], dataset.recordings[row]] for row in chosen]
+    for before in Path(writer.log_dir).glob("0*/dev"):  # of a run that went on; they would be listed twice
+        shutil.rmtree(before)
+    (Path(writer.log_dir) / "projector_config.pbtxt").unlink(missing_ok=True)
     writer.add_embedding(
         torch.cat(embeddings), told, torch.cat(pictures), metadata_header=["emotion", "speaker", "recording"], tag="dev"
     )

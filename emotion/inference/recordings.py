@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,13 @@ from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
 from emotion.data.dataset import Batch, Ragged, gather
 from emotion.data.sources import MODALITIES, ActionUnits, Faces, windows_of
 from emotion.media.audio import MediaError, read_audio
-from emotion.media.image import IMAGE_SUFFIXES, is_image
+from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
 from emotion.prepare.action_units import unit_names
 from emotion.prepare.faces import COLORS, FaceCutter
 from emotion.prepare.waveforms import quantised
+
+_CROP = 2
+"""To a model of face crops, an image up to so many times their size is one too."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,12 @@ class Reader:
 
     def __init__(self, modalities: Mapping[str, Faces | ActionUnits | None], sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
-        self.cutter = FaceCutter(modalities["faces"].options) if "faces" in modalities else None
+        self.cutter = self._whole = None
+        if "faces" in modalities:
+            options = modalities["faces"].options
+            if options.detect == "cropped":
+                self._whole, options = FaceCutter(options), replace(options, detect="mtcnn")
+            self.cutter = FaceCutter(options)
         self._follows = "faces" in modalities and modalities["faces"].follow_sound
         self._listens = "sound" in modalities or self._follows
 
@@ -134,6 +142,8 @@ class Reader:
         if samples is not None and self._follows:
             heard = Ragged(samples, pd.Index([str(path)]), np.zeros(1, np.int64), np.array([len(samples)]))
             window = dict(windows_of(heard, self.sample_rate, self.modalities["faces"]))[str(path)]
+        if self._whole and is_image(path) and max(Image(path).size) <= _CROP * self._whole.options.size:
+            return self._whole(path, None)[0]
         return self.cutter(path, window)[0]
 
     def _nothing(self, modality: str, items: int = 0) -> np.ndarray:

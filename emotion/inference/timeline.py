@@ -149,7 +149,7 @@ def face_windows(
     (start, end), index, time, step = next(windows), 0, 0.0, 0.0
     for picture in read_pictures(path):
         step, time = picture.time - time, picture.time
-        faces.add(picture, to_keep.ticks(time), options.detect != "none" and to_search.ticks(time))
+        faces.add(picture, to_keep.ticks(time), options.searches and to_search.ticks(time))
         while faces.known_until >= end:
             yield end, faces.between(start, end)
             (start, end), index = next(windows), index + 1
@@ -194,7 +194,7 @@ class _Faces:
             self.waiting.append(picture)
         if search:
             self.unsearched.append(picture)
-        if self.cutter.options.detect == "none":
+        if not self.cutter.options.searches:
             self._settle(picture.time)
         elif len(self.unsearched) == _BATCH:
             self._search()
@@ -243,7 +243,7 @@ class _Faces:
         ready = [picture for picture in self.waiting if picture.time <= until]
         self.waiting = [picture for picture in self.waiting if picture.time > until]
         times = np.array([picture.time for picture in ready])
-        if self.cutter.options.detect == "none":
+        if not self.cutter.options.searches:
             there = {None: (np.array([(0, 0, *picture.size) for picture in ready]), np.ones(len(ready), bool))}
         else:
             there = {number: boxes_at(track, times) for number, track in self.tracker.tracks().items()}

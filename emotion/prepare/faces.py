@@ -23,7 +23,7 @@ BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
 """What the column `boxes` holds of each picture: seconds, pixels of the whole picture, and MTCNN's probability."""
 
 COLORS = {"rgb": 3, "grey": 1}
-DETECTORS = ("mtcnn", "none")
+DETECTORS = ("mtcnn", "cropped", "none")
 Frame = Picture | Image
 SECOND_LOOK = 1280  # pixels of the longer side, where nothing was found on smaller pictures
 _BATCH = 16
@@ -38,8 +38,9 @@ class FaceOptions:
         every: Only every so manieth frame is considered.
         size: Side of a picture, in pixels.
         color: `rgb` or `grey`.
-        detect: `mtcnn`, or `none` for whole frames, squeezed into a square.
-        margin: What is added to the longer side of a face's box, as a fraction of it.
+        detect: `mtcnn`; or `none` for whole frames, squeezed into a square; or `cropped` for a corpus of pictures that
+            are faces already, which are taken whole, while on other people's pictures the face is looked for.
+        margin: What is added to the longer side of a face's box, as a fraction of it; negative if less is wanted.
         interval: Seconds from one frame on which a face is looked for to the next; 0 looks on every frame.
         detection_size: Longer side of the pictures on which it is looked for, in pixels.
         smallest: Side of the smallest face that is looked for, as a fraction of the picture's shorter side.
@@ -62,6 +63,11 @@ class FaceOptions:
         for name in ("frames", "every", "size", "detection_size"):
             if getattr(self, name) < 1:
                 raise EmotionError(f"faces.{name}={getattr(self, name)} must be at least 1")
+
+    @property
+    def searches(self) -> bool:
+        """Whether faces are looked for."""
+        return self.detect == "mtcnn"
 
 
 def prepare_faces(
@@ -120,7 +126,7 @@ class FaceCutter:
 
     def __init__(self, options: FaceOptions) -> None:
         self.options = options
-        if options.detect == "mtcnn":
+        if options.searches:
             from emotion.prepare.face_detection import FaceDetector
 
             self.detector = FaceDetector()
@@ -137,7 +143,7 @@ class FaceCutter:
         """
         times = _within(picture_times(path), window, path)
         wanted = _evenly(times[:: self.options.every], self.options.frames)
-        if self.options.detect == "none":
+        if not self.options.searches:
             pictures, _ = self._decode(path, wanted, np.zeros(0))
             boxes = np.array([[0, 0, *picture.size] for picture in pictures], np.float64)
             there, probabilities = np.ones(len(pictures), bool), np.ones(len(pictures))
@@ -192,7 +198,7 @@ class FaceCutter:
     def cut(self, picture: Frame, box: np.ndarray) -> np.ndarray:
         """The square around `box` (left, top, right, bottom), shape (size, size, 1 or 3); or the whole frame."""
         pixels, size = picture.pixels(), self.options.size
-        if self.options.detect != "none":
+        if self.options.searches:
             pixels = _square(pixels, box, self.options.margin)
         shrinks = min(pixels.shape[:2]) > size
         pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -50,18 +50,21 @@ class AtomicCheckpoints(TorchCheckpointIO):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-class DevCheckpoint(ModelCheckpoint):
-    """Keeps `best.ckpt`, chosen on dev, and `last.ckpt`; a run directory that was moved keeps its best one."""
+class RunCheckpoint(ModelCheckpoint):
+    """Keeps one checkpoint of a run: of the epoch that is best, or of the latest; a run directory may be moved.
 
-    def __init__(self, directory: Path, monitor: str) -> None:
-        mode = "min" if monitor.endswith("loss") else "max"
+    Args:
+        directory: Where it is kept.
+        name: Of its file, without `.ckpt`.
+        monitor: The figure by which an epoch is the best, or None for the latest.
+    """
+
+    def __init__(self, directory: Path, name: str, monitor: str | None = None) -> None:
         super().__init__(
             directory,
-            filename="best",
+            filename=name,
             monitor=monitor,
-            mode=mode,
-            save_last=True,
-            save_top_k=1,
+            mode="max" if monitor and not monitor.endswith("loss") else "min",
             auto_insert_metric_name=False,
             enable_version_counter=False,
             save_on_train_epoch_end=True,
@@ -71,7 +74,7 @@ class DevCheckpoint(ModelCheckpoint):
         """Read the paths in the checkpoint as paths in the present directory."""
         here = Path(self.dirpath)
         moved = {"dirpath": str(here)}
-        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        for key in ("best_model_path", "kth_best_model_path"):
             moved[key] = str(here / Path(state_dict[key]).name) if state_dict.get(key) else ""
         moved["best_k_models"] = {str(here / Path(k).name): v for k, v in state_dict["best_k_models"].items()}
         super().load_state_dict(state_dict | moved)
@@ -90,12 +93,13 @@ def build_callbacks(
         ema_decay: Of the moving average of the weights over steps that is judged, kept and used, or None.
         show_progress: Whether a progress bar is drawn.
     """
-    checkpoint = DevCheckpoint(checkpoints, monitor)
+    best = RunCheckpoint(checkpoints, "best", monitor)
     callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning()]
     if ema_decay:
         callbacks.append(EMAWeightAveraging(decay=ema_decay))
     if patience:
-        callbacks.append(EarlyStopping(monitor, mode=checkpoint.mode, patience=patience, check_on_train_epoch_end=True))
+        callbacks.append(EarlyStopping(monitor, mode=best.mode, patience=patience, check_on_train_epoch_end=True))
     if show_progress:
         callbacks.append(RichProgressBar(leave=False))
-    return [*callbacks, checkpoint]
+    # The latest one after the best one, since it holds what the callbacks before it know.
+    return [*callbacks, best, RunCheckpoint(checkpoints, "last")]
