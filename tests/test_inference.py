@@ -46,8 +46,8 @@ def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_p
     predictor = Predictor.from_run(trained)
     alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
     monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
-    sizes, judge = [], predictor.reader.batch
-    monkeypatch.setattr(predictor.reader, "batch", lambda some: sizes.append(len(some)) or judge(some))
+    sizes, judge = [], predictor.model
+    monkeypatch.setattr(predictor, "model", lambda some: sizes.append(len(some)) or judge(some))
     together = [answer.probabilities for answer in predictor.predict([*short, tmp_path / "long.wav"])]
     assert sizes[-1] == 1
     assert sum(sizes) == 4

@@ -1,7 +1,7 @@
 """The LightningDataModule: a corpus, split by a protocol, as batches."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from emotion.corpora import Corpus
 from emotion.data.dataset import Batch, Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
-from emotion.data.sources import MODALITIES, ActionUnits, Faces, Source, action_units_of, faces_of, sound_of
+from emotion.data.sources import Source, action_units_of, faces_of, sound_of
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, scheme
+from emotion.prepare.modalities import MODALITIES, Prepared
 from emotion.protocols import SPLITS, Protocol
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class EmotionDataModule(pl.LightningDataModule):
         seed: int = 0,
         on_problem: str = "stop",
         train_channel: str | None = None,
-        modalities: Mapping[str, Faces | ActionUnits | None] | None = None,
+        modalities: Prepared | None = None,
     ) -> None:
         super().__init__()
         if on_problem not in PROBLEM_HANDLING:

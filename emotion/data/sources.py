@@ -15,12 +15,11 @@ from emotion.data.dataset import Ragged
 from emotion.errors import EmotionError
 from emotion.features.silence import sounding
 from emotion.prepare.action_units import read_action_units
-from emotion.prepare.faces import FaceOptions, prepare_faces
+from emotion.prepare.faces import prepare_faces
+from emotion.prepare.modalities import ActionUnits, Faces
 from emotion.prepare.store import Store
 from emotion.prepare.waveforms import INT16_FULL_SCALE, prepare_waveforms
 
-MODALITIES = {"sound": "waveform", "faces": "faces", "action_units": "action_units"}
-"""From what a model takes in to what it is called in a batch."""
 _BATCH = 32
 
 
@@ -41,51 +40,14 @@ class Source:
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Faces:
-    """How faces are prepared.
-
-    Attributes:
-        options: How they are cut out.
-        trim_db: Frames are taken from where the sound is less than this many decibels below its loudest; None takes
-            them from the whole clip.
-        seconds: And from the first so many seconds of that; None from all of it.
-    """
-
-    options: FaceOptions
-    trim_db: float | None = None
-    seconds: float | None = None
-
-    @property
-    def follow_sound(self) -> bool:
-        """Whether the sound tells which frames are looked at."""
-        return self.trim_db is not None or self.seconds is not None
-
-
-@dataclass(frozen=True)
-class ActionUnits:
-    """Where action units are read from, and how; see `read_action_units`.
-
-    Attributes:
-        table: A CSV or a folder of them.
-        kinds: Of `intensity` and `presence`.
-        over_time: `mean` or `frames`.
-    """
-
-    table: str | None
-    kinds: tuple[str, ...] = ("intensity", "presence")
-    over_time: str = "mean"
-
-
 def prepared(config: DictConfig) -> dict[str, Faces | ActionUnits | None]:
-    """What the model takes in, of `MODALITIES`, and how it is prepared."""
+    """What the model takes in, of `emotion.prepare.modalities.MODALITIES`, and how it is prepared."""
     return {modality: _prepared(modality, config) for modality in config.model.modalities}
 
 
 def _prepared(modality: str, config: DictConfig) -> Faces | ActionUnits | None:
     if modality == "faces":
-        own = to_plain(config.faces)
-        return Faces(trim_db=own.pop("trim_db"), seconds=own.pop("seconds"), options=FaceOptions(**own))
+        return Faces.from_dict(to_plain(config.faces))
     if modality == "action_units":
         own = to_plain(config.action_units)
         return ActionUnits(own["table"], tuple(own["kinds"]), own["over_time"])
@@ -119,6 +81,12 @@ def windows_of(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tu
             end = torch.minimum(end, start + round(faces.seconds * sample_rate))
         for row, begins, ends in zip(rows, start.tolist(), end.tolist(), strict=True):
             yield waveforms.recordings[row], (round(begins / sample_rate, 3), round(ends / sample_rate, 3))
+
+
+def window_of(samples: np.ndarray, sample_rate: int, faces: Faces) -> tuple[float, float]:
+    """From when to when faces are looked for in one recording, in seconds; `samples` are int16, shape (T,)."""
+    alone = Ragged(samples, pd.Index([""]), np.zeros(1, np.int64), np.array([len(samples)]))
+    return dict(windows_of(alone, sample_rate, faces))[""]
 
 
 def action_units_of(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from emotion.data.dataset import Batch
-from emotion.data.sources import MODALITIES
 from emotion.features.silence import sounding
+from emotion.prepare.modalities import MODALITIES
 
 _TELEPHONE_BAND = (300.0, 3400.0)  # Hz, of ITU-T G.712
 _MU = 255  # of ITU-T G.711

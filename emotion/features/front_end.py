@@ -69,7 +69,7 @@ class AudioFrontEnd(FrontEnd):
             for change in self.of_sound:
                 waveform, length = change(waveform, length)
         if self.samples is not None:
-            waveform = nn.functional.pad(waveform, (0, max(0, self.samples - waveform.shape[1])))[:, : self.samples]
+            waveform = nn.functional.pad(waveform, (0, self.samples))[:, : self.samples]
             length = torch.full_like(length, self.samples)
         warp = nn.Sequential(*self.of_spectrum) if augment and self.of_spectrum else None
         return self.features(waveform, length, warp)

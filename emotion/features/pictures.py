@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from emotion.errors import EmotionError
 from emotion.features.augment import Augmentation
+from emotion.features.resize import resized
 from emotion.prepare.faces import COLORS
 
 RELATIVE_TO = ("nothing", "mean", "first")
@@ -143,17 +144,25 @@ class PictureFrontEnd(nn.Module):
         return batch["face_mask"].any(dim=1)
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Pictures, shape (N, C, size, size), and the row of the batch of which each is, shape (N,), rising."""
+        """Pictures, shape (N, C, size, size), and the row of the batch of which each is, shape (N,), rising.
+
+        An exported model, in which nothing may depend on how many there are, also takes what is no picture for one.
+        """
         mask = batch["face_mask"]
+        if torch.compiler.is_exporting():
+            pictures = self._in_color(resized(batch["faces"].flatten(0, 1), self.size).float() / 255)
+            item = torch.arange(mask.shape[0])[:, None].expand_as(mask).flatten()
+            place = torch.arange(mask.shape[1]).expand_as(mask).flatten()
+            return (pictures - self._reference(pictures, item, place, mask)) / SPREAD, item
         if self.training and self.frame_dropout:
             chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
             mask = mask & ((chance >= self.frame_dropout) | (chance == chance.amax(dim=1, keepdim=True)))
         item = mask.nonzero()[:, 0]
-        pictures = self._in_color(_resized(batch["faces"][mask], self.size).float() / 255)
+        pictures = self._in_color(resized(batch["faces"][mask], self.size).float() / 255)
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)
-        return (pictures - self._reference(pictures, item)) / SPREAD, item
+        return (pictures - self._reference(pictures, item, place_in_clip(item), mask)) / SPREAD, item
 
     def _in_color(self, pictures: Tensor) -> Tensor:
         if pictures.shape[1] == self.channels:
@@ -163,25 +172,16 @@ class PictureFrontEnd(nn.Module):
         luma = torch.tensor(_LUMA, device=pictures.device)[:, None, None]
         return (pictures * luma).sum(dim=1, keepdim=True)
 
-    def _reference(self, pictures: Tensor, item: Tensor) -> Tensor | float:
-        """What is subtracted from each picture."""
+    def _reference(self, pictures: Tensor, item: Tensor, place: Tensor, mask: Tensor) -> Tensor | float:
+        """What is subtracted from each picture; `place` is which of its clip it is, and the first of each are real."""
         if self.relative_to == "nothing":
             return CENTER
-        counts = item.bincount()
-        used = place_in_clip(item) < (_FIRST if self.relative_to == "first" else len(item))
-        sums = torch.zeros(len(counts), *pictures.shape[1:], device=item.device).index_add_(
-            0, item[used], pictures[used]
-        )
-        return (sums / item[used].bincount(minlength=len(counts)).clamp(min=1)[:, None, None, None])[item]
-
-
-def _resized(pictures: Tensor, size: int) -> Tensor:
-    """Pictures of bytes as squares of another size."""
-    if pictures.shape[2:] == (size, size):
-        return pictures
-    if pictures.device.type != "cpu":  # where bytes are resized too, in a seventh of the time
-        pictures = pictures.float()
-    return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        most = mask.shape[1] if self.relative_to == "mean" else _FIRST
+        used = (place < mask.sum(dim=1).clamp(max=most)[item]).to(pictures.dtype)
+        sums = pictures.new_zeros(mask.shape[0], *pictures.shape[1:])
+        sums = sums.index_add(0, item, pictures * used[:, None, None, None])
+        counts = used.new_zeros(mask.shape[0]).index_add(0, item, used).clamp(min=1)
+        return (sums / counts[:, None, None, None])[item]
 
 
 def place_in_clip(item: Tensor) -> Tensor:

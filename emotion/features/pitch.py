@@ -52,7 +52,7 @@ class Pitch(FeatureSet):
         # The minimum of the parabola through a dip and its neighbours, if that lies between them.
         curvature, slope = left + right - 2 * middle, (right - left) / 2
         inner = torch.where(slope.abs() >= curvature.abs(), 0.0, -slope / curvature)
-        shift = nn.functional.pad(inner, (1, 1)).take_along_dim(chosen[..., None], dim=-1)[..., 0]
+        shift = nn.functional.pad(inner, (1, 1)).gather(-1, chosen[..., None])[..., 0]
         return (self.sample_rate / (self.shortest + chosen + shift))[:, None]
 
     def _normalised_difference(self, framed: Tensor) -> Tensor:

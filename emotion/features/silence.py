@@ -23,7 +23,8 @@ def sounding(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, T
         The first sample and the one after the last, each of shape (B,).
     """
     frames = 1 + length // HOP
-    padded = nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2))[:, None]
+    whole_hops = (waveform.shape[1] + HOP - 1) // HOP * HOP
+    padded = nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2 + whole_hops - waveform.shape[1]))[:, None]
     # Frames share their quarters, which are averaged once.
     power = nn.functional.avg_pool1d(nn.functional.avg_pool1d(padded, HOP), FRAME // HOP, 1)[:, 0]
     decibels = 10 * power.clamp(min=1e-10).log10()
@@ -45,7 +46,9 @@ def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tenso
     """
     start, end = sounding(waveform, length, top_db)
     trimmed_length = end - start
-    time = torch.arange(int(trimmed_length.max()), device=waveform.device)
+    # An exported model cannot make a batch as short as its longest item.
+    longest = waveform.shape[1] if torch.compiler.is_exporting() else int(trimmed_length.max())
+    time = torch.arange(longest, device=waveform.device)
     source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)
     trimmed = waveform.gather(1, source)
     return trimmed * (time < trimmed_length[:, None]), trimmed_length

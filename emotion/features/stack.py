@@ -1,7 +1,9 @@
 """Several feature sets of the same frames, one above the other, and their derivatives over time."""
 
 from collections.abc import Callable
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -71,11 +73,6 @@ def delta(features: Tensor, frames: Tensor, order: int) -> Tensor:
             with its last frame.
         order: 1 or 2.
     """
-    half = DELTA_WINDOW // 2
-    time = torch.arange(-half, half + 1, dtype=torch.float64, device=features.device)
-    powers = torch.stack([time**power for power in range(order + 1)], dim=1)
-    weights = torch.linalg.pinv(powers)[order] * order  # times order!, which is order for 1 and 2
-
     last = (frames - 1).clamp(min=0)
     padded_to = max(features.shape[-1], DELTA_WINDOW)
     inside = torch.minimum(torch.arange(padded_to, device=features.device), last[:, None])
@@ -84,7 +81,15 @@ def delta(features: Tensor, frames: Tensor, order: int) -> Tensor:
 
     wholes = padded_to - DELTA_WINDOW + 1
     # A sum of nine shifted copies is several times as fast as a convolution of this shape.
-    whole = sum(float(weight) * continued[..., shift : shift + wholes] for shift, weight in enumerate(weights))
-    centre = torch.arange(features.shape[-1], device=features.device) - half
+    whole = sum(weight * continued[..., shift : shift + wholes] for shift, weight in enumerate(_derivative(order)))
+    centre = torch.arange(features.shape[-1], device=features.device) - DELTA_WINDOW // 2
     nearest = torch.minimum(centre.clamp(min=0), (frames[:, None] - DELTA_WINDOW).clamp(min=0))
     return masked(whole.gather(2, nearest[:, None].expand(-1, whole.shape[1], -1)), frames)
+
+
+@cache
+def _derivative(order: int) -> tuple[float, ...]:
+    """What each frame of a window counts in the derivative at its centre."""
+    half = DELTA_WINDOW // 2
+    powers = np.arange(-half, half + 1.0)[:, None] ** np.arange(order + 1)
+    return tuple((np.linalg.pinv(powers)[order] * order).tolist())  # times order!, which is order for 1 and 2

@@ -72,7 +72,7 @@ def to_table(answers: Sequence[Answer], labels: Sequence[str]) -> "Table":
     if moments := [answer for answer in judged if isinstance(answer, Moment)]:
         if len(set(columns["recording"])) == 1:
             del columns["recording"]  # the title says it
-        columns["time"] = [f"{_clock(moment.start)}–{_clock(moment.end)}" for moment in moments]
+        columns["time"] = [f"{clock(moment.start)}–{clock(moment.end)}" for moment in moments]
         if any(moment.face for moment in moments):
             columns["face"] = [str(moment.face or "") for moment in moments]
     columns["emotion"] = [f"[bold]{_said(answer).emotion}[/]" for answer in judged]
@@ -102,7 +102,7 @@ def _share(said: Prediction, label: str) -> str:
     return f"[bold]{share}[/]" if label == said.emotion else share
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Minutes and seconds, such as 1:02.5."""
     minutes, rest = divmod(round(seconds, 2), 60)
     return f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".")

@@ -1,22 +1,18 @@
-"""A finished run answers about recordings that are in no corpus."""
+"""A model answers about recordings that are in no corpus. Nothing here needs torch until a run does."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
-from emotion import runs
-from emotion.data.sources import prepared
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Reader, Recording
-from emotion.labels import classes
 from emotion.media.audio import resampled
-from emotion.models.base import Classifier
+from emotion.prepare.modalities import Prepared
 
 if TYPE_CHECKING:
     from emotion.inference.timeline import Moment
@@ -58,6 +54,23 @@ class Problem:
     reason: str
 
 
+class Model(Protocol):
+    """What answers: the network of a run, or an exported file.
+
+    Attributes:
+        labels: The emotions, in the order of its outputs.
+        modalities: What it takes in, and how that is prepared.
+        sample_rate: Of the sound, in Hz.
+    """
+
+    labels: tuple[str, ...]
+    modalities: Prepared
+    sample_rate: int
+
+    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Probabilities, shape (B, C)."""
+
+
 class Predictor:
     """Says which emotion recordings show.
 
@@ -68,15 +81,16 @@ class Predictor:
         predictor(waveform, sample_rate=44_100).probabilities["happy"]
 
     Args:
-        classifier: Is moved to `device`.
-        reader: Reads recordings as the classifier was trained on them.
-        labels: The emotions, in the order of its outputs.
-        device: Where it is computed.
+        model: Answers.
+
+    Attributes:
+        reader: Reads recordings as the model was trained on them.
+        labels: The emotions.
     """
 
-    def __init__(self, classifier: Classifier, reader: Reader, labels: tuple[str, ...], device: str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.classifier, self.reader, self.labels = classifier.to(self.device).eval(), reader, labels
+    def __init__(self, model: Model) -> None:
+        self.model, self.labels = model, model.labels
+        self.reader = Reader(model.modalities, model.sample_rate)
 
     @classmethod
     def from_run(cls, run_dir: str | Path, device: str = "cpu") -> "Predictor":
@@ -89,19 +103,27 @@ class Predictor:
         Raises:
             EmotionError: it is no finished run, or its model cannot answer about a file alone.
         """
-        run_dir = Path(run_dir)
-        config = runs.load_config(run_dir)
-        labels = classes(config.labels)
-        classifier = runs.load_classifier(run_dir, config, len(labels))
-        modalities = prepared(config)
-        if not {"sound", "faces"} & set(modalities):
-            raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
-        if any(front_end.transductive for front_end in classifier.front_ends):
-            raise EmotionError(
-                f"{run_dir} normalises by speaker, so it needs to know who speaks; train one with "
-                "features.normalize=train"
-            )
-        return cls(classifier, Reader(modalities, config.data.sample_rate), labels, device)
+        from emotion.inference.networks import network_of
+
+        return cls(network_of(Path(run_dir), device))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Predictor":
+        """A model that `emotion export` wrote as ONNX; this needs no torch where it listens only.
+
+        Raises:
+            EmotionError: it is no such file.
+        """
+        from emotion.inference.onnx_model import OnnxModel
+
+        return cls(OnnxModel(Path(path)))
+
+    @classmethod
+    def shipped(cls) -> "Predictor":
+        """The model that comes with the package, see `emotion card`."""
+        from emotion.inference.shipped import shipped_network
+
+        return cls(shipped_network())
 
     def __call__(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction:
         """Judge one recording.
@@ -159,9 +181,6 @@ class Predictor:
         return [prediction for some in _bounded(recordings) for prediction in self._judge_batch(some)]
 
     def _judge_batch(self, recordings: list[Recording]) -> list[Prediction]:
-        batch = self.reader.batch(recordings)
-        batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
-        rows = self.classifier.probabilities(batch).double().cpu().numpy()
         return [
             Prediction(
                 recording.name,
@@ -170,7 +189,7 @@ class Predictor:
                 tuple(recording.arrays),
                 recording.notes,
             )
-            for recording, row in zip(recordings, rows, strict=True)
+            for recording, row in zip(recordings, self.model(recordings), strict=True)
         ]
 
 

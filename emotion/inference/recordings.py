@@ -1,21 +1,18 @@
 """People's own files: found, and read as the files of a corpus are."""
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from emotion.corpora.base import media_files
 from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
-from emotion.data.dataset import Batch, Ragged, gather
-from emotion.data.sources import MODALITIES, ActionUnits, Faces, windows_of
 from emotion.media.audio import MediaError, read_audio
 from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
-from emotion.prepare.action_units import unit_names
-from emotion.prepare.faces import COLORS, FaceCutter
+from emotion.prepare.faces import FaceCutter
+from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import quantised
 
 _CROP = 2
@@ -77,11 +74,11 @@ class Reader:
     """Reads recordings as a run read those of its corpus.
 
     Args:
-        modalities: What the model takes in, and how it is prepared, as `emotion.data.sources.prepared` gives it.
+        modalities: What the model takes in, and how it is prepared.
         sample_rate: Of the sound, in Hz.
     """
 
-    def __init__(self, modalities: Mapping[str, Faces | ActionUnits | None], sample_rate: int) -> None:
+    def __init__(self, modalities: Prepared, sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
         self.cutter = self._whole = None
         if "faces" in modalities:
@@ -119,17 +116,6 @@ class Reader:
         """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1]."""
         return Recording(name, {"sound": quantised(waveform)})
 
-    def batch(self, recordings: Sequence[Recording]) -> Batch:
-        """Recordings as a batch of the model; what one lacks has a length of 0."""
-        names = pd.RangeIndex(len(recordings))
-        sources = {}
-        for modality in self.modalities:
-            arrays = [recording.arrays.get(modality, self._nothing(modality)) for recording in recordings]
-            length = np.array([len(array) for array in arrays])
-            values = np.concatenate([*arrays, self._nothing(modality, 1)])
-            sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
-        return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
-
     def _samples(self, path: Path) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no sound")
@@ -140,16 +126,9 @@ class Reader:
             raise MediaError(f"{path}: has no picture")
         window = None
         if samples is not None and self._follows:
-            heard = Ragged(samples, pd.Index([str(path)]), np.zeros(1, np.int64), np.array([len(samples)]))
-            window = dict(windows_of(heard, self.sample_rate, self.modalities["faces"]))[str(path)]
+            from emotion.data.sources import window_of  # which needs torch
+
+            window = window_of(samples, self.sample_rate, self.modalities["faces"])
         if self._whole and is_image(path) and max(Image(path).size) <= _CROP * self._whole.options.size:
             return self._whole(path, None)[0]
         return self.cutter(path, window)[0]
-
-    def _nothing(self, modality: str, items: int = 0) -> np.ndarray:
-        if modality == "sound":
-            return np.zeros(items, np.int16)
-        if modality == "faces":
-            options = self.modalities["faces"].options
-            return np.zeros((items, options.size, options.size, COLORS[options.color]), np.uint8)
-        return np.zeros((items, len(unit_names(self.modalities["action_units"].kinds))), np.float32)

@@ -10,24 +10,20 @@ from emotion.media.audio import MediaError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-class Image:
-    """A picture that stands still, with what a frame of a video has.
+class StillPicture:
+    """Pixels, with what a frame of a video has.
+
+    Args:
+        pixels: Red-green-blue, shape (H, W, 3), uint8.
+        time: In seconds.
 
     Attributes:
-        time: 0.0 seconds.
+        time: In seconds.
         size: Width and height, in pixels.
     """
 
-    time = 0.0
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise MediaError(f"{path}: no such file")
-        data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
-        if pixels is None:
-            raise MediaError(f"{path}: cannot be decoded as an image")
-        self._pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    def __init__(self, pixels: np.ndarray, time: float = 0.0) -> None:
+        self._pixels, self.time = pixels, time
         self.size = (pixels.shape[1], pixels.shape[0])
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
@@ -38,6 +34,23 @@ class Image:
         width, height = (max(1, round(side * scale)) for side in self.size)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         return cv2.resize(self._pixels, (width, height), interpolation=method)
+
+
+class Image(StillPicture):
+    """A picture in a file; its time is 0.
+
+    Raises:
+        MediaError: the file is missing, or no image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise MediaError(f"{path}: no such file")
+        data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
+        if pixels is None:
+            raise MediaError(f"{path}: cannot be decoded as an image")
+        super().__init__(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def is_image(path: str | Path) -> bool:

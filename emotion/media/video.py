@@ -115,6 +115,26 @@ def read_middle_picture(path: Path) -> np.ndarray:
     return picture.pixels()
 
 
+def length_of(path: Path) -> float:
+    """How long a recording is by what its file says, or else by its packets, in seconds; 0 for an image.
+
+    Raises:
+        MediaError: it is missing, or no media file.
+    """
+    if is_image(path):
+        return 0.0
+    import av
+
+    try:
+        with open_media(path) as container:
+            if container.duration is not None:
+                return container.duration / av.time_base
+            ends = (packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None)
+            return float(max(ends, default=0))
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
+
+
 def open_media(path: Path) -> "av.container.InputContainer":
     """Open a file that FFmpeg knows.
 

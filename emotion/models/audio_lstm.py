@@ -65,6 +65,26 @@ class _BidirectionalLstm(nn.Module):
         position = torch.arange(rows.shape[1], device=rows.device)
         inside = frame_mask(frames, rows.shape[1])
         turned = torch.where(inside, frames[:, None] - 1 - position, position)[..., None].expand_as(rows)
-        backward = self.backwards(rows.gather(1, turned))[0]
+        backward = _run(self.backwards, rows.gather(1, turned))
         backward = backward.gather(1, turned[..., : backward.shape[2]])
-        return torch.cat([self.forwards(rows)[0], backward], dim=2)
+        return torch.cat([_run(self.forwards, rows), backward], dim=2)
+
+
+def _run(lstm: nn.LSTM, rows: Tensor) -> Tensor:
+    """What an LSTM makes of `rows`, shape (B, N, width); shape (B, N, width / 2)."""
+    if not torch.compiler.is_exporting():
+        return lstm(rows)[0]
+    # Exported as it is, an LSTM would be unrolled over as many frames as the example has.
+    from torch._higher_order_ops.scan import scan
+
+    gates = nn.functional.linear(rows, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).transpose(0, 1)
+
+    def step(state: tuple[Tensor, Tensor], gate: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        hidden, cell = state
+        enter, forget, new, leave = (gate + hidden @ lstm.weight_hh_l0.T).chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        hidden = leave.sigmoid() * cell.tanh()
+        return (hidden, cell), hidden.clone()
+
+    nothing = gates.new_zeros(rows.shape[0], lstm.hidden_size)
+    return scan(step, (nothing, nothing.clone()), gates, dim=0)[1].transpose(0, 1)

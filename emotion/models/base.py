@@ -150,10 +150,13 @@ class PictureEncoder(Encoder):
     def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """See `Encoder.sequence`; each item must have a face."""
         pictures, item = self.front_end(batch)
-        counts = item.bincount(minlength=len(batch["face_mask"]))
         embedded = self.network(pictures)
         if self.mirror and not self.training:
             embedded = (embedded + self.network(pictures.flip(3))) / 2
+        if torch.compiler.is_exporting():
+            counts = batch["face_mask"].sum(dim=1).clamp(min=1)
+            return embedded.unflatten(0, batch["face_mask"].shape).transpose(1, 2), counts
+        counts = item.bincount(minlength=len(batch["face_mask"]))
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
         return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 

@@ -64,7 +64,7 @@ class Fusion(nn.Module):
         return has & (has.sum() > 1) if self.training else has
 
     def _part(self, name: str, batch: dict[str, Any], has: Tensor) -> tuple[Tensor, ...]:
-        if has.all():
+        if torch.compiler.is_exporting() or has.all():
             return self.part(name, batch)
         if "mix_partner" in batch:
             raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")

@@ -56,8 +56,9 @@ class MfccCnn(FeatureNetwork):
         """See `FeatureNetwork.sequence`. Items too short for the pooling are continued with zeros."""
         shortest = 1 << (len(self.convolutions) - 1)
         frames = frames.clamp(min=shortest)
-        missing = max(0, shortest - features.shape[-1])
-        maps = nn.functional.pad(features, (0, missing)).unflatten(1, (self.orders, -1))
+        if features.shape[-1] < shortest:
+            features = nn.functional.pad(features, (0, shortest - features.shape[-1]))
+        maps = features.unflatten(1, (self.orders, -1))
         maps = maps.contiguous(memory_format=torch.channels_last)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True), start=1):
             step = 2 if number < len(self.convolutions) else 1

@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,10 +15,13 @@ import pandas as pd
 from emotion.errors import EmotionError
 from emotion.files import cache_directory, fingerprint
 from emotion.media.audio import MediaError
-from emotion.media.image import Image
+from emotion.media.image import StillPicture
 from emotion.media.video import Picture, picture_times, read_pictures
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of
 from emotion.prepare.tracking import Found, Track, boxes_at, follow
+
+if TYPE_CHECKING:
+    from emotion.prepare.face_detection import FaceDetector
 
 FORMAT = 1  # part of the cache key: raise it when the pictures that are stored change
 BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
@@ -24,7 +29,7 @@ BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
 
 COLORS = {"rgb": 3, "grey": 1}
 DETECTORS = ("mtcnn", "cropped", "none")
-Frame = Picture | Image
+Frame = Picture | StillPicture
 SECOND_LOOK = 1280  # pixels of the longer side, where nothing was found on smaller pictures
 _BATCH = 16
 
@@ -126,10 +131,13 @@ class FaceCutter:
 
     def __init__(self, options: FaceOptions) -> None:
         self.options = options
-        if options.searches:
-            from emotion.prepare.face_detection import FaceDetector
 
-            self.detector = FaceDetector()
+    @cached_property
+    def detector(self) -> "FaceDetector":
+        """Looks for faces; loaded when the first picture is there."""
+        from emotion.prepare.face_detection import FaceDetector
+
+        return FaceDetector()
 
     def __call__(self, path: Path, window: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray, str]:
         """The pictures and boxes of a video, see `prepare_faces`, and how many frames show no face, in words.

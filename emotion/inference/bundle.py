@@ -1,0 +1,36 @@
+"""What prediction needs of a finished run, small enough to be passed on: a run directory in half precision."""
+
+import shutil
+from pathlib import Path
+
+from emotion import runs
+from emotion.errors import EmotionError
+from emotion.training.callbacks import AtomicCheckpoints
+
+_KEPT = ("config.yaml", "overrides.yaml", "splits.csv", "metrics.json", "robustness.csv", "evaluations/*/metrics.json")
+
+
+def bundle(run_dir: Path, directory: Path) -> None:
+    """Copy a finished run without what only training needs; its weights are rounded to two bytes each.
+
+    What comes out is a run directory: `emotion predict --run`, `evaluate.py` and `emotion export` take it.
+
+    Args:
+        run_dir: The run.
+        directory: Must not exist, or be empty.
+
+    Raises:
+        EmotionError: the run was not finished, or there is something in `directory`.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise EmotionError(f"{directory} is not empty; choose another folder")
+    weights = runs.load_weights(run_dir)
+    for pattern in _KEPT:
+        for file in run_dir.glob(pattern):
+            target = directory / file.relative_to(run_dir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    state = {
+        f"classifier.{name}": value.half() if value.is_floating_point() else value for name, value in weights.items()
+    }
+    AtomicCheckpoints().save_checkpoint({"state_dict": state}, directory / "checkpoints" / "best.ckpt")

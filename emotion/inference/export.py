@@ -1,0 +1,229 @@
+"""A finished run as one file that needs nothing of this package: ONNX, or PyTorch's own exported program."""
+
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import emotion
+from emotion import runs
+from emotion.config import instantiate
+from emotion.corpora import Corpus
+from emotion.errors import EmotionError
+from emotion.features.front_end import AudioFrontEnd
+from emotion.files import atomic_path
+from emotion.inference.networks import Network, network_of
+from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_of, inputs_of
+from emotion.inference.recordings import Reader, Recording, find
+from emotion.models.base import Classifier
+from emotion.prepare.faces import COLORS
+
+TOLERANCE = 1e-4
+"""By how much a probability may differ from that of the original."""
+_CHECKED = 8  # recordings
+_FRAMES = 64  # their number is a multiple of this: enough for deltas, and even after five poolings
+_LONGEST = 24 * 3600  # seconds
+_MOST = 4096  # recordings in a batch, and pictures of a recording
+
+Answers = Callable[[Sequence[Recording]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """By how much the probabilities of an exported model differ at most from the run's, on how many recordings."""
+
+    difference: float
+    recordings: int
+
+
+def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> Checked:
+    """Write the best model of a finished run with its front end: waveforms and pictures in, probabilities out.
+
+    Args:
+        run_dir: The run.
+        path: The file, which is written only if it answers as the run does.
+        form: `onnx` or `pt2`.
+        files: Recordings, folders or patterns on which that is checked; by default some of the run's dev split.
+
+    Raises:
+        EmotionError: the model cannot be exported, there is nothing to check it on, or it answers differently.
+    """
+    if form == "onnx":
+        _require("onnx", "onnxscript", "onnxruntime")
+    network = network_of(run_dir)
+    reader = Reader(network.modalities, network.sample_rate)
+    recordings = [reader.read(file) for file in _to_check(run_dir, files)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, _quietly():
+        write = _write_onnx if form == "onnx" else _write_pt2
+        answers = write(network, temporary, describe(network, run_dir))
+        try:
+            difference = _difference(network, answers, recordings)
+        except RuntimeError as error:
+            raise EmotionError(f"{path} was not written: exported, the model fails ({_in_short(error)})") from error
+        if not difference <= TOLERANCE:
+            raise EmotionError(
+                f"{path} was not written: on {len(recordings)} recordings the exported model gives probabilities that "
+                f"differ from those of {run_dir} by up to {difference:.1g}"
+            )
+    return Checked(difference, len(recordings))
+
+
+def _require(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise EmotionError(f"{package} is not installed: pip install 'emotion[onnx]'")
+
+
+def describe(network: Network, run_dir: Path) -> str:
+    """What a program has to know to use an exported model, as JSON."""
+    config = runs.load_config(run_dir)
+    told = {
+        "format": FORMAT,
+        "labels": network.labels,
+        "modalities": {name: way.to_dict() if way else None for name, way in network.modalities.items()},
+        "sample_rate": network.sample_rate,
+        "inputs": {name: INPUTS[name] for name in inputs_of(network.modalities)},
+        "name": config.name,
+        "data": config.data.name,
+        "protocol": f"{config.protocol.name}, fold {config.protocol.fold}",
+        "made_by": f"emotion {emotion.__version__}",
+    }
+    return json.dumps(told)
+
+
+class ExportedModel(nn.Module):
+    """A classifier as a function of the tensors of `inputs_of`, in their order.
+
+    Args:
+        classifier: In evaluation mode.
+        names: Of the inputs.
+    """
+
+    def __init__(self, classifier: Classifier, names: Sequence[str]) -> None:
+        super().__init__()
+        self.classifier, self.names = classifier, tuple(names)
+        hops = [end.features.hop_length for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
+        self.hop_length = hops[0] if hops else None
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Probabilities, shape (B, C)."""
+        batch = dict(zip(self.names, inputs, strict=True))
+        if "waveform" in batch:
+            # Silence after an item's end changes nothing; only frames that every pooling divides export at any length.
+            samples, block = batch["waveform"].shape[1], _FRAMES * self.hop_length
+            frames = ((samples + block - 1) // block + 1) * _FRAMES
+            batch["waveform"] = nn.functional.pad(batch["waveform"], (0, (frames - 1) * self.hop_length - samples))
+        if "faces" in batch:
+            place = torch.arange(batch["faces"].shape[1], device=batch["faces"].device)
+            batch["face_mask"] = place < batch["face_count"][:, None]
+        return self.classifier(batch).float().softmax(dim=1)
+
+
+def _exported(network: Network) -> torch.export.ExportedProgram:
+    names = inputs_of(network.modalities)
+    model = ExportedModel(network.classifier, names).eval().requires_grad_(False)
+    batch = torch.export.Dim("batch", min=1, max=_MOST)
+    samples = torch.export.Dim("samples", min=1, max=_LONGEST * network.sample_rate)
+    pictures = torch.export.Dim("pictures", min=1, max=_MOST)
+    sizes = {"waveform": {0: batch, 1: samples}, "faces": {0: batch, 1: pictures}}
+    example = arrays_of(network.modalities, [_noise(network)] * 3)
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                model,
+                tuple(torch.from_numpy(example[name]) for name in names),
+                dynamic_shapes=(tuple(sizes.get(name, {0: batch}) for name in names),),
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+    except Exception as error:  # of many kinds, all of which mean the same
+        raise EmotionError(f"this model cannot be exported: {_in_short(error)}") from error
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _noise(network: Network) -> Recording:
+    """An example of sizes that no model treats in a way of their own."""
+    random = np.random.default_rng(0)
+    arrays = {"sound": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)}
+    if "faces" in network.modalities:
+        options = network.modalities["faces"].options
+        shape = (5, options.size, options.size, COLORS[options.color])
+        arrays["faces"] = random.integers(0, 255, shape).astype(np.uint8)
+    return Recording("noise", arrays)
+
+
+def _write_onnx(network: Network, path: Path, described: str) -> Answers:
+    import onnx
+
+    names, outputs = inputs_of(network.modalities), ["probabilities"]
+    written = torch.onnx.export(
+        _exported(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
+    ).model_proto
+    onnx.helper.set_model_props(written, {KEY: described})
+    onnx.save(written, path)
+    return OnnxModel(path)
+
+
+def _write_pt2(network: Network, path: Path, described: str) -> Answers:
+    with path.open("wb") as file:
+        torch.export.save(_exported(network), file, extra_files={f"{KEY}.json": described})
+    with path.open("rb") as file:
+        program = torch.export.load(file).module()
+
+    @torch.no_grad()
+    def answers(recordings: Sequence[Recording]) -> np.ndarray:
+        arrays = arrays_of(network.modalities, recordings)
+        return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities))).numpy()
+
+    return answers
+
+
+def _difference(network: Network, model: Answers, recordings: list[Recording]) -> float:
+    """By how much the probabilities of two models differ at most, for recordings one by one and all together."""
+    batches = [[recording] for recording in recordings] + [recordings]
+    return max(float(abs(network(batch) - model(batch)).max()) for batch in batches)
+
+
+def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
+    """The files on which an exported model is checked."""
+    if files:
+        found = find(files)
+        if found.missing:
+            raise EmotionError(found.missing[0])
+        return list(found.files)
+    config = runs.load_config(run_dir)
+    corpus = instantiate(config.data.corpus, Corpus)
+    try:
+        directory = corpus.locate(config.data.root)
+    except EmotionError as error:
+        raise EmotionError(f"{error}; or name recordings to check the exported model on: --check FILE") from error
+    splits = runs.load_splits(run_dir)
+    table = corpus.scan(directory).set_index("recording")
+    known = splits.loc[splits["split"].eq("dev") & splits["recording"].isin(table.index), "recording"]
+    rows = table.loc[known.sort_values().iloc[np.linspace(0, len(known) - 1, min(len(known), _CHECKED)).astype(int)]]
+    media = "video" if "faces" in config.model.modalities else "audio"
+    return [directory / path for path in rows[media]]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporters say of themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

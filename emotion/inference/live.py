@@ -1,0 +1,198 @@
+"""The running estimate of a microphone and a camera, or of a file at its own pace, in the terminal."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.inference.output import clock
+from emotion.inference.predictor import Prediction, Predictor
+from emotion.inference.recordings import Recording
+from emotion.media.audio import resampled
+from emotion.media.image import StillPicture
+from emotion.prepare.tracking import boxes_at, follow
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_BAR = 30  # characters
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a model says of the last few seconds.
+
+    Attributes:
+        time: At their end, in seconds from the start.
+        prediction: What it says; None where nothing is heard or seen.
+    """
+
+    time: float
+    prediction: Prediction | None
+
+
+def follow_file(predictor: Predictor, path: Path, window: float, hop: float) -> Iterator[Estimate]:
+    """Judge a file window by window, each when a person who plays it has come to its end; its weightiest face alone.
+
+    Raises:
+        EmotionError: it cannot be used.
+    """
+    started, last = time.monotonic(), -1.0
+    for moment in predictor.timeline(path, window, hop):
+        if moment.end > last:
+            last = moment.end
+            time.sleep(max(0.0, started + moment.end - time.monotonic()))
+            yield Estimate(moment.end, moment.prediction)
+
+
+def follow_devices(predictor: Predictor, window: float, hop: float, camera: int = 0) -> Iterator[Estimate]:
+    """Judge what the microphone and the camera last gave, until interrupted.
+
+    Args:
+        predictor: Tells by what it takes in which of them are needed.
+        window: How much is judged, in seconds.
+        hop: Time from one estimate to the next, in seconds.
+        camera: Its number.
+
+    Raises:
+        EmotionError: a device or the package for it is missing.
+    """
+    with ExitStack() as devices:
+        listens, looks = ("sound" in predictor.reader.modalities), predictor.reader.cutter is not None
+        heard = devices.enter_context(_microphone(window)) if listens else None
+        seen = devices.enter_context(_camera(camera, window, predictor.reader.cutter.options.frames)) if looks else None
+        started = time.monotonic()
+        while True:
+            time.sleep(hop)
+            arrays = {}
+            if heard is not None and (waveform := heard.last()).size:
+                sound = predictor.reader.hear(resampled(waveform, heard.rate, predictor.reader.sample_rate))
+                arrays |= sound.arrays
+            if seen is not None and (faces := _faces(predictor, seen)) is not None:
+                arrays["faces"] = faces
+            said = predictor.judge([Recording("live", arrays)])[0] if arrays else None
+            yield Estimate(time.monotonic() - started, said)
+
+
+def show(estimates: Iterable[Estimate], labels: tuple[str, ...]) -> None:
+    """Draw each estimate over the last one; a line for each where nobody looks at a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for estimate in estimates:
+            print(_line(estimate), flush=True)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for estimate in estimates:
+            live.update(_bars(estimate, labels), refresh=True)
+
+
+def _line(estimate: Estimate) -> str:
+    said = estimate.prediction
+    if said is None:
+        return f"{clock(estimate.time)}  nothing is heard or seen"
+    share = said.probabilities[said.emotion]
+    return f"{clock(estimate.time)}  {said.emotion} {share:.2f}  {' and '.join(said.modalities)}"
+
+
+def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
+    from rich.table import Table
+
+    said = estimate.prediction
+    table = Table(box=None, show_header=False, title=_line(estimate), title_justify="left", pad_edge=False)
+    for label in labels:
+        share = said.probabilities[label] if said else 0.0
+        strong = "bold" if said and label == said.emotion else ""
+        table.add_row(label, "█" * round(_BAR * share), f"{share:.2f}" if said else "", style=strong)
+    return table
+
+
+@dataclass
+class _Heard:
+    """The last samples of a microphone, mono, at `rate` Hz."""
+
+    rate: int
+    blocks: deque
+
+    def last(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.float32), *self.blocks])
+
+
+@contextmanager
+def _microphone(seconds: float) -> Iterator[_Heard]:
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise EmotionError("sounddevice is not installed: pip install 'emotion[live]'; or name a file") from error
+    except OSError as error:
+        raise EmotionError(f"there is no PortAudio ({error}): install libportaudio2; or name a file") from error
+    try:
+        rate = int(sounddevice.query_devices(kind="input")["default_samplerate"])
+        heard = _Heard(rate, deque(maxlen=max(1, round(seconds * 10))))  # ten blocks a second
+        with sounddevice.InputStream(
+            samplerate=rate,
+            blocksize=rate // 10,
+            channels=1,
+            dtype="float32",
+            callback=lambda block, *_: heard.blocks.append(block[:, 0].copy()),
+        ):
+            yield heard
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise EmotionError(f"no microphone can be used ({error}); plug one in, or name a file") from error
+
+
+@contextmanager
+def _camera(number: int, seconds: float, frames: int) -> Iterator[deque]:
+    """The pictures of the last seconds, at most `frames` of them."""
+    before = cv2.utils.logging.setLogLevel(0)  # it would tell at length what this says in a line
+    device = cv2.VideoCapture(number)
+    cv2.utils.logging.setLogLevel(before)
+    if not device.isOpened():
+        raise EmotionError(f"camera {number} cannot be opened; plug one in, choose another --camera, or name a file")
+    pictures: deque = deque(maxlen=frames)
+    ends = threading.Event()
+
+    def watch() -> None:
+        due = time.monotonic()
+        while not ends.is_set():
+            there, pixels = device.read()
+            if not there:
+                pictures.clear()
+                return
+            if time.monotonic() >= due:
+                pictures.append(StillPicture(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time.monotonic()))
+                due += seconds / frames
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield pictures
+    finally:
+        ends.set()
+        thread.join(timeout=2)
+        device.release()
+
+
+def _faces(predictor: Predictor, pictures: deque) -> np.ndarray | None:
+    """The face that is seen most on the last pictures, shape (N, H, W, 1 or 3), if there is any."""
+    cutter, latest = predictor.reader.cutter, list(pictures)
+    if not latest:
+        return None
+    if not cutter.options.searches:
+        return np.stack([cutter.cut(picture, np.zeros(4)) for picture in latest])
+    tracks = follow(cutter.search(latest, cutter.options.detection_size))
+    if not tracks:
+        return None
+    boxes, there = boxes_at(tracks[0], np.array([picture.time for picture in latest]))
+    cut = [cutter.cut(picture, box) for picture, box, seen in zip(latest, boxes, there, strict=True) if seen]
+    return np.stack(cut) if cut else None

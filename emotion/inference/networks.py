@@ -1,0 +1,94 @@
+"""The networks of finished runs, answering about recordings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from emotion import runs
+from emotion.data.dataset import Batch, Ragged, gather
+from emotion.data.sources import prepared
+from emotion.errors import EmotionError
+from emotion.inference.recordings import Recording
+from emotion.labels import classes
+from emotion.models.base import Classifier
+from emotion.prepare.action_units import unit_names
+from emotion.prepare.faces import COLORS
+from emotion.prepare.modalities import MODALITIES, Prepared
+
+
+class Network:
+    """A classifier as `Predictor` wants it.
+
+    Args:
+        classifier: Is moved to `device`.
+        modalities: What it takes in.
+        sample_rate: Of the sound, in Hz.
+        labels: The emotions, in the order of its outputs.
+        device: Where it is computed.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        modalities: Prepared,
+        sample_rate: int,
+        labels: tuple[str, ...],
+        device: str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.classifier = classifier.to(self.device).eval()
+        self.modalities, self.sample_rate, self.labels = modalities, sample_rate, labels
+
+    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Probabilities, shape (B, C), float64."""
+        batch = self.batch(recordings)
+        batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        return self.classifier.probabilities(batch).double().cpu().numpy()
+
+    def batch(self, recordings: Sequence[Recording]) -> Batch:
+        """Recordings as a batch of the classifier; what one lacks has a length of 0."""
+        names = pd.RangeIndex(len(recordings))
+        sources = {}
+        for modality in self.modalities:
+            nothing = self._nothing(modality)
+            arrays = [recording.arrays.get(modality, nothing[:0]) for recording in recordings]
+            length = np.array([len(array) for array in arrays])
+            values = np.concatenate([*arrays, nothing])
+            sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
+        return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
+
+    def _nothing(self, modality: str) -> np.ndarray:
+        """One item of a modality in which nothing is to be heard or seen."""
+        if modality == "sound":
+            return np.zeros(1, np.int16)
+        if modality == "faces":
+            options = self.modalities["faces"].options
+            return np.zeros((1, options.size, options.size, COLORS[options.color]), np.uint8)
+        return np.zeros((1, len(unit_names(self.modalities["action_units"].kinds))), np.float32)
+
+
+def network_of(run_dir: Path, device: str = "cpu") -> Network:
+    """The best network of a finished run.
+
+    Raises:
+        EmotionError: it is no finished run, or its network cannot answer about a file alone.
+    """
+    config = runs.load_config(run_dir)
+    labels = classes(config.labels)
+    classifier = runs.load_classifier(run_dir, config, len(labels))
+    return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)
+
+
+def _from_files(run_dir: Path, config: DictConfig, classifier: Classifier) -> Prepared:
+    modalities = prepared(config)
+    if not {"sound", "faces"} & set(modalities):
+        raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
+    if any(front_end.transductive for front_end in classifier.front_ends):
+        raise EmotionError(
+            f"{run_dir} normalises by speaker, so it needs to know who speaks; train one with features.normalize=train"
+        )
+    return modalities

@@ -1,0 +1,109 @@
+"""A model that was exported as ONNX, run without torch."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.inference.recordings import Recording
+from emotion.prepare.faces import COLORS
+from emotion.prepare.modalities import Faces, Prepared
+from emotion.prepare.waveforms import INT16_FULL_SCALE
+
+KEY, FORMAT = "emotion", 1
+"""Under which the model is described in its file, and the version of that."""
+INPUTS = {
+    "waveform": "(batch, samples) float32, mono, full scale [-1, 1], zero after each recording's end",
+    "waveform_length": "(batch,) int64, samples of each recording; 0 where it has no sound",
+    "faces": "(batch, pictures, 1 or 3, size, size) uint8, grey or red-green-blue",
+    "face_count": "(batch,) int64, pictures of each recording, the first ones; 0 where it shows no face",
+}
+_INPUTS_OF = {"sound": ("waveform", "waveform_length"), "faces": ("faces", "face_count")}
+
+
+def inputs_of(modalities: Iterable[str]) -> list[str]:
+    """The inputs, of `INPUTS`, of an exported model, in their order.
+
+    Raises:
+        EmotionError: a modality has none.
+    """
+    modalities = list(modalities)
+    for modality in modalities:
+        if modality not in _INPUTS_OF:
+            raise EmotionError(f"a model of {modality.replace('_', ' ')} cannot be exported")
+    return [name for modality in modalities for name in _INPUTS_OF[modality]]
+
+
+def arrays_of(modalities: Prepared, recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
+    """The inputs of an exported model for a batch of recordings."""
+    arrays = {}
+    if "sound" in modalities:
+        samples, length = _padded([recording.arrays.get("sound", np.zeros(0, np.int16)) for recording in recordings])
+        arrays |= {"waveform": samples.astype(np.float32) / INT16_FULL_SCALE, "waveform_length": length}
+    if "faces" in modalities:
+        options = modalities["faces"].options
+        nothing = np.zeros((0, options.size, options.size, COLORS[options.color]), np.uint8)
+        pictures, count = _padded([recording.arrays.get("faces", nothing) for recording in recordings])
+        arrays |= {"faces": np.ascontiguousarray(pictures.transpose(0, 1, 4, 2, 3)), "face_count": count}
+    return arrays
+
+
+def _padded(items: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    length = np.array([len(item) for item in items], np.int64)
+    together = np.zeros((len(items), max(1, length.max()), *items[0].shape[1:]), items[0].dtype)
+    for row, item in zip(together, items, strict=True):
+        row[: len(item)] = item
+    return together, length
+
+
+class OnnxModel:
+    """What `emotion export --format onnx` wrote, as `emotion.inference.predictor.Predictor` wants it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        EmotionError: it cannot be used; the text says why.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EmotionError("onnxruntime is not installed: pip install 'emotion[onnx]'") from error
+        if not path.is_file():
+            raise EmotionError(f"{path}: no such file")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors, which are raised too
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: one for each core
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of kinds that share no base
+            raise EmotionError(f"{path} is not an ONNX model that can be read: {_first_line(error)}") from error
+        described = self.session.get_modelmeta().custom_metadata_map.get(KEY)
+        if described is None:
+            raise EmotionError(f"{path} was not written by emotion export: it does not say what it takes in")
+        try:
+            self._understand(json.loads(described))
+        except (KeyError, TypeError, ValueError) as error:
+            raise EmotionError(f"{path} describes itself in a way that is not understood: {error!r}") from error
+
+    def _understand(self, described: dict[str, Any]) -> None:
+        if described["format"] != FORMAT:
+            raise ValueError(f"format {described['format']}")
+        self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
+        ways = described["modalities"]
+        self.modalities: Prepared = {name: Faces.from_dict(ways[name]) if name == "faces" else None for name in ways}
+        self._inputs = inputs_of(self.modalities)
+
+    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Probabilities, shape (B, C)."""
+        return self.session.run(None, arrays_of(self.modalities, recordings))[0].astype(np.float64)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,149 @@
+"""A local page on which people try a model on recordings of their own."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.evaluation.clip_figures import clip_figure
+from emotion.inference.predictor import Predictor
+from emotion.inference.timeline_figure import timeline_figure
+from emotion.media.audio import MediaError
+from emotion.media.video import length_of
+
+if TYPE_CHECKING:
+    import gradio
+    from matplotlib.figure import Figure
+
+LARGEST = "100mb"
+"""File that may be handed in."""
+LONGEST = 600.0
+"""Recording that is judged, in seconds."""
+_WINDOW, _HOP = 3.0, 1.0  # seconds; of the timeline
+_KEPT = 3600  # seconds until what was handed in is deleted
+_ABOUT = """# Which emotion does it show?
+Hand in or record a clip of one person. The answer is about what was **acted** in the recordings that the model learnt
+from, and is often wrong about real life. It is not for decisions about people; `emotion card` says more.
+Nothing leaves this machine."""
+
+
+class Shown(NamedTuple):
+    """What the page shows of a recording, in the order of its components."""
+
+    probabilities: dict[str, float] | None = None
+    told: str = ""
+    timeline: "Figure | None" = None
+    faces: list[np.ndarray] | None = None
+    heard: "Figure | None" = None
+
+
+def show(predictor: Predictor, path: str | None) -> Shown:
+    """Judge a recording for the page; what is wrong with it is told."""
+    if path is None:
+        return Shown()
+    file = Path(path)
+    try:
+        seconds = length_of(file)
+        if seconds > LONGEST:
+            raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; here at most {LONGEST / 60:.0f} are judged")
+        recording = predictor.reader.read(file)
+        said = predictor.judge([recording])[0]
+        moments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
+    except EmotionError as error:
+        return Shown(told=f"**This cannot be judged:** {str(error).removeprefix(f'{path}: ')}")
+    faces = recording.arrays.get("faces")
+    return Shown(
+        said.probabilities,
+        f"judged by {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
+        timeline_figure(moments, predictor.labels, width=9) if moments else None,
+        None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
+        clip_figure(file) if "sound" in said.modalities else None,
+    )
+
+
+def build(predictor: Predictor) -> "gradio.Blocks":
+    """The page.
+
+    Raises:
+        EmotionError: Gradio is not installed.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise EmotionError("gradio is not installed: pip install 'emotion[demo]'") from error
+
+    def judge(path: str | None) -> Shown:
+        return show(predictor, path)
+
+    with gradio.Blocks(title="emotion", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+        gradio.Markdown(_ABOUT)
+        with gradio.Row():
+            with gradio.Column():
+                inputs = _inputs(gradio, set(predictor.reader.modalities))
+            with gradio.Column():
+                label = gradio.Label(label="it shows", elem_id="answer")
+                told = gradio.Markdown(elem_id="told")
+        timeline = gradio.Plot(label="over time", elem_id="timeline")
+        faces = gradio.Gallery(label="the faces it looked at", elem_id="faces", columns=8, height=150)
+        heard = gradio.Plot(label="the sound it listened to, and some frames", elem_id="heard")
+        for component in inputs:
+            component.change(judge, component, [label, told, timeline, faces, heard], api_name=False)
+    return page.queue(max_size=16, default_concurrency_limit=1)
+
+
+def _inputs(gradio: object, modalities: set[str]) -> list["gradio.components.Component"]:
+    """Where recordings are handed in, of the kinds that the model can judge."""
+    kinds: dict[str, Callable[[], gradio.components.Component]] = {
+        "Video": lambda: gradio.Video(label="a video", sources=["upload", "webcam"], elem_id="video"),
+    }
+    if "sound" in modalities:
+        kinds["Sound"] = lambda: gradio.Audio(
+            label="sound", sources=["upload", "microphone"], type="filepath", elem_id="sound"
+        )
+    if "faces" in modalities:
+        kinds["Picture"] = lambda: gradio.Image(
+            label="a picture", sources=["upload", "webcam"], type="filepath", elem_id="picture"
+        )
+    components = []
+    for name, make in kinds.items():
+        with gradio.Tab(name):
+            components.append(make())
+    return components
+
+
+def serve(predictor: Predictor, host: str, port: int) -> None:
+    """Show the page until interrupted.
+
+    Args:
+        predictor: Answers.
+        host: Address on which it is reached; `127.0.0.1` from this machine alone.
+        port: Likewise.
+
+    Raises:
+        EmotionError: Gradio is not installed, or the port is taken.
+    """
+    page = build(predictor)
+    import gradio
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # with which Gradio asks itself whether it is there
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=LARGEST,
+            footer_links=[],
+            # Gradio's own fonts come from the internet.
+            theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        )
+    except OSError as error:
+        raise EmotionError(f"the page cannot be shown at {host}:{port}: {error}; choose another --port") from error
+    print(f"the page is at {address} until you press Ctrl+C", flush=True)
+    page.block_thread()

@@ -1,0 +1,165 @@
+"""Exported models answer as the run does, from waveforms and pictures, in a file that needs nothing of this package."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from emotion.errors import EmotionError
+from emotion.inference import Predictor, export
+from emotion.inference.bundle import bundle
+from emotion.labels import EMOTIONS
+from emotion.media.audio import read_audio
+
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "data.on_problem=partial")
+BOTH = ("model=late_fusion", "model/audio=audio_lstm", "model/visual=face_cnn", "model.visual.pictures.size=32")
+
+
+@pytest.fixture(scope="module")
+def clips(demo_root):
+    return sorted((demo_root / "Actor_01").glob("03-*.wav"))[:5]
+
+
+def test_a_model_of_sound_runs_without_torch(trained, clips, tmp_path):
+    path = tmp_path / "model.onnx"
+    command = [sys.executable, "-m", "emotion.cli"]
+    done = subprocess.run([*command, "export", str(trained), "--output", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "on 8 recordings" in done.stdout
+    watched = "import runpy, sys\ntry:\n    runpy.run_module('emotion.cli', run_name='__main__')\nfinally:\n"
+    watched += "    print('torch' in sys.modules, file=sys.stderr)\n"
+    arguments = ["predict", *map(str, clips), "--model", str(path), "--format", "json"]
+    done = subprocess.run([sys.executable, "-c", watched, *arguments], capture_output=True, text=True)
+    assert done.stderr.split() == ["False"]
+    expected = Predictor.from_run(trained).predict(clips)
+    for said, one in zip(json.loads(done.stdout), expected, strict=True):
+        assert said["probabilities"] == pytest.approx(one.probabilities, abs=1e-4)
+        assert said["emotion"] == one.emotion
+
+
+def test_any_length_and_number_of_recordings_with_what_is_padded_left_out(trained, tmp_path):
+    import onnxruntime
+
+    export.export(trained, tmp_path / "model.onnx", "onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    described = json.loads(session.get_modelmeta().custom_metadata_map["emotion"])
+    assert described["labels"] == list(EMOTIONS)
+    assert described["sample_rate"] == 16_000
+    assert list(described["inputs"]) == [one.name for one in session.get_inputs()]
+    predictor, random = Predictor.from_run(trained), np.random.default_rng(0)
+    waveforms = [0.1 * random.standard_normal(length).astype(np.float32) for length in (1, 500, 16_000, 100_001)]
+    padded = np.stack([np.pad(waveform, (0, 100_001 - len(waveform))) for waveform in waveforms])
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    (together,) = session.run(None, {"waveform": padded, "waveform_length": lengths})
+    for waveform, row in zip(waveforms, together, strict=True):
+        (alone,) = session.run(None, {"waveform": waveform[None], "waveform_length": np.array([len(waveform)])})
+        np.testing.assert_allclose(row, alone[0], atol=1e-5)
+        expected = predictor(waveform, sample_rate=16_000).probabilities
+        np.testing.assert_allclose(row, list(expected.values()), atol=2e-4)  # there it is rounded to 16 bits
+
+
+@pytest.fixture(scope="module")
+def both(own_videos, tmp_path_factory):
+    """A run of an LSTM and a CNN that resizes faces."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+    from emotion.tasks import train
+
+    run_dir = tmp_path_factory.mktemp("both") / "run"
+    typed = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]
+    overrides = [*typed, *BOTH, *SMALL]
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = hydra.compose("train", overrides=overrides)
+    train(config, run_dir, overrides)
+    return run_dir
+
+
+def test_sound_and_faces_or_one_of_them(both, own_videos, tmp_path):
+    path = tmp_path / "model.onnx"
+    files = [own_videos / "happy" / name for name in ("person01.mp4", "person01_again.wav", "person02.mp4")]
+    checked = export.export(both, path, "onnx", [str(own_videos / "sad"), str(files[1])])
+    assert checked.recordings == 6
+    assert checked.difference < 1e-5
+    ours, theirs = (list(one.predict(files)) for one in (Predictor.from_file(path), Predictor.from_run(both)))
+    assert [one.modalities for one in ours] == [("sound", "faces"), ("sound",), ("sound", "faces")]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_an_exported_program_needs_torch_alone(both, own_videos, tmp_path):
+    path = tmp_path / "model.pt2"
+    assert export.export(both, path, "pt2").difference < 1e-5
+    script = f"""
+import sys, json, torch
+told = {{"emotion.json": ""}}
+program = torch.export.load({str(path)!r}, extra_files=told).module()
+names = list(json.loads(told["emotion.json"])["inputs"])
+assert names == ["waveform", "waveform_length", "faces", "face_count"], names
+faces = torch.zeros(2, 3, 3, 112, 112, dtype=torch.uint8)
+answer = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
+assert answer.shape == (2, 8) and torch.allclose(answer.sum(dim=1), torch.ones(2))
+assert "emotion" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monkeypatch):
+    write = export._write_onnx
+    monkeypatch.setattr(export, "_write_onnx", lambda *given: lambda some: write(*given)(some) + 1e-3)
+    with pytest.raises(EmotionError, match=r"was not written: on 8 recordings .* by up to 0.001"):
+        export.export(trained, tmp_path / "model.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_or_used_is_said(trained, train_in_process, clips, tmp_path, monkeypatch):
+    with pytest.raises(EmotionError, match=r"nothing\.wav: no such file"):
+        export.export(trained, tmp_path / "model.onnx", "onnx", [str(tmp_path / "nothing.wav")])
+    (tmp_path / "no.onnx").write_text("not a model")
+    with pytest.raises(EmotionError, match=r"no\.onnx is not an ONNX model"):
+        Predictor.from_file(tmp_path / "no.onnx")
+    with pytest.raises(EmotionError, match="no such file"):
+        Predictor.from_file(tmp_path / "nowhere.onnx")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(EmotionError, match=r"pip install 'emotion\[onnx\]'"):
+            Predictor.from_file(tmp_path / "no.onnx")
+
+
+def test_a_bundle_is_a_small_run(trained, clips, tmp_path):
+    bundle(trained, tmp_path / "small")
+    files = {file.relative_to(tmp_path / "small").as_posix(): file for file in (tmp_path / "small").rglob("*.*")}
+    assert {"config.yaml", "splits.csv", "metrics.json", "checkpoints/best.ckpt"} <= set(files)
+    size = {
+        name: (folder / "checkpoints/best.ckpt").stat().st_size
+        for name, folder in (("small", tmp_path / "small"), ("whole", trained))
+    }
+    assert size["small"] < 0.25 * size["whole"]
+    assert str(trained.parent) not in "".join(file.read_text() for name, file in files.items() if "ckpt" not in name)
+    for one, other in zip(
+        Predictor.from_run(tmp_path / "small").predict(clips), Predictor.from_run(trained).predict(clips), strict=True
+    ):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=0.01)
+    with pytest.raises(EmotionError, match="is not empty"):
+        bundle(trained, tmp_path / "small")
+
+
+@pytest.mark.parametrize(("length", "size"), [(112, 48), (100, 64), (32, 48), (224, 160), (50, 49)])
+def test_pictures_are_resized_as_torch_resizes_bytes(length, size):
+    from emotion.features.resize import _as_on_a_cpu, resized
+
+    pictures = torch.randint(256, (8, 3, length, length), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_as_on_a_cpu(pictures, size), resized(pictures, size).float())
+
+
+def test_real_speech(real_data, trained, tmp_path):
+    clips = sorted((real_data / "ravdess_originals").rglob("*.wav"))
+    export.export(trained, tmp_path / "model.onnx", "onnx", list(map(str, clips[:3])))
+    predictor, exported = Predictor.from_run(trained), Predictor.from_file(tmp_path / "model.onnx")
+    waveform = read_audio(clips[5], 16_000)
+    assert exported(waveform, 16_000).probabilities == pytest.approx(
+        predictor(waveform, 16_000).probabilities, abs=1e-4
+    )
