@@ -1,6 +1,6 @@
 """Predictions on people's own files: how fast, from when on, and in how much memory.
 
-Usage: python benchmarks/predict.py RUN_OF_SOUND RUN_OF_SOUND_AND_FACE
+With the model that comes with the package. Usage: python benchmarks/predict.py
 """
 
 import subprocess
@@ -18,6 +18,8 @@ import torch
 
 from emotion.corpora.demo import Demo
 from emotion.inference import Predictor
+from emotion.inference.export import export
+from emotion.inference.shipped import DIRECTORY
 from emotion.media.audio import read_audio
 from emotion.media.video import read_pictures
 
@@ -25,7 +27,7 @@ MINUTE = 60
 TAKES = [f"01-{emotion}-01-01-01-01" for emotion in ("01", "03", "05", "08")]
 
 
-def film(path, minutes, clips, size=(1280, 720)):
+def film(path, minutes, clips, size):
     """The clips again and again, with their sound, at 15 frames a second."""
     frames = [picture.pixels() for clip in clips for picture in read_pictures(clip)]
     frames = [cv2.resize(frame, (size[1], size[1])) for frame in frames]
@@ -75,35 +77,37 @@ def best(argv, times=3):
     return min(seconds_of(lambda: subprocess.run(argv, check=True, capture_output=True)) for _ in range(times))
 
 
-def main(run_of_sound, run_of_both):
+def main():
     corpus = Demo().locate(None)
     Demo().provide_video(corpus, [f"demo/{take}" for take in TAKES])
     clips = [corpus / "Actor_01" / f"01-{take}.mp4" for take in TAKES]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        short, hour = Path(folder) / "minute.mp4", Path(folder) / "hour.mp4"
-        film(short, 1, clips)
-        film(hour, 60, clips)
-        talk = Path(folder) / "talk.wav"
-        soundfile.write(talk, np.tile(read_audio(short, 16_000), 10), 16_000)
-
-        heard, seen = Predictor.from_run(run_of_sound), Predictor.from_run(run_of_both)
-        for predictor in (heard, seen):
+        folder = Path(folder)
+        film(folder / "wide.mp4", 1, clips, (1280, 720))
+        talk = folder / "talk.wav"
+        soundfile.write(talk, np.tile(read_audio(folder / "wide.mp4", 16_000), 10), 16_000)
+        both, sound = Predictor.shipped(), Predictor.from_run(DIRECTORY / "sound")
+        for predictor in (both, sound):
             list(predictor.timeline(clips[0]))  # warm
-        taken = seconds_of(lambda: list(heard.timeline(talk, hop=3)))
-        print(f"sound, window by window: {10 * MINUTE / taken:.0f} times real time")
-        taken = seconds_of(lambda: list(seen.timeline(short, hop=3)))
-        print(f"sound and face at 1280×720: {MINUTE / taken:.1f} times real time")
+        taken = seconds_of(lambda: list(sound.timeline(talk, hop=3)))
+        print(f"sound, window by window: {10 * MINUTE / taken:.0f} times real time", flush=True)
+        taken = seconds_of(lambda: list(both.timeline(folder / "wide.mp4", hop=3)))
+        print(f"sound and face at 1280×720, 15 frames a second: {MINUTE / taken:.1f} times real time", flush=True)
 
-        small = [peak_megabytes(short, "--run", run_of_both, "--hop", "3", "--timeline")]
-        small += [peak_megabytes(hour, "--run", run_of_both, "--hop", "3", "--timeline")]
-        print(f"peak memory: a minute {small[0]:.0f} MB, an hour {small[1]:.0f} MB: ratio {small[1] / small[0]:.2f}")
-
-        clip = corpus / "Actor_01" / f"03-{TAKES[0]}.wav"
-        answer = best(command(clip, "--run", run_of_sound))
         bare = best([sys.executable, "-c", "import torch"])
-        print(f"start to answer {answer:.2f} s, import torch {bare:.2f} s: ratio {answer / bare:.2f}")
+        clip = corpus / "Actor_01" / f"03-{TAKES[0]}.wav"
+        export(DIRECTORY / "sound", folder / "sound.onnx", "onnx", [str(clip)])
+        for name, model in (("torch", ()), ("ONNX", ("--model", folder / "sound.onnx"))):
+            answer = best(command(clip, *model))
+            print(f"start to answer by {name} {answer:.2f} s, import torch {bare:.2f} s: ratio {answer / bare:.2f}")
+
+        peaks = []
+        for minutes in (1, 60):
+            film(folder / "long.mp4", minutes, clips, (480, 270))
+            peaks.append(peak_megabytes(folder / "long.mp4", "--hop", "3", "--timeline"))
+        print(f"peak memory: a minute {peaks[0]:.0f} MB, an hour {peaks[1]:.0f} MB: ratio {peaks[1] / peaks[0]:.2f}")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    main()

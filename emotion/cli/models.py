@@ -19,7 +19,7 @@ def _card(_: argparse.Namespace) -> None:
     from emotion.inference.card import card
 
     console = Console()
-    console.print(Markdown(card()) if console.is_terminal else card(), soft_wrap=not console.is_terminal)
+    console.print(Markdown(card())) if console.is_terminal else print(card(), end="")
 
 
 def add_export(commands: "argparse._SubParsersAction") -> None:

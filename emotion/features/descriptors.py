@@ -1,5 +1,6 @@
 """Low-level descriptors of sound, each equal to librosa's function of the same name."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,9 +102,7 @@ class Chroma(FeatureSet):
 
     def __init__(self, sample_rate: int, n_fft: int) -> None:
         super().__init__()
-        from librosa import filters  # slow to import, and not every model needs it
-
-        bank = torch.from_numpy(filters.chroma(sr=sample_rate, n_fft=n_fft, tuning=0.0))
+        bank = torch.from_numpy(_pitch_classes(sample_rate, n_fft).astype(np.float32))
         self.register_buffer("bank", bank, persistent=False)
 
     def forward(self, signal: Signal) -> Tensor:
@@ -111,6 +110,21 @@ class Chroma(FeatureSet):
         chroma = torch.einsum("cf,bfn->bcn", self.bank, signal.power)
         strongest = chroma.amax(dim=1, keepdim=True)
         return chroma / torch.where(strongest < _TINY, 1.0, strongest)
+
+
+def _pitch_classes(sample_rate: int, n_fft: int) -> np.ndarray:
+    """`librosa.filters.chroma(tuning=0)`, without the seconds that its import takes; shape (12, 1 + n_fft // 2).
+
+    How near each bin is to each pitch class, a Gaussian as wide as the bin, and how near to the fifth octave, one of
+    two octaves (Ellis, 2007, https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/).
+    """
+    semitones = 12 * np.log2(np.arange(1, n_fft) * sample_rate / n_fft / 27.5)  # above the lowest A
+    semitones = np.concatenate([[semitones[0] - 18], semitones])  # 0 Hz lies an octave and a half below the first bin
+    widths = np.append(np.maximum(np.diff(semitones), 1), 1)
+    distance = (semitones - np.arange(12)[:, None] + 6) % 12 - 6
+    bank = np.exp(-2 * (distance / widths) ** 2)
+    bank *= np.exp(-(((semitones / 12 - 5) / 2) ** 2) / 2) / np.linalg.norm(bank, axis=0)
+    return np.roll(bank, -3, axis=0)[:, : 1 + n_fft // 2]  # from A to C
 
 
 class SpectralContrast(FeatureSet):

@@ -23,12 +23,12 @@ def card() -> str:
 def _sound(part: Path) -> list[str]:
     own, folds = runs.load_metrics(part), _rows(part / _FOLDS)[0]
     noisy = next(row for row in _rows(part / _SPOILT) if (row["disturbance"], float(row["level"])) == _NOISE)
-    elsewhere = runs.load_metrics(part / "evaluations" / "tess-all_test-0-test")
+    elsewhere = runs.load_metrics(part / "evaluations" / "ravdess_tess-cross-0-test")
     return [
         _row("sound", "speech of five actors of RAVDESS whom it never heard", own, "test/"),
         _row("sound", f"that of all {folds['speakers']}, by five models made in the same way", folds),
         _row("sound", "the same with white noise, 20 dB below the voice", noisy),
-        _row("sound", "TESS: two other speakers, other words", elsewhere, "test/"),
+        _row("sound", "TESS: two other speakers, other words", elsewhere, "test/", with_interval=False),
     ]
 
 
@@ -40,10 +40,10 @@ def _face(part: Path) -> list[str]:
     ]
 
 
-def _row(part: str, judged_on: str, figures: dict, prefix: str = "") -> str:
+def _row(part: str, judged_on: str, figures: dict, prefix: str = "", with_interval: bool = True) -> str:
     uar = f"{float(figures[f'{prefix}uar']):.3f}"
     low, high = figures.get(f"{prefix}uar_low"), figures.get(f"{prefix}uar_high")
-    if low and high:
+    if with_interval and low and high:
         uar += f" [{float(low):.2f}, {float(high):.2f}]"
     accuracy = figures.get(f"{prefix}war", figures.get("accuracy"))
     return f"| {part} | {judged_on} | {uar} | {f'{float(accuracy):.3f}' if accuracy else ''} |"
