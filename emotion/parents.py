@@ -17,7 +17,6 @@ _PARTS_OF_AN_ENCODER = ("network", "pictures", "pooling", "head")
 _HOW_IT_PERCEIVES = {
     "sound": ("features", "data.sample_rate"),
     "action_units": ("action_units.kinds", "action_units.over_time", "action_units.normalize"),
-    "faces": ("faces",),  # unless it saw crops and here faces have to be found first, or unless they were typed
 }
 
 
@@ -47,15 +46,29 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
             raise EmotionError(f"{key}.run={run} is a model of {takes}; here one of {own.modality} is wanted")
         parts = [name for name in _PARTS_OF_AN_ENCODER if name in saved.model and (name != "head" or key != "model")]
         taken = {f"{key}.{name}": saved.model[name] for name in parts}
-        faces_differ = saved.faces.detect != config.faces.detect or any(name.startswith("faces") for name in typed)
-        if own.modality != "faces" or not faces_differ:
+        if own.modality != "faces":
             taken |= {name: OmegaConf.select(saved, name) for name in _HOW_IT_PERCEIVES[own.modality]}
+        elif not any(name.startswith("faces") for name in typed):
+            taken["faces"] = faces_elsewhere(saved.faces, config.faces)
         for name, value in taken.items():
             for override in typed:
                 if override == name or override.startswith(f"{name}."):
                     raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
             OmegaConf.update(changed, name, value, merge=False, force_add=True)
     return changed, parents
+
+
+def faces_elsewhere(own: DictConfig, there: DictConfig) -> DictConfig:
+    """How a model that learnt from faces taken as `own` says takes those of a corpus that brings the group `there`.
+
+    What learnt from crops has them found and cut out as tightly. What learnt from faces that were found takes crops as
+    they are, and what learnt from whole frames takes what is there.
+    """
+    if own.detect == there.detect:
+        return own
+    if (own.detect, there.detect) == ("cropped", "mtcnn"):
+        return OmegaConf.merge(own, {"detect": "mtcnn"})
+    return there
 
 
 def _refuse_freezing_chance(config: DictConfig, key: str, parents: Mapping[str, Path]) -> None:

@@ -210,8 +210,8 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
         raise EmotionError(f"{recipes[0]}= makes a new configuration; this run keeps its own, and takes single keys")
     if "data" in keys and "protocol" not in keys:
         keys.insert(0, "protocol")
-    if "data" in keys and composed.faces.detect != saved.faces.detect:
-        keys.insert(0, "faces")
+    if "data" in keys:
+        config.faces = parents.faces_elsewhere(saved.faces, composed.faces)
     # Whole groups first, so that a value inside one counts.
     for key in sorted(keys, key=lambda key: "." in key):
         if key not in ("resume", "run_dir"):

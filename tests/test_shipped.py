@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from emotion import runs
 from emotion.inference import Predictor
@@ -44,8 +46,6 @@ def test_its_files_are_small_and_say_what_they_learnt_from():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_its_experiment_is_that_of_its_configuration(compose, part):
-    from omegaconf import OmegaConf
-
     name = {"sound": "audio", "face": "face"}[part]
     today = OmegaConf.to_container(compose(f"experiment=shipped_{name}"))
     shipped = OmegaConf.to_container(runs.load_config(DIRECTORY / part))
@@ -53,8 +53,6 @@ def test_its_experiment_is_that_of_its_configuration(compose, part):
 
 
 def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_data, compose, tmp_path):
-    import shutil
-
     shutil.copytree(DIRECTORY / "sound", tmp_path / "sound")
     typed = [f"run={tmp_path / 'sound'}", f"data.root={real_data}"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
@@ -79,22 +77,20 @@ def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
         assert list(said.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
 
 
-def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path):
+@pytest.mark.parametrize("part", PARTS)
+def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, part):
     """As a corpus of people's own, so that decoding, faces and batches go the way of evaluation."""
-    import shutil
-
-    corpus = tmp_path / "corpus"
     for number, clip in enumerate(clips):
-        (corpus / SEVEN[number]).mkdir(parents=True)
-        (corpus / SEVEN[number] / clip.name).symlink_to(clip)
-    shutil.copytree(DIRECTORY / "sound", tmp_path / "sound")
-    typed = [f"run={tmp_path / 'sound'}", "data=folder", f"data.root={corpus}", "protocol=all_test"]
+        (tmp_path / "corpus" / SEVEN[number]).mkdir(parents=True)
+        (tmp_path / "corpus" / SEVEN[number] / clip.name).symlink_to(clip)
+    shutil.copytree(DIRECTORY / part, tmp_path / part)
+    typed = [f"run={tmp_path / part}", "data=folder", f"data.root={tmp_path / 'corpus'}", "protocol=all_test"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
-    expected = pd.read_csv(next((tmp_path / "sound" / "evaluations").glob("folder-*/predictions.csv")))
-    own = Predictor.from_run(DIRECTORY / "sound")
+    expected = pd.read_csv(next((tmp_path / part / "evaluations").glob("folder-*/predictions.csv")))
+    assert len(expected) == 3
+    predictor = Predictor.from_run(DIRECTORY / part)
     for row in expected.itertuples():
-        clip = next(clip for clip in clips if clip.stem in row.recording)
-        said = own(clip).probabilities
+        said = predictor(next(clip for clip in clips if clip.stem in row.recording)).probabilities
         assert list(said.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
 
 
