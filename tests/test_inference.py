@@ -179,11 +179,19 @@ def test_json_holds_everything():
     assert second == {"name": "b", "problem": "why"}
 
 
-def test_silence_and_a_single_sample_are_answered(trained, tmp_path):
+def test_a_single_sample_is_answered_and_silence_is_said(trained, tmp_path):
     predictor = Predictor.from_run(trained)
-    for samples in (np.zeros(16_000), np.zeros(1), np.ones(800)):
-        soundfile.write(tmp_path / "clip.wav", samples, 16_000)
-        assert sum(predictor(tmp_path / "clip.wav").probabilities.values()) == pytest.approx(1)
+    clip = tmp_path / "clip.wav"
+    for samples in (np.ones(1) / 2, np.ones(800) / 2, np.full(800, 2e-4)):
+        soundfile.write(clip, samples, 16_000)
+        assert sum(predictor(clip).probabilities.values()) == pytest.approx(1)
+    for samples in (np.zeros(1), np.zeros(100_000), np.full(800, 1e-5)):
+        soundfile.write(clip, samples, 16_000)
+        for judge in (predictor, lambda path: list(predictor.timeline(path))):
+            with pytest.raises(EmotionError, match=r"clip\.wav: is silent"):
+                judge(clip)
+    with pytest.raises(EmotionError, match="waveform: is silent"):
+        predictor(np.zeros(16_000), sample_rate=16_000)
 
 
 def test_runs_that_cannot_answer_about_files_alone_are_refused(train_in_process, real_data):

@@ -5,9 +5,18 @@ from pathlib import Path
 
 from emotion import runs
 from emotion.errors import EmotionError
+from emotion.models.estimator import FILE
 from emotion.training.callbacks import AtomicCheckpoints
 
-_KEPT = ("config.yaml", "overrides.yaml", "splits.csv", "metrics.json", "robustness.csv", "evaluations/*/metrics.json")
+_KEPT = (
+    "config.yaml",
+    "overrides.yaml",
+    "splits.csv",
+    "metrics.json",
+    "robustness.csv",
+    "evaluations/*/metrics.json",
+    f"checkpoints/{FILE}",
+)
 
 
 def bundle(run_dir: Path, directory: Path) -> None:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from emotion.errors import EmotionError
 from emotion.inference.output import clock
 from emotion.inference.predictor import Prediction, Predictor
 from emotion.inference.recordings import Recording
-from emotion.media.audio import resampled
+from emotion.media.audio import MediaError, resampled
 from emotion.media.image import StillPicture
 from emotion.prepare.tracking import boxes_at, follow
 
@@ -74,8 +74,9 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
             time.sleep(hop)
             arrays = {}
             if heard is not None and (waveform := heard.last()).size:
-                sound = predictor.reader.hear(resampled(waveform, heard.rate, predictor.reader.sample_rate))
-                arrays |= sound.arrays
+                sound = resampled(waveform, heard.rate, predictor.reader.sample_rate)
+                with suppress(MediaError):  # it is silent
+                    arrays |= predictor.reader.hear(sound).arrays
             if seen is not None and (faces := _faces(predictor, seen)) is not None:
                 arrays["faces"] = faces
             said = predictor.judge([Recording("live", arrays)])[0] if arrays else None

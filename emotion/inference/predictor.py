@@ -74,11 +74,13 @@ class Model(Protocol):
 class Predictor:
     """Says which emotion recordings show.
 
-    Example::
-
-        predictor = Predictor.from_run("outputs/my_run")
-        predictor("clip.wav").emotion
-        predictor(waveform, sample_rate=44_100).probabilities["happy"]
+    Example:
+        >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
+        >>> said = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
+        >>> said.emotion in predictor.labels, said.modalities
+        (True, ('sound',))
+        >>> round(sum(said.probabilities.values()), 6)
+        1.0
 
     Args:
         model: Answers.

@@ -18,6 +18,8 @@ from emotion.prepare.waveforms import quantised
 _CROP = 2
 """To a model of face crops, an image up to so many times their size is one too."""
 
+_FAINTEST = 4  # of 32,768: 78 dB below full scale
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -70,6 +72,11 @@ def _media_below(folder: Path) -> list[Path]:
     return [folder / path for path in media_files(folder, SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES)]
 
 
+def is_audible(samples: np.ndarray) -> bool:
+    """Whether there is more in some int16 samples, shape (T,), than the noise of rounding."""
+    return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _FAINTEST
+
+
 class Reader:
     """Reads recordings as a run read those of its corpus.
 
@@ -113,13 +120,20 @@ class Reader:
         return Recording(str(path), arrays, tuple(note.removeprefix(f"{path}: ") for note in notes.values()))
 
     def hear(self, waveform: np.ndarray, name: str = "waveform") -> Recording:
-        """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1]."""
-        return Recording(name, {"sound": quantised(waveform)})
+        """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].
+
+        Raises:
+            MediaError: it is silent.
+        """
+        samples = quantised(waveform)
+        if not is_audible(samples):
+            raise MediaError(f"{name}: is silent")
+        return Recording(name, {"sound": samples})
 
     def _samples(self, path: Path) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no sound")
-        return quantised(read_audio(path, self.sample_rate))
+        return self.hear(read_audio(path, self.sample_rate), str(path)).arrays["sound"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
         if path.suffix.lower() in SUFFIXES:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.inference.recordings import Recording
+from emotion.inference.recordings import Recording, is_audible
 from emotion.media.audio import MediaError, stream_audio
 from emotion.media.image import is_image
 from emotion.media.video import read_pictures
@@ -101,16 +101,21 @@ def _read(predictor: "Predictor", path: Path, window: float, hop: float, problem
     if reader.cutter:
         faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
+    silent = False
     for index, (heard, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
         start, arrays = round(index * hop, 6), {}
         if isinstance(heard, np.ndarray):
-            arrays, end = {"sound": heard}, round(max(end, start + len(heard) / reader.sample_rate), 6)
+            silent = (silent or index == 0) and not is_audible(heard)
+            arrays = {"sound": heard} if is_audible(heard) else {}
+            end = round(max(end, start + len(heard) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
         for number, (pictures, boxes) in seen.items():
             face = numbers.setdefault(number, len(numbers))
             yield Recording(str(path), arrays | {"faces": pictures}, notes), start, end, face, boxes
         if arrays and not seen:
             yield Recording(str(path), arrays, notes), start, end, None, np.zeros((0, 5))
+    if silent:
+        problems.insert(0, f"{path}: is silent")
 
 
 def _until_damage(windows: Iterable, problems: list[str]) -> Iterator:

@@ -70,7 +70,7 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
                 count += 1
     except (av.FFmpegError, OSError) as error:
         if not count:
-            raise MediaError(f"{path}: cannot be decoded ({error})") from error
+            raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
     if not count:
         raise MediaError(f"{path}: holds no frames")
 
@@ -94,7 +94,7 @@ def picture_times(path: Path) -> np.ndarray:
             times.extend(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
     except (av.FFmpegError, OSError) as error:
         if not times:
-            raise MediaError(f"{path}: cannot be decoded ({error})") from error
+            raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
     if not times:
         raise MediaError(f"{path}: holds no frames")
     return np.sort(np.array(times))
