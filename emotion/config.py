@@ -28,7 +28,13 @@ ALLOWED_TARGETS = frozenset(
         "lr_scheduler.CosineAnnealingLR",
         "lr_scheduler.OneCycleLR",
     )
-)
+) | {
+    "sklearn.ensemble.RandomForestClassifier",
+    "sklearn.linear_model.LogisticRegression",
+    "sklearn.neural_network.MLPClassifier",
+    "sklearn.svm.SVC",
+    "xgboost.XGBClassifier",
+}
 """What a `_target_` may name outside of this package."""
 
 
@@ -51,11 +57,14 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
     module_name, _, name = target.rpartition(".")
     if target not in ALLOWED_TARGETS and not module_name.startswith("emotion."):
         raise EmotionError(
-            f"_target_: {target} is refused: it is neither of this package nor a known optimiser or scheduler"
+            f"_target_: {target} is refused: it is not of this package, nor a known optimiser, scheduler or estimator"
         )
     try:
         cls = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
+        if target in ALLOWED_TARGETS:
+            package = module_name.split(".")[0]
+            raise EmotionError(f"{package} is not installed: pip install 'emotion[{package}]'") from error
         raise EmotionError(f"_target_: {target} does not exist") from error
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise EmotionError(f"_target_: {target} is refused: a {base.__name__} is wanted here")
@@ -63,7 +72,8 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
     given = {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}
     given = {key: value for key, value in given.items() if not key.startswith("_") and key != "name"}
     parameters = inspect.signature(cls).parameters
-    unknown = sorted(set(given) - set(parameters))
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [] if takes_any else sorted(set(given) - set(parameters))
     if unknown:
         raise EmotionError(f"{name} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - set(arguments))}")
     arguments = {key: value for key, value in arguments.items() if key in parameters}

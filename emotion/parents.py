@@ -41,11 +41,14 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
     typed = {override.split("=")[0].lstrip("+") for override in overrides}
     for key, run in parents.items():
         saved, own = runs.load_config(runs.require(run)), OmegaConf.select(config, key)
+        if key == "model.vector" and "modality" in saved.model:
+            own = OmegaConf.merge(own, {"modality": saved.model.modality})  # the vector is of whatever the run takes in
         if saved.model.get("modality") != own.modality:
             takes = " and ".join(saved.model.modalities)
             raise EmotionError(f"{key}.run={run} is a model of {takes}; here one of {own.modality} is wanted")
-        parts = [name for name in _PARTS_OF_AN_ENCODER if name in saved.model and (name != "head" or key != "model")]
-        taken = {f"{key}.{name}": saved.model[name] for name in parts}
+        fused = "fusion" in config.model
+        parts = [name for name in _PARTS_OF_AN_ENCODER if name in saved.model and (name != "head" or fused)]
+        taken = {f"{key}.{name}": saved.model[name] for name in parts} | {f"{key}.modality": own.modality}
         if own.modality != "faces":
             taken |= {name: OmegaConf.select(saved, name) for name in _HOW_IT_PERCEIVES[own.modality]}
         elif not any(name.startswith("faces") for name in typed):
@@ -138,6 +141,8 @@ def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataF
 
 def _keys(config: DictConfig) -> list[str]:
     """Where the configuration describes encoders."""
+    if "vector" in config.model:
+        return ["model.vector"]
     return [f"model.{part}" for part in PARTS] if "fusion" in config.model else ["model"]
 
 

@@ -1,6 +1,6 @@
 """A run directory: describe it, and load a model back from it.
 
-config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt
+config.yaml        the whole configuration       checkpoints/   best.ckpt (chosen on dev) and last.ckpt, or best.skops
 overrides.yaml     what was typed                tensorboard/   curves, pictures, hyperparameters
 environment.json   versions, commit, device      splits.csv      who was on which side
                                                  metrics.json, predictions.csv, confusion_matrix.png, train.log
@@ -32,7 +32,7 @@ INHERITED = "inherited"
 """The side, in `splits.csv`, of what the runs that a run starts from were trained or chosen on."""
 _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
-STARTS = ("model.run", "model.audio.run", "model.visual.run")
+STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run")
 """The keys that name runs which a run starts from."""
 _WEIGHTS = tuple(key.removesuffix("run") + "network.weights" for key in STARTS)
 
@@ -172,6 +172,7 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
         EmotionError: the checkpoint is missing, damaged, or of another model.
     """
     from emotion.models.build import build_classifier
+    from emotion.models.estimator import EstimatorHead
 
     weights = load_weights(run_dir, checkpoint)
     classifier = build_classifier(config, num_classes)
@@ -182,6 +183,8 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
         raise EmotionError(
             f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {problem}"
         ) from error
+    if isinstance(classifier.head, EstimatorHead):
+        classifier.head.load(run_dir / "checkpoints")
     return classifier.eval()
 
 

@@ -28,7 +28,9 @@ from emotion.files import write_json, write_text
 from emotion.labels import OF_CORPUS, classes
 from emotion.models.base import Classifier
 from emotion.models.build import build_classifier
+from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
+from emotion.training.estimator import fit_estimator
 from emotion.training.fit import fit, require_device
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,13 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         parents.load(classifier, config, starts)
     runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
 
-    parameters = sum(parameter.numel() for parameter in classifier.parameters())
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
-    log.info("%s, %s parameters, on %s", config.model.name, f"{parameters:,}", config.trainer.accelerator)
-    fitted = fit(config, classifier, datamodule, run_dir, resume_from)
+    if isinstance(classifier.head, EstimatorHead):
+        fitted = fit_estimator(config, classifier, datamodule, run_dir)
+    else:
+        log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
+        fitted = fit(config, classifier, datamodule, run_dir, resume_from)
 
     if not fitted.is_main:
         return 0.0
@@ -83,7 +87,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
-    results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     _write(run_dir, predictions, results, datamodule.classes, "test")
 
     from emotion.evaluation.tensorboard import write_summary
@@ -91,6 +95,12 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
     _say_what_next(run_dir, config, results)
     return results[config.training.monitor]
+
+
+def _size(classifier: Classifier) -> int:
+    """How many numbers it learns."""
+    fitted = classifier.head.size if isinstance(classifier.head, EstimatorHead) else 0
+    return fitted + sum(parameter.numel() for parameter in classifier.parameters())
 
 
 def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[DictConfig, Path]:

@@ -16,6 +16,7 @@ from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet
 from emotion.labels import classes
 from emotion.models.build import build_classifier
+from emotion.models.estimator import EstimatorHead
 
 CHOICES = sorted(
     re.sub("^experiment/(.+)=", r"experiment=\1/", f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}")
@@ -37,6 +38,7 @@ CORPUS_OF = {
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
 ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith("model/")}
+ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith("model/vector=")}
 
 
 @pytest.fixture
@@ -72,8 +74,9 @@ def test_every_choice_composes_and_builds(compose, some_folder, choice):
     config = compose(*corpus, choice, *folder, *ENOUGH.get(choice, []))
     to_plain(config)
     classifier = build_classifier(config, len(classes(config.labels)))
-    optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
-    instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10, max_lr=0.01)
+    if not isinstance(classifier.head, EstimatorHead):
+        optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
+        instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10, max_lr=0.01)
     datamodule = build_datamodule(config)
     assert datamodule.classes == classes(config.labels)
 

@@ -52,6 +52,21 @@ def test_committed_results_say_whether_they_know_the_speakers():
         assert (run.directory / "config.yaml").is_file()
 
 
+def test_folds_that_test_recordings_again_are_averaged(tmp_path):
+    for fold, right in ((0, 16), (1, 8), (2, 8)):
+        make_run(tmp_path / f"{fold}", fold=fold, right=right, epochs=0, parameters=fold)
+        file = tmp_path / f"{fold}" / "predictions.csv"
+        file.write_text(file.read_text().replace(f"ravdess/{fold}", "ravdess/0"))
+    table = report.compare(systems.find([tmp_path]))
+    (row,) = report.in_words(table).to_dict("records")
+    assert row["accuracy"] == f"{np.mean([1, 0.5, 0.5]):.3f} ± {np.std([1, 0.5, 0.5], ddof=1):.3f}"
+    assert (row["seeds"], row["recordings"], row["parameters"]) == ("1", "16", "1")
+    assert "x: its folds test recordings again, so figures are means over 3 folds" in report.warnings(table)
+    make_run(tmp_path / "again", fold=2, right=8, epochs=0)
+    with pytest.raises(EmotionError, match="judged twice for one seed"):
+        report.compare(systems.find([tmp_path]))
+
+
 def test_folds_are_pooled_over_recordings_and_seeds_averaged(tmp_path):
     for seed, right in ((0, 16), (1, 8)):
         make_run(tmp_path / f"a{seed}", fold=0, seed=seed, right=right, count=16)

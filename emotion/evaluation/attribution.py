@@ -12,6 +12,7 @@ from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
 from emotion.evaluation.figures import blank
 from emotion.models.base import Classifier, Encoder, PictureEncoder
+from emotion.models.estimator import EstimatorHead
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +53,11 @@ def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Att
         lacks is left out.
 
     Raises:
-        EmotionError: Captum is not installed.
+        EmotionError: Captum is not installed, or there is no gradient to follow.
     """
     _require_captum()
+    if isinstance(classifier.head, EstimatorHead):
+        raise EmotionError("an estimator has no gradients, by which attributions are computed; explain a neural model")
     classifier.eval()
     named = getattr(classifier.encoder, "encoders", {"model": classifier.encoder})
     found = {}

@@ -1,4 +1,7 @@
-"""Many runs in one table: folds pooled, mean and standard deviation over seeds, intervals over speakers."""
+"""Many runs in one table: folds pooled, mean and standard deviation over seeds, intervals over speakers.
+
+Where folds test the same recordings again, mean and deviation are over folds and seeds.
+"""
 
 import numpy as np
 import pandas as pd
@@ -43,7 +46,7 @@ def compare(runs: list[Run], by: str | None = None, against: str | None = None, 
     rows = []
     for system in systems:
         rows.append(_row(system, by) | (_gain(system, reference) if reference and reference is not system else {}))
-        corpora = sorted(set(corpus_of(system.by_seed[0])))
+        corpora = sorted(set(corpus_of(system.by_unit[0])))
         if len(corpora) > 1:
             rows += [_row(system.only(corpus), by) for corpus in corpora]
     if ensemble:
@@ -58,7 +61,7 @@ def _row(system: System, by: str | None) -> dict[str, object]:
     same, seeds = system.same, system.figures
     protocol = same["protocol"] + ("" if same["speaker_independent"] else " (speaker-dependent)")
     speech_only = same["channel"] == "speech" and "ravdess" not in same["data"]
-    said = together(system.by_seed, system.classes) if len(system.by_seed) > 1 else None
+    said = together(system.by_unit, system.classes) if len(system.by_unit) > 1 else None
     row = {
         "system": same["name"],
         "model": same["model"],
@@ -68,8 +71,9 @@ def _row(system: System, by: str | None) -> dict[str, object]:
         by or "": same[by],
         "folds": system.folds[0],
         "of_folds": system.folds[1],
-        "seeds": len(system.by_seed),
-        "recordings": len(system.by_seed[0]),
+        "seeds": system.seeds,
+        "folds_overlap": system.folds_overlap,
+        "recordings": len(system.by_unit[0]),
         "speakers": system.interval.speakers,
     }
     for name, key in (("uar", "uar"), ("accuracy", "war"), ("macro_f1", "macro_f1")):
@@ -83,9 +87,9 @@ def _row(system: System, by: str | None) -> dict[str, object]:
 
 def _gain(system: System, reference: System) -> dict[str, float]:
     """By how much it is better, and the p of that, over the seeds that both have."""
-    seeds = [seed for seed in system.seeds if seed in reference.seeds]
-    own, other = ([of.by_seed[of.seeds.index(seed)] for seed in seeds] for of in (system, reference))
-    if not seeds:
+    units = [unit for unit in system.units if unit in reference.units]
+    own, other = ([of.by_unit[list(of.units).index(unit)] for unit in units] for of in (system, reference))
+    if not units:
         return {}
     if set(own[0]["recording"]) != set(other[0]["recording"]):
         raise EmotionError(
@@ -166,6 +170,10 @@ def warnings(table: pd.DataFrame) -> list[str]:
         if row["folds"] < row["of_folds"]:
             said.append(
                 f"{row['system']}: only {row['folds']} of {row['of_folds']} folds, so only some people were tested"
+            )
+        if row["folds_overlap"]:
+            said.append(
+                f"{row['system']}: its folds test recordings again, so figures are means over {row['folds']} folds"
             )
         if 1 < row["speakers"] < intervals.FEW:
             said.append(f"{row['system']}: the interval is a guess, for it rests on {row['speakers']} speakers")

@@ -174,9 +174,9 @@ def table(found: list[systems.Run]) -> pd.DataFrame:
         raise EmotionError(f"no {FILE} was found: measure the runs first, with emotion robustness RUN…")
     rows = []
     for system in systems.systems_of(measured):
-        by_seed = [_pooled([run for run in system.members if run.metrics["seed"] == seed]) for seed in system.seeds]
-        for condition in by_seed[0]:
-            seeds = [_right_and_all(counts, condition) for counts in by_seed]
+        by_unit = [_pooled(members) for members in system.units.values()]
+        for condition in by_unit[0]:
+            seeds = [_right_and_all(counts, condition) for counts in by_unit]
             uars = [_uar(rows) for rows in seeds]
             interval = intervals.over_speakers(seeds, _uar)
             row = {"system": system.name, **dict(zip(_KEYS, condition, strict=False)), "uar": interval.value}

@@ -27,7 +27,7 @@ _COLUMNS = 4
 
 
 def draw(run_dir: Path) -> list[Path]:
-    """Write `curves.png`, `confusion_matrix.png` and `hardest.png` of a run into its folder `figures`.
+    """Write `curves.png`, unless there were no epochs, `confusion_matrix.png` and `hardest.png` into a run's `figures`.
 
     Raises:
         EmotionError: it is no finished run, or its corpus is not at hand.
@@ -40,8 +40,9 @@ def draw(run_dir: Path) -> list[Path]:
     directory = corpus.locate(config.data.root)
     recordings = corpus.scan(directory)
     title = f"{config.name}, fold {config.protocol.fold}, seed {config.seed}"
-    drawn = {
-        "curves": figures.curves_figure(curves(run_dir), title),
+    trained = runs.load_metrics(run_dir).get("epochs", 0) > 0
+    drawn = {"curves": figures.curves_figure(curves(run_dir), title)} if trained else {}
+    drawn |= {
         "confusion_matrix": figures.confusion_figure(test, labels, f"{title}: test"),
         "hardest": hardest_figure(hardest(test, labels), recordings, directory, f"{title}: the hardest of test"),
     }

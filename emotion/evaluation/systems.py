@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ FILES = ("metrics.json", "predictions.csv", "config.yaml")
 IF_THERE = ("robustness.csv",)
 """What is kept besides."""
 SAME = ("name", "model", "data", "channel", "labels", "protocol", "speaker_independent", "transductive", "parameters")
-"""What the runs of a system have in common."""
+"""What the runs of a system have in common; the size of an estimator, which is not trained in epochs, may differ."""
 _CHOSEN_ON_TEST = re.compile(r"^\s*monitor:\s*[\"']?test", re.MULTILINE)
 
 
@@ -99,13 +100,25 @@ class System:
     Attributes:
         same: What they have in common.
         members: The runs.
-        by_seed: The test predictions of all folds of each seed, in the order of their recordings.
+        units: The runs whose predictions belong together: those of all folds, by their seed; where folds test the same
+            recordings again, each run, by its seed and its fold.
+        by_unit: The test predictions of each unit, in the order of their recordings.
     """
 
-    def __init__(self, same: dict[str, Any], members: list[Run], by_seed: list[pd.DataFrame]) -> None:
-        self.same, self.members, self.by_seed = same, members, by_seed
-        self.seeds = sorted({run.metrics["seed"] for run in members})
+    def __init__(self, same: dict[str, Any], units: dict[Any, list[Run]], by_unit: list[pd.DataFrame]) -> None:
+        self.same, self.units, self.by_unit = same, units, by_unit
+        self.members = [run for runs in units.values() for run in runs]
         self.classes = classes(same["labels"])
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds there are."""
+        return len({run.metrics["seed"] for run in self.members})
+
+    @property
+    def folds_overlap(self) -> bool:
+        """Whether a recording is tested in several folds."""
+        return any(isinstance(unit, tuple) for unit in self.units)
 
     @property
     def name(self) -> str:
@@ -119,26 +132,42 @@ class System:
 
     @cached_property
     def figures(self) -> pd.DataFrame:
-        """A row for each seed, the figures of `predictions.figures` of all folds pooled."""
-        return pd.DataFrame(figures(rows, self.classes) for rows in self.by_seed)
+        """A row for each unit, the figures of `predictions.figures`."""
+        return pd.DataFrame(figures(rows, self.classes) for rows in self.by_unit)
 
     @cached_property
     def interval(self) -> intervals.Interval:
-        """The UAR, averaged over seeds, and its interval over speakers."""
-        narrow = [rows[["speaker", "emotion", "predicted"]] for rows in self.by_seed]
+        """The UAR, averaged over units, and its interval over speakers."""
+        narrow = [rows[["speaker", "emotion", "predicted"]] for rows in self.by_unit]
         return intervals.over_speakers(narrow, lambda rows: uar(rows, self.classes))
 
     def only(self, corpus: str) -> "System":
         """The same, judged on one corpus alone."""
-        part = [rows[corpus_of(rows) == corpus] for rows in self.by_seed]
-        return System(self.same | {"name": f"{self.name}, on {corpus}"}, self.members, part)
+        part = [rows[corpus_of(rows) == corpus] for rows in self.by_unit]
+        return System(self.same | {"name": f"{self.name}, on {corpus}"}, self.units, part)
 
 
 def _system(same: dict[str, Any], members: list[Run]) -> System:
-    """A system, its folds pooled for each seed."""
-    seeds = sorted({run.metrics["seed"] for run in members})
-    by_seed = [_pooled(same["name"], [run for run in members if run.metrics["seed"] == seed]) for seed in seeds]
-    return System(same, members, by_seed)
+    """A system, its folds pooled for each seed, unless they overlap."""
+    units = _grouped(members, lambda run: run.metrics["seed"])
+    if any(_overlap(runs) for runs in units.values()):
+        units = _grouped(members, lambda run: (run.metrics["seed"], run.metrics["fold"]))
+    same = same | {"parameters": round(np.mean([run.metrics["parameters"] for run in members]))}
+    return System(same, units, [_pooled(same["name"], runs) for runs in units.values()])
+
+
+def _grouped(members: list[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    groups: dict[Any, list[Run]] = {}
+    for run in sorted(members, key=key):
+        groups.setdefault(key(run), []).append(run)
+    return groups
+
+
+def _overlap(runs: list[Run]) -> bool:
+    """Whether different folds test the same recordings."""
+    folds = [run.metrics["fold"] for run in runs]
+    tested = pd.concat(run.predictions().query("split == 'test'")["recording"] for run in runs)
+    return len(set(folds)) == len(folds) and bool(tested.duplicated().any())
 
 
 def _pooled(name: str, members: list[Run]) -> pd.DataFrame:
@@ -153,17 +182,17 @@ def _pooled(name: str, members: list[Run]) -> pd.DataFrame:
     return predictions
 
 
-def together(by_seed: list[pd.DataFrame], labels: tuple[str, ...]) -> pd.DataFrame | None:
+def together(tables: list[pd.DataFrame], labels: tuple[str, ...]) -> pd.DataFrame | None:
     """What the mean of the log-probabilities of several tables says; None unless they are of the same recordings.
 
     Args:
-        by_seed: Predictions, in the order of their recordings.
+        tables: Predictions, in the order of their recordings.
         labels: The columns that hold probabilities.
     """
-    first, *others = by_seed
+    first, *others = tables
     if any(list(rows["recording"]) != list(first["recording"]) for rows in others):
         return None
-    logs = np.mean([np.log(rows[list(labels)].to_numpy().clip(1e-6)) for rows in by_seed], axis=0)
+    logs = np.mean([np.log(rows[list(labels)].to_numpy().clip(1e-6)) for rows in tables], axis=0)
     said = first.assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
     return said.assign(predicted=np.array(labels)[logs.argmax(axis=1)])
 
@@ -182,7 +211,8 @@ def systems_of(runs: list[Run], by: str | None = None) -> list[System]:
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.metrics["data"] != "demo":
-            key = (*(run.metrics[key] for key in SAME), run.setting(by) if by else None)
+            same = run.metrics | {"parameters": run.metrics["parameters"] if run.metrics.get("epochs", 1) else 0}
+            key = (*(same[key] for key in SAME), run.setting(by) if by else None)
             groups.setdefault(key, []).append(run)
     if not groups:
         raise EmotionError("only runs on the demo corpus were found, whose figures are no results")
@@ -200,10 +230,10 @@ def ensemble_of(systems: list[System]) -> System:
     for other in others:
         if other.same["labels"] != first.same["labels"]:
             raise EmotionError(f"{first.name} and {other.name} have other labels: they make no ensemble")
-    by_seed = [rows for system in systems for rows in system.by_seed]
-    said = together(by_seed, first.classes)
+    by_unit = [rows for system in systems for rows in system.by_unit]
+    said = together(by_unit, first.classes)
     if said is None:
         raise EmotionError("an ensemble needs runs that judged the same recordings: one protocol, and all its folds")
-    total = sum(system.same["parameters"] * len(system.seeds) for system in systems)
-    same = first.same | {"name": "ensemble", "model": f"{len(by_seed)} models", "parameters": total}
-    return System(same, [run for system in systems for run in system.members], [said])
+    total = sum(system.same["parameters"] * system.seeds for system in systems)
+    same = first.same | {"name": "ensemble", "model": f"{len(by_unit)} models", "parameters": total}
+    return System(same, {0: [run for system in systems for run in system.members]}, [said])

@@ -22,6 +22,7 @@ from emotion.models.base import (
     PictureEncoder,
     PictureNetwork,
 )
+from emotion.models.estimator import EstimatorHead
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
 
@@ -49,6 +50,8 @@ def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
     model = config.model
     if "fusion" not in model:
+        if "vector" in model:
+            return Classifier(_encoder(config, model.vector), EstimatorHead(model.estimator, num_classes, config.seed))
         encoder = _encoder(config, model)
         return Classifier(encoder, _head(model.head, encoder, num_classes))
     encoders = {name: _encoder(config, model[name]) for name in PARTS}

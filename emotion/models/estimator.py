@@ -1,0 +1,135 @@
+"""An estimator of scikit-learn as the head of a classifier."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from emotion.config import instantiate
+from emotion.errors import EmotionError
+from emotion.files import atomic_path
+
+FILE = "best.skops"
+_TRUSTED = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+)
+"""What may be in a file besides what skops itself takes to be safe; none of it runs code of the file."""
+_TINY = 1e-6  # probability, so that its logarithm is finite
+
+
+class EstimatorHead(nn.Module):
+    """Scales vectors and classifies them; it is fitted, not trained.
+
+    Args:
+        config: With the `_target_` of an estimator, and its parameters.
+        num_classes: Of the label scheme; not all of them need to occur in training.
+        seed: For what an estimator draws at random.
+    """
+
+    def __init__(self, config: DictConfig, num_classes: int, seed: int) -> None:
+        super().__init__()
+        from sklearn.base import ClassifierMixin
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        estimator = instantiate(config, ClassifierMixin)
+        if "random_state" in estimator.get_params():
+            estimator.set_params(random_state=seed)
+        self.num_classes, self.pipeline = num_classes, make_pipeline(StandardScaler(), estimator)
+
+    def fit(self, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, **parameters: Any) -> None:
+        """Fit anew.
+
+        Args:
+            vectors: Shape (N, D).
+            labels: Shape (N,), class indices.
+            weights: Of each recording, shape (N,).
+            **parameters: Of the estimator, instead of those that it has.
+
+        Raises:
+            EmotionError: it does not take these.
+        """
+        from sklearn.base import clone
+
+        self.pipeline = clone(self.pipeline)
+        name, estimator = self.pipeline.steps[-1]
+        try:
+            estimator.set_params(**parameters)
+            self.pipeline.fit(vectors, labels, **({} if weights is None else {f"{name}__sample_weight": weights}))
+        except (TypeError, ValueError) as error:
+            raise EmotionError(f"{type(estimator).__name__}: {' '.join(str(error).split())[:200]}") from error
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
+        given, last = vectors.detach().cpu().double().numpy(), self.pipeline[-1]
+        if not hasattr(last, "classes_"):
+            raise EmotionError("this estimator was not fitted")
+        logs = torch.full((len(given), self.num_classes), float(np.log(_TINY)), dtype=torch.float64)
+        if hasattr(last, "predict_proba"):
+            known = np.log(np.maximum(self.pipeline.predict_proba(given), _TINY))
+        else:  # a machine that knows only on which side of its borders a vector lies, and how far
+            scores = self.pipeline.decision_function(given)
+            known = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
+        logs[:, torch.from_numpy(last.classes_.astype(np.int64))] = torch.from_numpy(known).double()
+        return logs.float().to(vectors.device)
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has learnt; of trees the number of nodes."""
+        return _numbers(self.pipeline[-1])
+
+    def save(self, directory: Path) -> None:
+        """Write `FILE`."""
+        import skops.io
+
+        with atomic_path(directory / FILE) as temporary:
+            temporary.write_bytes(skops.io.dumps(self.pipeline))
+
+    def load(self, directory: Path) -> None:
+        """Read what `save` wrote; nothing in it is executed.
+
+        Raises:
+            EmotionError: it is missing, damaged, or holds what no estimator needs.
+        """
+        import skops.io
+        from sklearn.pipeline import Pipeline
+
+        path = directory / FILE
+        if not path.is_file():
+            raise EmotionError(f"{path} does not exist: was the run finished?")
+        try:
+            strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+            if strange:
+                raise EmotionError(
+                    f"{path} is refused: it holds {strange[0]}, which no estimator of this package needs"
+                )
+            pipeline = skops.io.load(path, trusted=list(_TRUSTED))
+        except EmotionError:
+            raise
+        except Exception as error:  # a damaged file fails in many ways, all of which mean the same
+            told = " ".join(repr(error).split())[:200]
+            raise EmotionError(f"{path} is no estimator that can be read: {told}") from error
+        if not isinstance(pipeline, Pipeline) or type(pipeline[-1]) is not type(self.pipeline[-1]):
+            raise EmotionError(f"{path} holds another estimator than its config.yaml says")
+        self.pipeline = pipeline
+
+
+def _numbers(fitted: object) -> int:
+    if hasattr(fitted, "node_count"):
+        return int(fitted.node_count)
+    if isinstance(fitted, np.ndarray):
+        return sum(map(_numbers, fitted)) if fitted.dtype == object else fitted.size * (fitted.dtype.kind == "f")
+    if isinstance(fitted, list):
+        return sum(map(_numbers, fitted))
+    if hasattr(fitted, "get_booster"):
+        return len(fitted.get_booster().trees_to_dataframe())
+    if hasattr(fitted, "get_params"):
+        own = {name: value for name, value in vars(fitted).items() if name.endswith("_") and not name.startswith("_")}
+        return sum(map(_numbers, own.values()))
+    return 0

@@ -1,0 +1,77 @@
+"""Fit an estimator on the training split; what its grid offers is chosen on dev."""
+
+import logging
+import time
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from emotion import metrics
+from emotion.config import to_plain
+from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import Batch
+from emotion.models.base import Classifier
+from emotion.training.callbacks import AtomicCheckpoints
+from emotion.training.fit import Fitted
+
+log = logging.getLogger(__name__)
+
+
+def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> Fitted:
+    """Fit the head of `classifier` with each point of its grid, and keep the one that is best on dev.
+
+    Args:
+        config: The whole configuration.
+        classifier: Its head is an `EstimatorHead`; changed in place.
+        datamodule: Already set up.
+        run_dir: Receives `checkpoints/`, and `grid.csv`, what each point came to on dev.
+    """
+    started = time.monotonic()
+    (train, labels), (dev, truth) = (
+        (_vectors(classifier, datamodule.batches(split)), datamodule.dataset(split).label.numpy())
+        for split in ("train", "dev")
+    )
+    weights = datamodule.class_weights().numpy()[labels] if config.training.class_weights else None
+    figure = config.training.monitor.removeprefix("dev/")
+    grid = to_plain(config.model.grid)
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    rows, best = [], -np.inf
+    chosen = points[0]
+    for point in points:
+        classifier.head.fit(train, labels, weights, **point)
+        found = metrics.summary(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
+        told = ", ".join(f"{name} {value}" for name, value in point.items())
+        log.info("%s", f"{told or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
+        rows.append(point | {f"dev/{figure}": found})
+        if (score := -found if figure == "loss" else found) > best:
+            best, chosen = score, point
+    if len(points) > 1:
+        classifier.head.fit(train, labels, weights, **chosen)
+    if rank_zero_only.rank == 0:
+        _write(classifier, rows, run_dir)
+    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0)
+
+
+def _write(classifier: Classifier, rows: list[dict], run_dir: Path) -> None:
+    checkpoints = run_dir / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
+    AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+    classifier.head.save(checkpoints)
+    pd.DataFrame(rows).to_csv(run_dir / "grid.csv", index=False, lineterminator="\n")
+
+
+@torch.no_grad()
+def _vectors(classifier: Classifier, batches: Iterable[Batch]) -> np.ndarray:
+    classifier.eval()
+    return np.concatenate([classifier.encoder(batch).cpu().double().numpy() for batch in batches])
+
+
+def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
+    return classifier.head(torch.from_numpy(vectors)).double().softmax(dim=1).numpy()

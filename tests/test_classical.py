@@ -1,0 +1,183 @@
+"""Models of scikit-learn go the way of all models: the same splits, the same run directory, the same tools after it."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import skops.io
+import torch
+from scipy.interpolate import make_lsq_spline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from emotion import runs
+from emotion.config import DIRECTORY
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.evaluation import run_figures
+from emotion.inference import Predictor
+from emotion.labels import EMOTIONS
+from emotion.metrics import recalls
+from emotion.models.functionals import Functionals, SplineCoefficients
+from emotion.tasks import evaluate
+
+SIMPLE = ("model=logistic_regression", "features=mfcc")
+CLASSICAL = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml") if "estimator:" in path.read_text())
+QUICK = {
+    "random_forest": ("model.estimator.n_estimators=50", "model.grid={max_features:[sqrt]}"),
+    "mlp": ("model.estimator.max_iter=30", "model.grid={alpha:[0.1]}"),
+    "xgboost": ("model.estimator.n_estimators=20", "model.grid={max_depth:[3]}"),
+}
+
+
+@pytest.fixture
+def ragged():
+    """Three items of unequal length, with what must not count beyond their ends."""
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.tensor([7, 1, 30])
+    features = torch.full((3, 4, 30), 1e6)
+    for item, count in zip(features, frames, strict=True):
+        item[:, :count] = torch.randn(4, int(count), generator=generator)
+    return features, frames
+
+
+def test_functionals_are_those_of_numpy_and_scipy(ragged):
+    names = [
+        "mean",
+        "deviation",
+        "skewness",
+        "kurtosis",
+        "minimum",
+        "percentile_5",
+        "lower_quartile",
+        "median",
+        "maximum",
+    ]
+    vectors = Functionals(4, names)(*ragged).unflatten(1, (len(names), 4))
+    for item, count, vector in zip(*ragged, vectors, strict=True):
+        own = item[:, :count].double().numpy()
+        varies = count > 1
+        expected = [own.mean(1), own.std(1)]
+        expected += [f(own, axis=1) if varies else np.zeros(4) for f in (scipy.stats.skew, scipy.stats.kurtosis)]
+        expected += [np.quantile(own, part, axis=1) for part in (0, 0.05, 0.25, 0.5, 1)]
+        np.testing.assert_allclose(vector, expected, atol=2e-5, rtol=1e-4)
+    with pytest.raises(EmotionError, match="did you mean mean"):
+        Functionals(4, ["maen"])
+
+
+def test_splines_are_those_of_scipy(ragged):
+    network = SplineCoefficients(4, coefficients=8)
+    vectors = network(*ragged).unflatten(1, (4, 8))
+    long = ragged[0][2].double().numpy()
+    spline = make_lsq_spline(np.linspace(0, 1, 30), long.T, network.knots, k=3)
+    np.testing.assert_allclose(vectors[2], spline.c.T, atol=1e-4)
+    assert vectors.isfinite().all()
+    straight = torch.linspace(-1, 2, 50)[None, None]
+    (ends,) = SplineCoefficients(1)(straight, torch.tensor([50]))
+    assert (float(ends[0]), float(ends[-1])) == pytest.approx((-1, 2), abs=1e-4)
+
+
+@pytest.mark.parametrize("model", CLASSICAL)
+def test_a_run_of_every_estimator(train_in_process, model, demo_root):
+    run_dir = train_in_process(f"model={model}", "features=mfcc", *QUICK.get(model, ()))
+    metrics = runs.load_metrics(run_dir)
+    assert metrics["test/uar"] > 0.3
+    assert metrics["model"] == model
+    assert metrics["parameters"] > 100
+    table = pd.read_csv(run_dir / "predictions.csv")
+    assert table["split"].value_counts().to_dict() == {"dev": 64, "test": 64}
+    np.testing.assert_allclose(table[list(EMOTIONS)].sum(axis=1), 1, atol=1e-5)
+    assert {"best.skops", "best.ckpt"} == {path.name for path in (run_dir / "checkpoints").iterdir()}
+    expected = table[table["split"] == "test"].set_index("recording")
+    files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in expected.index[:8]]
+    for said, row in zip(Predictor.from_run(run_dir).predict(files), expected.itertuples(), strict=False):
+        assert list(said.probabilities.values()) == pytest.approx([getattr(row, label) for label in EMOTIONS], abs=1e-4)
+
+
+def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, compose):
+    run_dir = train_in_process(*SIMPLE, "model.grid={C:[0.0001,0.1,1000.0]}", "training.class_weights=false")
+    grid = pd.read_csv(run_dir / "grid.csv")
+    config = runs.load_config(run_dir)
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    classifier = runs.load_classifier(run_dir, config, 8)
+    vectors = {
+        split: np.concatenate([classifier.encoder(batch).double().numpy() for batch in datamodule.batches(split)])
+        for split in ("train", "dev")
+    }
+    labels = {split: datamodule.dataset(split).label.numpy() for split in vectors}
+    for row in grid.itertuples():
+        ours = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
+        said = ours.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
+        assert np.nanmean(recalls(labels["dev"], said, 8)) == pytest.approx(row[2], abs=1e-6)
+    assert grid["C"][grid["dev/uar"].idxmax()] == classifier.head.pipeline[-1].C
+    assert runs.load_metrics(run_dir)["dev/uar"] == pytest.approx(grid["dev/uar"].max())
+    np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors["train"].mean(axis=0), atol=1e-6)
+
+
+def test_evaluation_gives_the_same_again(train_in_process, compose):
+    run_dir = train_in_process(*SIMPLE)
+    typed = [f"run={run_dir}"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert figures["test/uar"] == runs.load_metrics(run_dir)["test/uar"]
+
+
+def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
+    run_dir = train_in_process("model=svm", f"model.vector.run={trained}", name="svm")
+    own, parent = (runs.load_classifier(path, runs.load_config(path), 8) for path in (run_dir, trained))
+    datamodule = build_datamodule(runs.load_config(trained))
+    datamodule.setup()
+    batch = datamodule.dataset("test").__getitems__([0, 5, 9])
+    torch.testing.assert_close(own.encoder(batch), parent.encoder(batch))
+    assert runs.load_metrics(run_dir)["test/uar"] > 0.4
+    assert str(trained) not in (run_dir / "config.yaml").read_text()
+
+
+def test_figures_of_a_run_without_epochs(train_in_process):
+    run_dir = train_in_process(*SIMPLE, "model.grid.C=[1.0]")
+    assert [path.name for path in run_figures.draw(run_dir)] == ["confusion_matrix.png", "hardest.png"]
+    recording = pd.read_csv(run_dir / "predictions.csv")["recording"][0]
+    with pytest.raises(EmotionError, match="an estimator has no gradients"):
+        run_figures.explain(run_dir, [recording])
+
+
+def test_splines_and_action_units(train_in_process, compose, real_data):
+    assert runs.load_metrics(train_in_process(*SIMPLE, "model/vector=splines", name="splines"))["test/uar"] > 0.2
+    typed = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model/vector=action_units")
+    table = f"action_units.table={real_data / 'ravdess_action_units_mean.csv'}"
+    run_dir = train_in_process("model=logistic_regression", *typed, table, name="units")
+    assert runs.load_metrics(run_dir)["test/uar"] > 0.4
+
+
+def test_a_file_of_a_stranger_runs_nothing(train_in_process):
+    run_dir = train_in_process(*SIMPLE, "model.grid={C:[1.0]}")
+    config, file = runs.load_config(run_dir), run_dir / "checkpoints" / "best.skops"
+    honest = file.read_bytes()
+    fitted = skops.io.loads(honest)
+    strange = make_pipeline(FunctionTransformer(func=print), fitted[-1])
+    skops.io.dump(strange, file)
+    with pytest.raises(EmotionError, match=r"is refused: it holds builtins\.print"):
+        runs.load_classifier(run_dir, config, 8)
+    for damaged in (b"", b"PK\x03\x04", honest[:-50]):
+        file.write_bytes(damaged)
+        with pytest.raises(EmotionError, match="is no estimator that can be read"):
+            runs.load_classifier(run_dir, config, 8)
+    skops.io.dump([1, 2], file)
+    with pytest.raises(EmotionError, match="holds another estimator"):
+        runs.load_classifier(run_dir, config, 8)
+    file.unlink()
+    with pytest.raises(EmotionError, match="was the run finished"):
+        runs.load_classifier(run_dir, config, 8)
+
+
+def test_what_is_wrong_is_said(train_in_process, monkeypatch):
+    with pytest.raises(EmotionError, match="LogisticRegression takes no alpha"):
+        train_in_process(*SIMPLE, "+model.estimator.alpha=1", name="a")
+    with pytest.raises(EmotionError, match=r"LogisticRegression: .*alpha"):
+        train_in_process(*SIMPLE, "+model.grid.alpha=[1]", name="b")
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(EmotionError, match=r"pip install 'emotion\[xgboost\]'"):
+        train_in_process("model=xgboost", "features=mfcc", name="c")
