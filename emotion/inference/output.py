@@ -22,6 +22,8 @@ _WIDTH = 200  # characters, where no terminal has a width of its own
 def show(answers: Sequence[Answer], labels: Sequence[str], form: str = "table") -> None:
     """Print answers to standard output, as `table`, `json` or `csv`; a table leaves problems out."""
     if form == "table":
+        if all(isinstance(answer, Problem) for answer in answers):
+            return
         from rich.console import Console
 
         Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(to_table(answers, labels))
