@@ -80,6 +80,16 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
     return cls(**arguments, **given)
 
 
+def key_of(override: str) -> str:
+    """The key that an override names, without the `+` or `~` before it.
+
+    Example:
+        >>> key_of("+data.root=corpus")
+        'data.root'
+    """
+    return override.split("=")[0].lstrip("+~")
+
+
 def to_plain(config: DictConfig) -> dict[str, Any]:
     """`config` as plain dictionaries and lists, interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True)

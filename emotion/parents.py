@@ -7,6 +7,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import runs
+from emotion.config import key_of
 from emotion.errors import EmotionError
 from emotion.labels import classes
 from emotion.models.base import Classifier
@@ -38,7 +39,7 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
     for key in keys:
         _refuse_freezing_chance(config, key, parents)
     changed = OmegaConf.create(OmegaConf.to_container(config))
-    typed = {override.split("=")[0].lstrip("+") for override in overrides}
+    typed = set(map(key_of, overrides))
     for key, run in parents.items():
         saved, own = runs.load_config(runs.require(run)), OmegaConf.select(config, key)
         if key == "model.vector" and "modality" in saved.model:

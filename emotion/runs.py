@@ -18,6 +18,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from emotion.config import key_of
 from emotion.errors import EmotionError
 from emotion.files import write_json, write_text
 
@@ -53,7 +54,7 @@ def describe(
         parents: The runs it starts from, by their keys in the configuration.
     """
     at_home = ("data.root", "action_units.table", *STARTS, *_WEIGHTS, *_ONLY_OF_THE_COMMAND)
-    portable = [override for override in overrides if override.split("=")[0] not in at_home]
+    portable = [override for override in overrides if key_of(override) not in at_home]
     write_config(run_dir, config)
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
     write_json(run_dir / "environment.json", _environment(config, parents))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import parents, runs
-from emotion.config import to_plain
+from emotion.config import key_of, to_plain
 from emotion.data.build import build_datamodule
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
@@ -108,7 +108,7 @@ def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[D
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}")
-    if any(override.split("=")[0] in runs.STARTS for override in overrides):
+    if any(key_of(override) in runs.STARTS for override in overrides):
         raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
     saved = runs.load_config(run_dir)
     changed = transplant(saved, config, overrides)
@@ -200,12 +200,12 @@ def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: st
 def _about_what_is_judged(overrides: list[str]) -> list[str]:
     """The overrides that say what is judged and where; how the model hears is the run's own, and refused here."""
     for override in overrides:
-        key = override.split("=")[0].lstrip("+")
+        key = key_of(override)
         if key.split(".")[0] not in (*_OF_EVALUATION, "data", "protocol", "trainer"):
             raise EmotionError(
                 f"{key} belongs to the run; evaluate.py takes {', '.join(_OF_EVALUATION)}, data, protocol and trainer"
             )
-    return [override for override in overrides if override.split("=")[0] not in _OF_EVALUATION]
+    return [override for override in overrides if key_of(override) not in _OF_EVALUATION]
 
 
 def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:
@@ -214,7 +214,7 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
     Another corpus brings its own protocol, unless one is named too, and tells whether faces have to be found in it.
     """
     config = OmegaConf.create(OmegaConf.to_container(saved))
-    keys = [override.split("=")[0].lstrip("+") for override in overrides]
+    keys = [key_of(override) for override in overrides]
     recipes = [key for key in keys if key in ("experiment", "debug")]
     if recipes:
         raise EmotionError(f"{recipes[0]}= makes a new configuration; this run keeps its own, and takes single keys")

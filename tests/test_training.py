@@ -328,6 +328,12 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     assert after["dev/uar"] >= before["dev/uar"]
 
 
+def test_paths_that_were_typed_stay_at_home_however_they_were_typed(tmp_path, compose):
+    typed = ["+data.root=/home/me/corpus", "data.root=/home/me", "+model.run=/home/me/run", "seed=3"]
+    runs.describe(tmp_path, compose(), typed, pd.DataFrame(columns=["split", "recording", "speaker", "emotion"]), {})
+    assert OmegaConf.load(tmp_path / "overrides.yaml") == ["seed=3"]
+
+
 def test_a_planned_learning_rate_cannot_be_lengthened(train_in_process, trained):
     with pytest.raises(EmotionError, match="planned for"):
         train_in_process(f"resume={trained}", "trainer.max_epochs=99", name=str(trained))

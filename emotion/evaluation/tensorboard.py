@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
+from emotion.config import key_of
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.evaluation.figures import confusion_figure, features_figure
@@ -59,7 +60,7 @@ def _hyperparameters(run_dir: Path, config: DictConfig) -> dict[str, Any]:
         "max_epochs": config.trainer.max_epochs,
         "learning_rate": config.optimizer.lr,
     }
-    for key in (typed.split("=")[0].lstrip("+") for typed in runs.load_overrides(run_dir)):
+    for key in map(key_of, runs.load_overrides(run_dir)):
         value = OmegaConf.select(config, key)
         if isinstance(value, str | int | float):
             row[key] = value
