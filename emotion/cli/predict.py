@@ -1,4 +1,4 @@
-"""`emotion predict`."""
+"""`emotion predict`, `emotion demo` and `emotion live`."""
 
 import argparse
 import sys
@@ -12,14 +12,7 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion predict`."""
     parser = commands.add_parser("predict", help="which emotion your own files show")
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument(
-        "--run",
-        type=Path,
-        metavar="RUN_DIR",
-        help="the finished run that answers; by default the one of emotion card",
-    )
-    model.add_argument("--model", type=Path, metavar="ONNX", help="an exported model that answers")
+    _add_model(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.add_argument("--timeline", action="store_true", help="judge long recordings window by window, face by face")
     parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="of a timeline (3)")

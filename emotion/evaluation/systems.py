@@ -51,6 +51,7 @@ class Run:
             raise EmotionError(f"{self.directory / 'config.yaml'} has no {key}")
         return value if isinstance(value, int | float) else str(value)
 
+    @cached_property
     def predictions(self) -> pd.DataFrame:
         """Its `predictions.csv`."""
         return pd.read_csv(self.directory / "predictions.csv", dtype={"recording": str, "speaker": str})
@@ -166,12 +167,12 @@ def _grouped(members: list[Run], key: Callable[[Run], Any]) -> dict[Any, list[Ru
 def _overlap(runs: list[Run]) -> bool:
     """Whether different folds test the same recordings."""
     folds = [run.metrics["fold"] for run in runs]
-    tested = pd.concat(run.predictions().query("split == 'test'")["recording"] for run in runs)
+    tested = pd.concat(run.predictions.query("split == 'test'")["recording"] for run in runs)
     return len(set(folds)) == len(folds) and bool(tested.duplicated().any())
 
 
 def _pooled(name: str, members: list[Run]) -> pd.DataFrame:
-    predictions = pd.concat([run.predictions() for run in members])
+    predictions = pd.concat([run.predictions for run in members])
     predictions = predictions[predictions["split"] == "test"].sort_values("recording", ignore_index=True)
     twice = predictions["recording"][predictions["recording"].duplicated()]
     if len(twice):

@@ -41,8 +41,7 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
     figure = config.training.monitor.removeprefix("dev/")
     grid = to_plain(config.model.grid)
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    rows, best = [], -np.inf
-    chosen = points[0]
+    rows, best, chosen = [], -np.inf, classifier.head.pipeline
     for point in points:
         classifier.head.fit(train, labels, weights, **point)
         found = metrics.summary(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
@@ -50,9 +49,8 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
         log.info("%s", f"{told or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
         rows.append(point | {f"dev/{figure}": found})
         if (score := -found if figure == "loss" else found) > best:
-            best, chosen = score, point
-    if len(points) > 1:
-        classifier.head.fit(train, labels, weights, **chosen)
+            best, chosen = score, classifier.head.pipeline
+    classifier.head.pipeline = chosen
     if rank_zero_only.rank == 0:
         _write(classifier, rows, run_dir)
     return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0)
