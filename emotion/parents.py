@@ -10,11 +10,11 @@ from emotion import runs
 from emotion.config import key_of
 from emotion.errors import EmotionError
 from emotion.labels import classes
-from emotion.models.base import Classifier
+from emotion.models.base import Classifier, Encoder
 from emotion.models.build import PARTS
 from emotion.models.late_fusion import Fusion, MeanLogProbability
 
-_PARTS_OF_AN_ENCODER = ("network", "pictures", "pooling", "head")
+_PARTS_OF_AN_ENCODER = ("network", "pictures", "hog3d", "pooling", "head")
 _HOW_IT_PERCEIVES = {
     "sound": ("features", "data.sample_rate"),
     "action_units": ("action_units.kinds", "action_units.over_time", "action_units.normalize"),
@@ -54,6 +54,9 @@ def adopt(config: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[st
             taken |= {name: OmegaConf.select(saved, name) for name in _HOW_IT_PERCEIVES[own.modality]}
         elif not any(name.startswith("faces") for name in typed):
             taken["faces"] = faces_elsewhere(saved.faces, config.faces)
+        for name in _PARTS_OF_AN_ENCODER:
+            if name != "head" and name not in saved.model and OmegaConf.select(changed, f"{key}.{name}") is not None:
+                del OmegaConf.select(changed, key)[name]
         for name, value in taken.items():
             for override in typed:
                 if override == name or override.startswith(f"{name}."):
@@ -83,18 +86,22 @@ def _refuse_freezing_chance(config: DictConfig, key: str, parents: Mapping[str, 
         )
 
 
-def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]) -> None:
+def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]) -> list[Encoder]:
     """Give the encoders the weights that they start from: of runs, whose normalisation comes with them, or published.
+
+    Returns:
+        The encoders that come from no run, so that their normalisation has yet to be fitted.
 
     Raises:
         EmotionError: weights are missing or damaged, or a run answers with other labels where its answer is used.
     """
-    fusion = classifier.encoder
+    fusion, fresh = classifier.encoder, []
     for key in _keys(config):
         part = key.rpartition(".")[2]
         encoder = fusion.encoders[part] if isinstance(fusion, Fusion) else fusion
         if key not in parents:
-            encoder.network.load_pretrained()
+            encoder.load_pretrained()
+            fresh.append(encoder)
             continue
         run = parents[key]
         weights = runs.load_weights(run)
@@ -105,6 +112,7 @@ def load(classifier: Classifier, config: DictConfig, parents: Mapping[str, Path]
                 fusion.heads[part].load_state_dict(_below("head.", weights))
         except RuntimeError as error:
             raise EmotionError(f"the checkpoint of {run} does not fit its config.yaml: {error}") from error
+    return fresh
 
 
 def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,8 @@ _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
 STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run")
 """The keys that name runs which a run starts from."""
-_WEIGHTS = tuple(key.removesuffix("run") + "network.weights" for key in STARTS)
+WEIGHTS = ("weights", "pca_weights")
+"""What keys are called, in whatever group, that name weights or a file of them."""
 
 
 def describe(
@@ -53,8 +54,13 @@ def describe(
         recordings: With the columns of `splits.csv`.
         parents: The runs it starts from, by their keys in the configuration.
     """
-    at_home = ("data.root", "action_units.table", *STARTS, *_WEIGHTS, *_ONLY_OF_THE_COMMAND)
-    portable = [override for override in overrides if key_of(override) not in at_home]
+    at_home = ("data.root", "action_units.table", *STARTS, *_ONLY_OF_THE_COMMAND)
+    keys = map(key_of, overrides)
+    portable = [
+        override
+        for override, key in zip(overrides, keys, strict=True)
+        if key not in at_home and key.rpartition(".")[2] not in WEIGHTS
+    ]
     write_config(run_dir, config)
     write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
     write_json(run_dir / "environment.json", _environment(config, parents))
@@ -74,10 +80,17 @@ def write_config(directory: Path, config: DictConfig) -> None:
     for key in STARTS:
         if OmegaConf.select(saved, key):
             OmegaConf.update(saved, key, None)
-    for key in _WEIGHTS:
-        if weights := OmegaConf.select(saved, key):
-            OmegaConf.update(saved, key, Path(weights).name)  # a name is its own; of a file, the folder stays at home
+    _leave_folders_at_home(saved)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
+
+
+def _leave_folders_at_home(node: DictConfig) -> None:
+    """Of files of weights only the names travel; a name that is no file stays as it is."""
+    for key, value in node.items_ex(resolve=False):
+        if isinstance(value, DictConfig):
+            _leave_folders_at_home(value)
+        elif key in WEIGHTS and isinstance(value, str) and "${" not in value:
+            node[key] = Path(value).name
 
 
 def require(run_dir: Path) -> Path:

@@ -23,15 +23,18 @@ from emotion.evaluation import breakdown, intervals
 from emotion.evaluation import figures as pictures
 from emotion.evaluation.comparison import uar
 from emotion.evaluation.predictions import figures, predict, without, write_predictions
+from emotion.evaluation.reconstructions import write_reconstructions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
 from emotion.labels import OF_CORPUS, classes
+from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import Classifier
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
 from emotion.training.estimator import fit_estimator
 from emotion.training.fit import fit, require_device
+from emotion.training.reconstruction import fit_autoencoder
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +67,16 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     datamodule.setup()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
-    _prepare_features(config, classifier, datamodule)
+    fresh = []
     if resume_from:
         inherited, starts = runs.load_inherited(run_dir)
+        classifier.load_state_dict(runs.load_weights(run_dir, resume_from.name))
     else:
         inherited = parents.seen_before(config, starts, datamodule.table)
-        parents.load(classifier, config, starts)
+        fresh = parents.load(classifier, config, starts)
+    _cache_features(config, classifier, datamodule)
+    for encoder in fresh:
+        encoder.fit(lambda: datamodule.batches("train"))
     runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
@@ -78,7 +85,8 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
         fitted = fit_estimator(config, classifier, datamodule, run_dir)
     else:
         log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
-        fitted = fit(config, classifier, datamodule, run_dir, resume_from)
+        train_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
+        fitted = train_it(config, classifier, datamodule, run_dir, resume_from)
 
     if not fitted.is_main:
         return 0.0
@@ -88,13 +96,16 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    if isinstance(classifier.head, ErrorHead):
+        results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
     _write(run_dir, predictions, results, datamodule.classes, "test")
 
     from emotion.evaluation.tensorboard import write_summary
 
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
     _say_what_next(run_dir, config, results)
-    return results[config.training.monitor]
+    chosen_by = f"dev/error/{config.model.only}" if isinstance(classifier.head, ErrorHead) else config.training.monitor
+    return results[chosen_by]
 
 
 def _size(classifier: Classifier) -> int:
@@ -144,7 +155,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     datamodule = build_datamodule(changed)
     datamodule.setup()
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
-    _fit_or_cache(own, classifier, datamodule)
+    _cache_features(own, classifier, datamodule)
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
@@ -229,18 +240,14 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
     return config
 
 
-def _prepare_features(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
-    """Cache features and fit their normalisation on the training split."""
-    _fit_or_cache(config, classifier, datamodule)
+def _cache_features(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    """Compute once what does not change in training; take each speaker's statistics where normalisation wants them."""
     for front_end in classifier.front_ends:
-        front_end.fit(datamodule.batches("train"))
-
-
-def _fit_or_cache(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
-    for front_end in classifier.front_ends:
-        if config.features.cache and isinstance(front_end, AudioFrontEnd):
+        if config.features.cache and isinstance(front_end, AudioFrontEnd) and not front_end.learns:
             own = {key: value for key, value in to_plain(config.features).items() if key not in ("normalize", "cache")}
-            datamodule.cache_features(front_end, own | {"sample_rate": config.data.sample_rate})
+            # The weights themselves are part of the key, wherever they come from.
+            sets = {n: {k: v for k, v in given.items() if k not in runs.WEIGHTS} for n, given in own["sets"].items()}
+            datamodule.cache_features(front_end, own | {"sets": sets, "sample_rate": config.data.sample_rate})
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 

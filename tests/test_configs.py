@@ -19,7 +19,9 @@ from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 
 CHOICES = sorted(
-    re.sub("^experiment/(.+)=", r"experiment=\1/", f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}")
+    re.sub(
+        "^experiment/(.+)=", r"experiment=\1/", f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}"
+    ).replace("model/estimator=", "model/estimator@model=")
     for path in DIRECTORY.rglob("*/*.yaml")
     if "hydra" not in path.parts
 )
@@ -38,7 +40,8 @@ CORPUS_OF = {
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
 ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith("model/")}
-ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith("model/vector=")}
+ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model/vector=", "model/estimator"))}
+ENOUGH["model/vector=tucker"] = ["model=svm", "features=spline_variants"]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         data.on_problem,
         data.get("train_channel"),
         prepared(config),
+        config.model.get("only"),
     )
 
 

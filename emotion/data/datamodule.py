@@ -15,7 +15,7 @@ from emotion.data.dataset import Batch, Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, action_units_of, faces_of, sound_of
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, scheme
 from emotion.prepare.modalities import MODALITIES, Prepared
@@ -42,6 +42,7 @@ class EmotionDataModule(pl.LightningDataModule):
             there is of it.
         train_channel: The channel of the training split, if it is another than that of dev and test.
         modalities: What the model takes in, of `MODALITIES`, and how it is prepared; sound alone by default.
+        only: The one label that the training split has, for a model of one emotion.
 
     Attributes:
         table: After `setup`, all recordings of the three splits: the corpus's columns, `split`, `label` (a class index)
@@ -63,6 +64,7 @@ class EmotionDataModule(pl.LightningDataModule):
         on_problem: str = "stop",
         train_channel: str | None = None,
         modalities: Prepared | None = None,
+        only: str | None = None,
     ) -> None:
         super().__init__()
         if on_problem not in PROBLEM_HANDLING:
@@ -74,6 +76,9 @@ class EmotionDataModule(pl.LightningDataModule):
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
         self.modalities = dict(modalities or {"sound": None})
+        if only and only not in self.classes:
+            raise EmotionError(f"model.only={only}: {suggest(only, self.classes)}")
+        self.only = only
         self.table: pd.DataFrame | None = None
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
@@ -231,6 +236,9 @@ class EmotionDataModule(pl.LightningDataModule):
         wanted = np.where(table["split"] == "train", self.train_channel, self.channel)
         heard = (wanted == "both") | (table["channel"] == wanted)
         table = table[heard & table["emotion"].isin(self.labels)].reset_index(drop=True)
+        if self.only:
+            table = table[(table["split"] != "train") | (table["emotion"].map(self.labels) == self.only)]
+            table = table.reset_index(drop=True)
         label_index = {label: index for index, label in enumerate(self.classes)}
         table["label"] = table["emotion"].map(self.labels).map(label_index)
         table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]

@@ -1,18 +1,20 @@
 """Features computed once for every recording, by the very module that would compute them in every step."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path, cache_directory, fingerprint, locked
 from emotion.progress import track
 
-FORMAT = 1  # part of the cache key: raise it when what a front end computes changes
+FORMAT = 2  # part of the cache key: raise it when what a front end computes changes
 _BATCH = 8  # small enough for a processor's cache: larger batches are slower, not faster
 
 
@@ -26,33 +28,48 @@ def cached_features(front_end: AudioFrontEnd, waveforms: Ragged, key: object, ca
         cache: The cache directory; by default `emotion.files.cache_directory()`.
     """
     folder = (cache or cache_directory()) / "features"
-    name = fingerprint({"format": FORMAT, "key": key})
-    values_path, frames_path = folder / f"{name}.npy", folder / f"{name}.frames.npy"
-    if not frames_path.exists():
+    name = fingerprint({"format": FORMAT, "key": [key, weights_digest(front_end)]})
+    values_path, places_path = folder / f"{name}.float32", folder / f"{name}.npy"
+    if not places_path.exists():
         with locked(folder / f"{name}.lock", waiting_for="another process computes the same features"):
-            if not frames_path.exists():
-                values, frames = _compute(front_end, waveforms)
+            if not places_path.exists():
+                with atomic_path(values_path) as temporary:
+                    places = _compute(front_end, waveforms, temporary)
                 # Readers look for the second file, so it is written last.
-                for path, array in ((values_path, values), (frames_path, frames)):
-                    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                        np.save(file, array)
-                        os.fsync(file.fileno())
-    frames = np.load(frames_path)
-    return Ragged(np.load(values_path, mmap_mode="r"), waveforms.recordings, frames.cumsum() - frames, frames)
+                with atomic_path(places_path) as temporary, open(temporary, "wb") as file:
+                    np.save(file, places)
+                    os.fsync(file.fileno())
+    offset, length = np.load(places_path)
+    values = np.memmap(values_path, np.float32, mode="r").reshape(-1, front_end.num_features)
+    return Ragged(values, waveforms.recordings, offset, length)
+
+
+def weights_digest(module: nn.Module) -> str | None:
+    """What tells apart features of networks that differ in their weights alone."""
+    digest = hashlib.sha256()
+    for name, parameter in module.named_parameters():
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().numpy())
+    return digest.hexdigest() if any(True for _ in module.parameters()) else None
 
 
 @torch.no_grad()
-def _compute(front_end: AudioFrontEnd, waveforms: Ragged) -> tuple[np.ndarray, np.ndarray]:
+def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path) -> np.ndarray:
+    """Write all frames to `path`, for memory may not hold them; returns each item's offset and length, (2, N)."""
     # Neighbours in length share a batch, so that little is computed on padding.
-    order = waveforms.recordings[np.argsort(waveforms.length, kind="stable")]
-    table = pd.DataFrame({"recording": order, "label": 0, "speaker_index": 0})
+    order = np.argsort(waveforms.length, kind="stable")
+    table = pd.DataFrame({"recording": waveforms.recordings[order], "label": 0, "speaker_index": 0})
     dataset = RecordingDataset(table, {"waveform": waveforms})
-    items: dict[str, np.ndarray] = {}
-    starts = range(0, len(dataset), _BATCH)
-    for start in track(starts, "computing features", len(starts)):
-        batch = dataset.__getitems__(range(start, min(start + _BATCH, len(dataset))))
-        features, frames = front_end.extract(batch["waveform"], batch["waveform_length"])
-        for recording, item, count in zip(batch["recording"], features, frames, strict=True):
-            items[recording] = item[:, :count].T.numpy()
-    in_order = [items[recording] for recording in waveforms.recordings]
-    return np.concatenate(in_order).astype(np.float32), np.array([len(item) for item in in_order])
+    lengths: list[int] = []
+    with open(path, "wb") as file:
+        for start in track(range(0, len(dataset), _BATCH), "computing features", -(-len(dataset) // _BATCH)):
+            batch = dataset.__getitems__(range(start, min(start + _BATCH, len(dataset))))
+            features, frames = front_end.extract(batch["waveform"], batch["waveform_length"])
+            for item, count in zip(features, frames.tolist(), strict=True):
+                file.write(item[:, :count].T.contiguous().float().numpy().data)
+                lengths.append(count)
+        file.flush()
+        os.fsync(file.fileno())
+    places = np.empty((2, len(order)), np.int64)
+    places[:, order] = np.cumsum(lengths) - lengths, lengths
+    return places

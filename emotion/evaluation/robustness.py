@@ -14,6 +14,7 @@ from emotion import runs
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
+from emotion.data.feature_cache import weights_digest
 from emotion.errors import EmotionError
 from emotion.evaluation import intervals, systems
 from emotion.evaluation.disturbances import OF_FACES, Disturbance, of_action_units, of_sound
@@ -85,15 +86,16 @@ def _measure_together(run_dirs: Sequence[Path], noise: Path | None, what: str) -
 
 
 _Heard = dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]]
-"""Features and frames of the spoilt sound of a batch, by its recordings."""
+"""Features and frames of the spoilt sound of a batch, by the weights they come from, if any, and its recordings."""
 
 
 def _hearing_once(spoil: Callable[[Batch], Batch], classifier: Classifier, heard: _Heard) -> Callable[[Batch], Batch]:
     """As `spoil`, which spoils sound, and then its features, unless they were `heard` already."""
     (front_end,) = (one for one in classifier.front_ends if isinstance(one, AudioFrontEnd))
+    weights = weights_digest(front_end) or ""
 
     def change(batch: Batch) -> Batch:
-        key = tuple(batch["recording"])
+        key = (weights, *batch["recording"])
         if key not in heard:
             spoilt = spoil(batch)
             with torch.no_grad():

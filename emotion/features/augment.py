@@ -108,7 +108,7 @@ class Speed(WaveformAugmentation):
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
-        return _by_choice(waveform, length, self.factors, self.probability, _resample)
+        return _by_choice(waveform, length, self.factors, self.probability, play_faster)
 
 
 class PitchShift(WaveformAugmentation):
@@ -119,28 +119,13 @@ class PitchShift(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    n_fft, hop_length = 512, 128
-
     def __init__(self, semitones: tuple[float, ...] = (-2.0, -1.0, 1.0, 2.0), probability: float = 0.5) -> None:
         super().__init__()
         self.semitones, self.probability = tuple(semitones), probability
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
-        return _by_choice(waveform, length, self.semitones, self.probability, self._shift)
-
-    def _shift(self, waveform: Tensor, length: Tensor, semitones: float) -> tuple[Tensor, Tensor]:
-        factor = 2 ** (semitones / 12)
-        window = torch.hann_window(self.n_fft, device=waveform.device)
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "window": window}
-        spectrum = torch.stft(waveform, **settings, pad_mode="constant", return_complex=True)
-        advance = torch.linspace(0, math.pi * self.hop_length, spectrum.shape[1], device=waveform.device)[:, None]
-        stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / factor, advance)
-        longer = torch.istft(stretched, **settings, length=math.ceil(waveform.shape[1] * factor))
-        shifted, _ = _resample(longer, (length * factor).long(), factor)
-        missing = max(0, waveform.shape[1] - shifted.shape[1])
-        shifted = nn.functional.pad(shifted, (0, missing))[:, : waveform.shape[1]]
-        return shifted * frame_mask(length, shifted.shape[1]), length
+        return _by_choice(waveform, length, self.semitones, self.probability, shift_pitch)
 
 
 class Vtlp(SpectrumAugmentation):
@@ -306,9 +291,29 @@ def _by_choice(waveform: Tensor, length: Tensor, choices: tuple[float, ...], pro
     return waveform[:, : int(length.max())], length
 
 
-def _resample(waveform: Tensor, length: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Play `factor` times as fast. The factor is taken as a fraction of small numbers, within 0.1 per cent."""
+def play_faster(waveform: Tensor, length: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Play `factor` times as fast, which moves the pitch too.
+
+    The factor is taken as a fraction of small numbers, within 0.1 per cent.
+    """
     ratio = Fraction(factor).limit_denominator(60)
     shorter = torchaudio.functional.resample(waveform, ratio.numerator, ratio.denominator)
     length = (length * ratio.denominator // ratio.numerator).clamp(1, shorter.shape[1])
     return shorter * frame_mask(length, shorter.shape[1]), length
+
+
+def shift_pitch(waveform: Tensor, length: Tensor, semitones: float) -> tuple[Tensor, Tensor]:
+    """Raise the pitch and keep the tempo, by phase vocoder and resampling."""
+    factor = 2 ** (semitones / 12)
+    n_fft, hop_length = 512, 128
+    settings = {"n_fft": n_fft, "hop_length": hop_length, "window": torch.hann_window(n_fft, device=waveform.device)}
+    size = waveform.shape[1]
+    waveform = nn.functional.pad(waveform, (0, 2 * n_fft))  # so that the end of the batch is no special place
+    spectrum = torch.stft(waveform, **settings, pad_mode="constant", return_complex=True)
+    advance = torch.linspace(0, math.pi * hop_length, spectrum.shape[1], device=waveform.device)[:, None]
+    stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / factor, advance)
+    longer = torch.istft(stretched, **settings, length=math.ceil(waveform.shape[1] * factor))
+    shifted, _ = play_faster(longer, (length * factor).long(), factor)
+    missing = max(0, size - shifted.shape[1])
+    shifted = nn.functional.pad(shifted, (0, missing))[:, :size]
+    return shifted * frame_mask(length, size), length

@@ -70,8 +70,8 @@ class Signal:
         return nn.functional.avg_pool1d(parts, window // self.hop_length, 1)[..., :frames]
 
 
-class FeatureSet(nn.Module):
-    """Features of every frame, each item as if it were alone. What every feature file defines.
+class SoundFeatures(nn.Module):
+    """What the group `features` may name.
 
     The constructor takes `sample_rate` (Hz) and `n_fft` (samples) where it needs them.
 
@@ -81,12 +81,46 @@ class FeatureSet(nn.Module):
 
     num_features: int
 
+
+class FeatureSet(SoundFeatures):
+    """Features of every frame, each item as if it were alone. What most feature files define; sets stack."""
+
     def forward(self, signal: Signal) -> Tensor:
         """Compute the features.
 
         Returns:
             Shape (B, num_features, N). Frames beyond an item's own may hold anything.
         """
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+
+class Representation(SoundFeatures):
+    """Features whose frames are their own, so that they stand alone: of a network trained elsewhere, or one for all.
+
+    Attributes:
+        orders: How many equal parts the features have, such as the layers of a network.
+        one_frame: Whether it is one vector for each recording.
+        frozen: Whether its weights, if it has any, stay as they are, so that its features can be cached.
+        learning_rate_factor: Of its learning rate, if it is not frozen, to that of the rest of a model.
+    """
+
+    orders = 1
+    one_frame = False
+    frozen = True
+    learning_rate_factor = 1.0
+
+    @property
+    def bands(self) -> tuple[tuple[str, int], ...]:
+        """See `FeatureStack.bands`."""
+        return ((type(self).__name__, self.num_features),)
+
+    def load_pretrained(self) -> None:
+        """Take the weights that were trained elsewhere, if it has any."""
+
+    def forward(
+        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the features; see `FeatureStack.forward`. What has no power spectrum is not warped."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 

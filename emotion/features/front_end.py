@@ -12,6 +12,7 @@ from emotion.features.augment import (
     WaveformAugmentation,
     mixed,
 )
+from emotion.features.base import Representation
 from emotion.features.normalization import FrontEnd
 from emotion.features.silence import trim_silence
 from emotion.features.stack import FeatureStack
@@ -21,7 +22,7 @@ class AudioFrontEnd(FrontEnd):
     """Trim, cut to a fixed length, extract features, normalise; augment, each kind of augmentation at its place.
 
     Args:
-        features: The feature sets.
+        features: The feature sets, or features with frames of their own.
         sample_rate: Of the waveforms, in Hz.
         trim_db: Silence this many decibels below an item's loudest frame is cut off both ends; None keeps it.
         seconds: Every item becomes its first so many seconds, padded with silence; None keeps the lengths.
@@ -32,7 +33,7 @@ class AudioFrontEnd(FrontEnd):
 
     def __init__(
         self,
-        features: FeatureStack,
+        features: FeatureStack | Representation,
         sample_rate: int,
         trim_db: float | None = None,
         seconds: float | None = None,
@@ -40,7 +41,7 @@ class AudioFrontEnd(FrontEnd):
         augment: Iterable[Augmentation] = (),
     ) -> None:
         super().__init__(features.num_features, normalize)
-        self.features, self.trim_db = features, trim_db
+        self.features, self.trim_db, self.orders = features, trim_db, features.orders
         augment = list(augment)
         self.of_sound = nn.ModuleList(module for module in augment if isinstance(module, WaveformAugmentation))
         self.of_spectrum = nn.ModuleList(module for module in augment if isinstance(module, SpectrumAugmentation))
@@ -48,9 +49,19 @@ class AudioFrontEnd(FrontEnd):
         self.samples = None if seconds is None else round(seconds * sample_rate)
 
     @property
+    def learns(self) -> bool:
+        """Whether training changes the features, so that none can be computed ahead of time."""
+        return isinstance(self.features, Representation) and not self.features.frozen
+
+    @property
     def augments_sound(self) -> bool:
         """Whether training features depend on chance, so that they cannot be computed ahead of time."""
         return bool(self.of_sound) or bool(self.of_spectrum)
+
+    def load_pretrained(self) -> None:
+        """See `FrontEnd.load_pretrained`."""
+        if isinstance(self.features, Representation):
+            self.features.load_pretrained()
 
     def extract(self, waveform: Tensor, length: Tensor, augment: bool = False) -> tuple[Tensor, Tensor]:
         """Features before normalisation. They depend on the item alone, so they can be computed once and cached.

@@ -23,7 +23,12 @@ class FrontEnd(nn.Module):
     Args:
         num_features: Of a frame.
         normalize: `train`, `clip`, `speaker` or `none`.
+
+    Attributes:
+        orders: How many equal parts the features have, such as they themselves and their deltas.
     """
+
+    orders = 1
 
     def __init__(self, num_features: int, normalize: str) -> None:
         super().__init__()
@@ -40,6 +45,9 @@ class FrontEnd(nn.Module):
     def transductive(self) -> bool:
         """Whether the clips to be judged take part in normalisation."""
         return self.normalize == "speaker"
+
+    def load_pretrained(self) -> None:
+        """Start from weights that were trained elsewhere, if there are any; most front ends have none."""
 
     def present(self, batch: dict[str, Any]) -> Tensor:
         """Which items have what the features are made of, shape (B,)."""

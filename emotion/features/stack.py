@@ -25,6 +25,7 @@ class FeatureStack(nn.Module):
 
     Attributes:
         num_features: Of a frame.
+        orders: How many equal parts the features have: they themselves, and each order of deltas.
     """
 
     def __init__(self, sets: dict[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, deltas: int = 0) -> None:
@@ -33,12 +34,13 @@ class FeatureStack(nn.Module):
             raise EmotionError("features= names no feature set, such as features=[mfcc,deltas]")
         self.sets = nn.ModuleDict(sets)
         self.n_fft, self.hop_length, self.deltas = n_fft, hop_length, deltas
-        self.num_features = (1 + deltas) * sum(feature_set.num_features for feature_set in sets.values())
+        self.orders = 1 + deltas
+        self.num_features = self.orders * sum(feature_set.num_features for feature_set in sets.values())
 
     @property
     def bands(self) -> tuple[tuple[str, int], ...]:
         """What the features are, from the first on: a name and how many of them it is of."""
-        orders = ["Δ" * order for order in range(1 + self.deltas)]
+        orders = ["Δ" * order for order in range(self.orders)]
         return tuple((order + name, own.num_features) for order in orders for name, own in self.sets.items())
 
     def forward(

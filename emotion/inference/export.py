@@ -18,13 +18,13 @@ from emotion import runs
 from emotion.config import instantiate
 from emotion.corpora import Corpus
 from emotion.errors import EmotionError
+from emotion.features.base import Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path
 from emotion.inference.networks import Network, network_of
 from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_of, inputs_of
 from emotion.inference.recordings import Reader, Recording, find
 from emotion.models.base import Classifier
-from emotion.prepare.faces import COLORS
 
 TOLERANCE = 1e-4
 """By how much a probability may differ from that of the original."""
@@ -111,7 +111,10 @@ class ExportedModel(nn.Module):
     def __init__(self, classifier: Classifier, names: Sequence[str]) -> None:
         super().__init__()
         self.classifier, self.names = classifier, tuple(names)
-        hops = [end.features.hop_length for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
+        stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
+        if any(isinstance(features, Representation) for features in stacks):
+            raise EmotionError("features that stand alone, such as those of a speech encoder, cannot be exported")
+        hops = [features.hop_length for features in stacks]
         self.hop_length = hops[0] if hops else None
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -158,7 +161,7 @@ def _noise(network: Network) -> Recording:
     arrays = {"sound": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)}
     if "faces" in network.modalities:
         options = network.modalities["faces"].options
-        shape = (5, options.size, options.size, COLORS[options.color])
+        shape = (5, *options.shape)
         arrays["faces"] = random.integers(0, 255, shape).astype(np.uint8)
     return Recording("noise", arrays)
 

@@ -16,7 +16,6 @@ from emotion.inference.recordings import Recording
 from emotion.labels import classes
 from emotion.models.base import Classifier
 from emotion.prepare.action_units import unit_names
-from emotion.prepare.faces import COLORS
 from emotion.prepare.modalities import MODALITIES, Prepared
 
 
@@ -67,7 +66,7 @@ class Network:
             return np.zeros(1, np.int16)
         if modality == "faces":
             options = self.modalities["faces"].options
-            return np.zeros((1, options.size, options.size, COLORS[options.color]), np.uint8)
+            return np.zeros((1, *options.shape), np.uint8)
         return np.zeros((1, len(unit_names(self.modalities["action_units"].kinds))), np.float32)
 
 

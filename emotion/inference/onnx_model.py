@@ -10,7 +10,6 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Recording
-from emotion.prepare.faces import COLORS
 from emotion.prepare.modalities import Faces, Prepared
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
@@ -46,7 +45,7 @@ def arrays_of(modalities: Prepared, recordings: Sequence[Recording]) -> dict[str
         arrays |= {"waveform": samples.astype(np.float32) / INT16_FULL_SCALE, "waveform_length": length}
     if "faces" in modalities:
         options = modalities["faces"].options
-        nothing = np.zeros((0, options.size, options.size, COLORS[options.color]), np.uint8)
+        nothing = np.zeros((0, *options.shape), np.uint8)
         pictures, count = _padded([recording.arrays.get("faces", nothing) for recording in recordings])
         arrays |= {"faces": np.ascontiguousarray(pictures.transpose(0, 1, 4, 2, 3)), "face_count": count}
     return arrays

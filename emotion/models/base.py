@@ -1,13 +1,14 @@
 """The contract of an encoder, and the classifier that every encoder can become."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emotion.features.base import Representation
 from emotion.features.normalization import FrontEnd
 from emotion.features.pictures import PictureFrontEnd, place_in_clip
 from emotion.models.pooling import StatisticsPooling
@@ -19,12 +20,15 @@ class Network(nn.Module):
     def load_pretrained(self) -> None:
         """Start from weights that were trained elsewhere, if there are any; most networks have none."""
 
+    def fit(self, inputs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Take from the training split what is not learnt by gradient, if anything; `inputs` are as of `forward`."""
+
 
 class FeatureNetwork(Network):
     """A network over frames of features. What every model file of sound or action units defines.
 
-    The constructor takes `num_features`, and may take `orders`, which is 1 and one more for each order of deltas among
-    those features. A padded item must give what the item alone gives.
+    The constructor takes `num_features`, and may take `orders`: how many equal parts they have, such as the features
+    themselves and their deltas, or the layers of a speech encoder. A padded item must give what the item alone gives.
 
     Attributes:
         row_dim: Rows of the sequence.
@@ -100,6 +104,16 @@ class Encoder(nn.Module):
         """Freeze or thaw the weights for the epoch of this number, counted from 0; `train()` has to follow."""
         self.is_frozen = epoch < self.frozen_epochs
         self.requires_grad_(not self.is_frozen)
+        for module in self.modules():
+            if isinstance(module, Representation) and module.frozen:
+                module.requires_grad_(False)
+
+    def load_pretrained(self) -> None:
+        """Start from weights that were trained elsewhere, if there are any."""
+        self.network.load_pretrained()
+
+    def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        """Take from the training split, which `batches` gives anew each time, what is not learnt by gradient."""
 
     def train(self, mode: bool = True) -> "Encoder":
         """A frozen encoder stays as in evaluation: it drops nothing out and gathers no statistics."""
@@ -120,6 +134,25 @@ class FeatureEncoder(Encoder):
     def __init__(self, front_end: FrontEnd, network: FeatureNetwork, **learning: Any) -> None:
         super().__init__(front_end, network, **learning)
         self.row_dim, self.embed_dim = network.row_dim, network.embed_dim
+
+    def load_pretrained(self) -> None:
+        """See `Encoder.load_pretrained`."""
+        super().load_pretrained()
+        self.front_end.load_pretrained()
+
+    def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        """See `Encoder.fit`: normalisation, then what the network takes."""
+        self.front_end.fit(batches())
+        training = self.training
+        self.eval()  # of recordings as they are
+        with torch.no_grad():
+            self.network.fit(self._present_inputs(batch) for batch in batches())
+        self.train(training)
+
+    def _present_inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        features, frames = self.front_end(batch)
+        has = self.present(batch)
+        return features[has], frames[has]
 
     def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """See `Encoder.sequence`."""

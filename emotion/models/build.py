@@ -9,10 +9,12 @@ from emotion.config import instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
-from emotion.features.base import FeatureSet
+from emotion.features.base import Representation, SoundFeatures
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.hog3d import Hog3dFrontEnd
 from emotion.features.pictures import PictureFrontEnd
 from emotion.features.stack import FeatureStack
+from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import (
     Classifier,
     Encoder,
@@ -32,29 +34,51 @@ PARTS = ("audio", "visual")
 
 def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int) -> AudioFrontEnd:
     """The front end that the groups `features` and `augment` describe."""
-    sets = {
-        str(name): instantiate(feature_set, FeatureSet, sample_rate=sample_rate, n_fft=features.n_fft)
-        for name, feature_set in features.sets.items()
-    }
-    return AudioFrontEnd(
-        FeatureStack(sets, features.n_fft, features.hop_length, features.deltas),
+    front_end = AudioFrontEnd(
+        _features(features, sample_rate),
         sample_rate,
         features.trim_db,
         features.seconds,
         features.normalize,
         _augmentations(augment, sample_rate),
     )
+    if isinstance(front_end.features, Representation) and len(front_end.of_spectrum):
+        raise EmotionError(
+            f"augment=vtlp changes a spectrum, which features={next(iter(features.sets))} do not come from"
+        )
+    return front_end
+
+
+def _features(features: DictConfig, sample_rate: int) -> FeatureStack | Representation:
+    sets = {
+        str(name): instantiate(feature_set, SoundFeatures, sample_rate=sample_rate, n_fft=features.n_fft)
+        for name, feature_set in features.sets.items()
+    }
+    alone = [name for name, feature_set in sets.items() if isinstance(feature_set, Representation)]
+    if not alone:
+        return FeatureStack(sets, features.n_fft, features.hop_length, features.deltas)
+    if len(sets) > 1 or features.deltas:
+        raise EmotionError(f"features={alone[0]} has frames of its own, so it stands alone: no other sets, no deltas")
+    if features.normalize == "clip" and sets[alone[0]].one_frame:
+        raise EmotionError(f"features.normalize=clip leaves nothing of features={alone[0]}, one vector: use train")
+    return sets[alone[0]]
 
 
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
-    model = config.model
+    model, scaling = config.model, config.model.get("scaling", "standard")
     if "fusion" not in model:
         if "vector" in model:
-            return Classifier(_encoder(config, model.vector), EstimatorHead(model.estimator, num_classes, config.seed))
+            encoder = _encoder(config, model.vector)
+            return Classifier(encoder, EstimatorHead(model.estimator, num_classes, config.seed, scaling))
         encoder = _encoder(config, model)
-        return Classifier(encoder, _head(model.head, encoder, num_classes))
+        head = ErrorHead(num_classes) if "only" in model else _head(model.head, encoder, num_classes)
+        return Classifier(encoder, head)
     encoders = {name: _encoder(config, model[name]) for name in PARTS}
+    if "estimator" in model:
+        fusion = instantiate(model.fusion, Fusion, encoders=encoders)
+        sizes = [encoder.embed_dim for encoder in encoders.values()]
+        return Classifier(fusion, EstimatorHead(model.estimator, num_classes, config.seed, scaling, sizes))
     heads = {name: _head(model[name].get("head", model.head), encoders[name], num_classes) for name in PARTS}
     fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=num_classes)
     return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, num_classes))
@@ -62,19 +86,21 @@ def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
 
 def _encoder(config: DictConfig, part: DictConfig) -> Encoder:
     learning = {"frozen": part.frozen, "learning_rate_factor": part.learning_rate_factor}
-    if part.modality == "faces":
+    if "hog3d" in part:
+        front_end = Hog3dFrontEnd(**part.hog3d)
+    elif part.modality == "faces":
         pictures = PictureFrontEnd(**part.pictures, augment=_augmentations(config.augment, config.data.sample_rate))
         network = instantiate(part.network, PictureNetwork, num_channels=pictures.channels)
         return PictureEncoder(pictures, network, part.pooling, **learning)
-    if part.modality == "action_units":
+    elif part.modality == "action_units":
         units = config.action_units
         if units.normalize == "clip" and units.over_time == "mean":
             raise EmotionError("action_units.normalize=clip leaves nothing of a clip's mean: use train")
-        front_end, orders = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize), 1
+        front_end = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize)
     else:
         front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
-        orders = 1 + config.features.deltas
-    network = instantiate(part.network, FeatureNetwork, num_features=front_end.num_features, orders=orders)
+    options = {"num_features": front_end.num_features, "orders": front_end.orders}
+    network = instantiate(part.network, FeatureNetwork, **options)
     return FeatureEncoder(front_end, network, **learning)
 
 

@@ -1,5 +1,6 @@
 """An estimator of scikit-learn as the head of a classifier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from emotion.errors import EmotionError
 from emotion.files import atomic_path
 
 FILE = "best.skops"
+SCALINGS = ("standard", "quantiles")
 _TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
@@ -26,22 +28,35 @@ _TINY = 1e-6  # probability, so that its logarithm is finite
 class EstimatorHead(nn.Module):
     """Scales vectors and classifies them; it is fitted, not trained.
 
+    Every value is brought to a variance of 1; where vectors are several, one after the other, each of them to the same
+    total, or a long one would drown a short one. Before that, by `quantiles`, it may be given the place on a normal
+    distribution that it has among those of training, which takes their weight from values that lie far out.
+
     Args:
         config: With the `_target_` of an estimator, and its parameters.
         num_classes: Of the label scheme; not all of them need to occur in training.
         seed: For what an estimator draws at random.
+        scaling: `standard` or `quantiles`.
+        sizes: Of each of the vectors that come one after the other; by default they are one.
     """
 
-    def __init__(self, config: DictConfig, num_classes: int, seed: int) -> None:
+    def __init__(
+        self, config: DictConfig, num_classes: int, seed: int, scaling: str = "standard", sizes: Sequence[int] = (1,)
+    ) -> None:
         super().__init__()
         from sklearn.base import ClassifierMixin
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
+        from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
+        if scaling not in SCALINGS:
+            raise EmotionError(f"model.scaling={scaling} is none of {', '.join(SCALINGS)}")
         estimator = instantiate(config, ClassifierMixin)
         if "random_state" in estimator.get_params():
             estimator.set_params(random_state=seed)
-        self.num_classes, self.pipeline = num_classes, make_pipeline(StandardScaler(), estimator)
+        first = [QuantileTransformer(n_quantiles=100, output_distribution="normal")] * (scaling == "quantiles")
+        self.num_classes, self.pipeline = num_classes, make_pipeline(*first, StandardScaler(), estimator)
+        of_each = [np.full(size, np.sqrt(len(sizes) * size / sum(sizes))) for size in sizes]
+        self.divisor = np.concatenate(of_each) if len(sizes) > 1 else 1.0
 
     def fit(self, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, **parameters: Any) -> None:
         """Fit anew.
@@ -58,10 +73,13 @@ class EstimatorHead(nn.Module):
         from sklearn.base import clone
 
         self.pipeline = clone(self.pipeline)
-        name, estimator = self.pipeline.steps[-1]
+        *first, scaler, estimator = [step for _, step in self.pipeline.steps]
+        for step in first:
+            vectors = step.fit_transform(vectors)
+        scaler.fit(vectors).scale_ *= self.divisor
         try:
             estimator.set_params(**parameters)
-            self.pipeline.fit(vectors, labels, **({} if weights is None else {f"{name}__sample_weight": weights}))
+            estimator.fit(scaler.transform(vectors), labels, **({} if weights is None else {"sample_weight": weights}))
         except (TypeError, ValueError) as error:
             raise EmotionError(f"{type(estimator).__name__}: {' '.join(str(error).split())[:200]}") from error
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.interpolate import BSpline
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError, suggest
 from emotion.features.base import frame_mask
+from emotion.features.splines import Splines
 from emotion.models.base import FeatureNetwork
 
 _QUANTILES = {
@@ -53,41 +52,23 @@ class Functionals(FeatureNetwork):
 
 
 class SplineCoefficients(FeatureNetwork):
-    """The course of each feature over an item, from its start to its end, as coefficients of B-splines.
-
-    They are fitted by least squares over the item's frames, wherever the recording is long or short; where it has fewer
-    frames than there are coefficients, those of the least norm.
+    """The course of each feature over an item, wherever that is long or short; see `Splines`.
 
     Args:
         num_features: Of a frame.
         coefficients: Of each feature.
-        order: Of the splines: 4 is cubic. Knots are evenly spaced.
+        order: Of the splines: 4 is cubic.
     """
 
     def __init__(self, num_features: int, coefficients: int = 14, order: int = 4) -> None:
         super().__init__()
-        if coefficients < order:
-            raise EmotionError(f"splines of order {order} need at least {order} coefficients; got {coefficients}")
-        inner = np.linspace(0, 1, coefficients - order + 2)
-        self.knots, self.order = np.concatenate([[0.0] * (order - 1), inner, [1.0] * (order - 1)]), order
-        self.pool, self.row_dim, self.embed_dim = _Pool(self._of), num_features, coefficients * num_features
-        self._fits: dict[int, Tensor] = {}
+        splines = Splines(coefficients, order)
+        self.pool = _Pool(lambda features, frames: splines(features, frames).flatten(1))
+        self.row_dim, self.embed_dim = num_features, coefficients * num_features
 
     def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureNetwork.sequence`: the features themselves."""
         return features, frames
-
-    def _of(self, features: Tensor, frames: Tensor) -> Tensor:
-        items = zip(features, frames.tolist(), strict=True)
-        return torch.stack([(item[:, :count] @ self._fit(count).to(item).T).flatten() for item, count in items])
-
-    def _fit(self, count: int) -> Tensor:
-        """From so many values to coefficients, shape (coefficients, count)."""
-        if count not in self._fits:
-            times = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
-            basis = BSpline.design_matrix(times, self.knots, self.order - 1).toarray()
-            self._fits[count] = torch.from_numpy(np.linalg.pinv(basis)).float()
-        return self._fits[count]
 
 
 class _Pool(nn.Module):

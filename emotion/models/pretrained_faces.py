@@ -1,12 +1,11 @@
 """Well-known networks of pictures, with the weights of their authors if that is wanted."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError
 from emotion.features.pictures import CENTER, SPREAD
+from emotion.features.pretrained import fill, from_url, weights_of
 from emotion.models.base import PictureNetwork
 
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,9 +48,9 @@ class FaceVgg16(PictureNetwork):
         if self.weights != "none":
             from torchvision.models import VGG16_Weights
 
-            weights = _weights(self.weights, {"imagenet": VGG16_Weights.IMAGENET1K_V1.url})
+            weights = weights_of(self.weights, {"imagenet": from_url(VGG16_Weights.IMAGENET1K_V1.url)})
             own = {key.removeprefix("features."): v for key, v in weights.items() if key.startswith("features.")}
-            _load(self.layers, own, self.weights)
+            fill(self.layers, own, self.weights)
 
 
 class FaceFacenet(PictureNetwork):
@@ -86,48 +85,11 @@ class FaceFacenet(PictureNetwork):
         if self.weights != "none":
             release = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
             files = {"vggface2": "20180402-114759-vggface2.pt", "casia-webface": "20180408-102900-casia-webface.pt"}
-            weights = _weights(self.weights, {name: release + file for name, file in files.items()})
+            weights = weights_of(self.weights, {name: from_url(release + file) for name, file in files.items()})
             own = {key: value for key, value in weights.items() if not key.startswith("logits.")}
-            _load(self.layers, own, self.weights)
+            fill(self.layers, own, self.weights)
 
 
 def _require_colors(num_channels: int) -> None:
     if num_channels != 3:
         raise EmotionError("a network with pretrained weights sees colours: leave model.pictures.color=rgb")
-
-
-def _weights(name: str, known: dict[str, str]) -> dict[str, Tensor]:
-    """Weights by their name, from torch hub's cache or its download, or from a file.
-
-    Raises:
-        EmotionError: they cannot be had, or the file holds something else.
-    """
-    if name in known:
-        try:
-            return torch.hub.load_state_dict_from_url(
-                known[name], map_location="cpu", progress=False, weights_only=True
-            )
-        except Exception as error:  # a refused download fails in many ways, all of which mean the same
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise EmotionError(
-                f"the weights {name} could not be had from {known[name]} ({reason}); get that file by other means and "
-                "give it with weights=FILE in the place of the name"
-            ) from error
-    if not Path(name).is_file():
-        raise EmotionError(f"weights={name} is neither a file nor one of none, {', '.join(known)}")
-    try:
-        loaded = torch.load(name, map_location="cpu", weights_only=True)
-    except Exception as error:  # as above
-        raise EmotionError(f"{name} does not hold weights that can be read safely") from error
-    if not isinstance(loaded, dict) or not all(torch.is_tensor(value) for value in loaded.values()):
-        raise EmotionError(f"{name} does not hold weights: a dictionary of tensors is wanted")
-    return loaded
-
-
-def _load(layers: nn.Module, weights: dict[str, Tensor], name: str) -> None:
-    try:
-        layers.load_state_dict(weights)
-    except RuntimeError as error:
-        raise EmotionError(
-            f"{name} holds the weights of another network: {' '.join(str(error).split())[:150]}"
-        ) from error

@@ -41,9 +41,9 @@ class FaceOptions:
     Attributes:
         frames: The most pictures of a clip; spread evenly over it.
         every: Only every so manieth frame is considered.
-        size: Side of a picture, in pixels.
+        size: Side of a picture, in pixels; of whole frames also height and width.
         color: `rgb` or `grey`.
-        detect: `mtcnn`; or `none` for whole frames, squeezed into a square; or `cropped` for a corpus of pictures that
+        detect: `mtcnn`; or `none` for whole frames, squeezed into that; or `cropped` for a corpus of pictures that
             are faces already, which are taken whole, while on other people's pictures the face is looked for.
         margin: What is added to the longer side of a face's box, as a fraction of it; negative if less is wanted.
         interval: Seconds from one frame on which a face is looked for to the next; 0 looks on every frame.
@@ -53,7 +53,7 @@ class FaceOptions:
 
     frames: int = 16
     every: int = 1
-    size: int = 112
+    size: int | Sequence[int] = 112
     color: str = "rgb"
     detect: str = "mtcnn"
     margin: float = 0.3
@@ -65,9 +65,19 @@ class FaceOptions:
         for name, known in (("color", COLORS), ("detect", DETECTORS)):
             if getattr(self, name) not in known:
                 raise EmotionError(f"faces.{name}={getattr(self, name)} is none of {', '.join(known)}")
-        for name in ("frames", "every", "size", "detection_size"):
+        for name in ("frames", "every", "detection_size"):
             if getattr(self, name) < 1:
                 raise EmotionError(f"faces.{name}={getattr(self, name)} must be at least 1")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise EmotionError(f"faces.size={self.size} is neither a number of pixels nor a height and a width")
+        if self.detect != "none" and self.shape[0] != self.shape[1]:
+            raise EmotionError(f"faces.size={list(self.size)}: only whole frames, faces.detect=none, may be oblong")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a picture: height, width, channels."""
+        sides = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        return (*sides, COLORS[self.color])
 
     @property
     def searches(self) -> bool:
@@ -92,7 +102,7 @@ def prepare_faces(
         cache: The cache directory; by default `emotion.files.cache_directory()`.
 
     Returns:
-        The columns `faces`, shape (total, size, size, 1 or 3), uint8, and `boxes`, shape (total, 6), see `BOX_COLUMNS`.
+        The columns `faces`, shape (total, *options.shape), uint8, and `boxes`, shape (total, 6), see `BOX_COLUMNS`.
         Frames without a face are not among them; `note` in the index counts them.
     """
     paths, windows = dict(zip(table["recording"], table["video"], strict=True)), windows or {}
@@ -115,7 +125,7 @@ def prepare_faces(
                 yield from pool.map(cut_out, recordings[start : start + _BATCH])
 
     columns = {
-        "faces": Column("uint8", (options.size, options.size, COLORS[options.color])),
+        "faces": Column("uint8", options.shape),
         "boxes": Column("float32", (len(BOX_COLUMNS),)),
     }
     folder = (cache or cache_directory()) / "faces" / key
@@ -204,12 +214,12 @@ class FaceCutter:
         return tracks[0]
 
     def cut(self, picture: Frame, box: np.ndarray) -> np.ndarray:
-        """The square around `box` (left, top, right, bottom), shape (size, size, 1 or 3); or the whole frame."""
-        pixels, size = picture.pixels(), self.options.size
+        """The square around `box` (left, top, right, bottom), or the whole frame, of the shape that is wanted."""
+        pixels, (height, width, _) = picture.pixels(), self.options.shape
         if self.options.searches:
             pixels = _square(pixels, box, self.options.margin)
-        shrinks = min(pixels.shape[:2]) > size
-        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        shrinks = min(pixels.shape[:2]) > min(height, width)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None] if self.options.color == "grey" else pixels
 
 

@@ -46,6 +46,7 @@ def fit(
     datamodule: EmotionDataModule,
     run_dir: Path,
     resume_from: Path | None = None,
+    module: EmotionModule | None = None,
 ) -> Fitted:
     """Train `classifier` and leave the weights of the best epoch in it.
 
@@ -55,6 +56,7 @@ def fit(
         datamodule: Already set up.
         run_dir: Receives `checkpoints/` and `tensorboard/`.
         resume_from: A checkpoint of the same run to go on from.
+        module: What trains it, if not by its answers.
     """
     require_device(config.trainer.accelerator)
     checkpoints, training = run_dir / "checkpoints", config.training
@@ -77,7 +79,8 @@ def fit(
         enable_model_summary=False,
     )
     try:
-        trainer.fit(_module(config, classifier, datamodule), datamodule, ckpt_path=resume_from, weights_only=True)
+        module = module or _module(config, classifier, datamodule)
+        trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)

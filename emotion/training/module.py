@@ -75,7 +75,9 @@ class EmotionModule(pl.LightningModule):
         figures = self._figures("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
-        self._report_epoch(figures)
+        dev = self.trainer.callback_metrics
+        told = f"train loss {figures['loss']:.3f}  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
+        self._report_epoch(told)
 
     def on_validation_epoch_end(self) -> None:
         """Log the dev figures."""
@@ -101,21 +103,21 @@ class EmotionModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _by_learning_rate(self) -> dict[float, list[nn.Parameter]]:
-        """The parameters by the factor of their learning rate; those outside of encoders first, at the whole rate."""
-        factors = {id(p): e.learning_rate_factor for e in self.classifier.encoders for p in e.parameters()}
+        """The parameters by the factor of their learning rate; those of which no module says one at the whole rate."""
+        # A module comes before those inside it, whose word counts more.
+        slower = [module for module in self.classifier.modules() if hasattr(module, "learning_rate_factor")]
+        factors = {id(p): module.learning_rate_factor for module in slower for p in module.parameters()}
         groups: dict[float, list[nn.Parameter]] = {1.0: []}
         for parameter in self.classifier.parameters():
             groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
         return groups
 
-    def _report_epoch(self, train: dict[str, float]) -> None:
+    def _report_epoch(self, told: str) -> None:
         """A line for every epoch in the log file; on the console for some, where no progress bar is shown."""
         number, epochs = self.current_epoch + 1, self.trainer.max_epochs
         worth_showing = number in (1, epochs) or number % max(1, epochs // 10) == 0
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
-        dev = self.trainer.callback_metrics
-        text = "epoch %d/%d  train loss %.3f  dev loss %.3f  dev UAR %.3f"
-        log.log(level, text, number, epochs, train["loss"], dev["dev/loss"], dev["dev/uar"])
+        log.log(level, "epoch %d/%d  %s", number, epochs, told)
 
     def _remember(self, split: str, logits: Tensor, label: Tensor) -> None:
         probabilities = logits.detach().float().softmax(dim=1)

@@ -1,0 +1,154 @@
+"""Autoencoders of features: what they were not trained on they reconstruct badly, by which it is told apart."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emotion.errors import EmotionError
+from emotion.features.base import frame_mask
+from emotion.models.base import FeatureNetwork
+
+_TINY = 1e-6
+
+
+class Autoencoder(FeatureNetwork):
+    """Convolutions from features to a latent vector and back (Kingma & Welling, 2014, if it is variational).
+
+    https://arxiv.org/abs/1312.6114. The embedding of an item is its latent vector and, as its last value, the logarithm
+    of the share of its variation that is not explained, see `errors`. Items are continued with zeros, or cut, to
+    `frames`; what is beyond an item's end does not count.
+
+    Args:
+        num_features: Of a frame.
+        frames: That are reconstructed.
+        latent: Size of the latent vector.
+        channels: Of each convolution; each halves both features and frames.
+        variational: Whether the latent vector is drawn at random in training, so that new ones may be drawn later.
+        divergence_weight: How much it costs that latent vectors are not spread as a standard normal distribution.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        frames: int = 96,
+        latent: int = 128,
+        channels: Sequence[int] = (32, 64, 128),
+        variational: bool = False,
+        divergence_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        step = 2 ** len(channels)
+        self.frames, self.latent, self.variational = frames, latent, variational
+        self.divergence_weight, self.num_features = divergence_weight, num_features
+        self.size = tuple(-(-length // step) * step for length in (num_features, frames))
+        small = (channels[-1], *(length // step for length in self.size))
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise([1, *channels]):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, padding=1), nn.BatchNorm2d(wide), nn.LeakyReLU(0.1)]
+        inner = int(np.prod(small))
+        self.encode = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inner, (1 + variational) * latent))
+        layers = [nn.Linear(latent, inner), nn.Unflatten(1, small)]
+        for wide, narrow in pairwise([*reversed(channels), 1]):
+            layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(0.1), nn.ConvTranspose2d(wide, narrow, 4, 2, padding=1)]
+        self.decode = nn.Sequential(*layers)
+        self.row_dim = self.embed_dim = latent + 1
+        self.pool = nn.Flatten()
+
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureNetwork.sequence`; one row an item."""
+        return self.forward(features, frames)[..., None], torch.ones_like(frames)
+
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """See `FeatureNetwork.forward`."""
+        latent, _ = self._encoded(features)
+        _, unexplained = self._errors(latent, features, frames)
+        return torch.cat([latent, unexplained.log()[:, None]], dim=1)
+
+    def errors(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """How badly each item is reconstructed, each of shape (B,).
+
+        Returns:
+            The mean squared error, and its ratio to the variance of the features over the item's own frames: what
+            varies little is reconstructed with a small error by anything.
+        """
+        return self._errors(self._encoded(features)[0], features, frames)
+
+    def loss(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """What training makes small, and the mean squared error of the reconstruction; each of shape (B,)."""
+        latent, log_variance = self._encoded(features)
+        if not self.variational:
+            error, _ = self._errors(latent, features, frames)
+            return error, error
+        noise = torch.randn_like(latent) if self.training else torch.zeros_like(latent)
+        drawn = latent + noise * (0.5 * log_variance).exp()
+        error, _ = self._errors(drawn, features, frames)
+        divergence = 0.5 * (latent.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+        # Of a normal distribution whose variance is 1, by value, as the error is.
+        values = self.num_features * frames.clamp(max=self.frames)
+        return error + self.divergence_weight * 2 * divergence / values, error
+
+    def reconstruction(self, latent: Tensor) -> Tensor:
+        """Features, shape (B, F, frames), of latent vectors, shape (B, latent)."""
+        return self.decode(latent)[:, 0, : self.num_features, : self.frames]
+
+    def samples(self, count: int, seed: int = 0) -> Tensor:
+        """Features of latent vectors that are drawn anew, shape (count, F, frames).
+
+        Raises:
+            EmotionError: it is not variational, so nobody knows from where to draw.
+        """
+        if not self.variational:
+            raise EmotionError("only a variational autoencoder can be sampled: model=variational_autoencoder")
+        drawn = torch.randn(count, self.latent, generator=torch.Generator().manual_seed(seed))
+        return self.reconstruction(drawn.to(next(self.parameters())))
+
+    def _encoded(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The latent vector, or the mean and the logarithm of the variance of its distribution, each (B, latent)."""
+        high, long = self.size
+        cut = features[..., : self.frames]
+        whole = nn.functional.pad(cut, (0, long - cut.shape[2], 0, high - cut.shape[1]))
+        encoded = self.encode(whole[:, None])
+        return tuple(encoded.chunk(2, dim=1)) if self.variational else (encoded, None)
+
+    def _errors(self, latent: Tensor, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        size = min(features.shape[2], self.frames)
+        frames = frames.clamp(min=1, max=size)
+        own, features = frame_mask(frames, size)[:, None], features[..., :size]
+        differs = torch.where(own, self.reconstruction(latent)[..., :size] - features, 0.0)
+        error = differs.square().sum(dim=(1, 2)) / (self.num_features * frames)
+        mean = torch.where(own, features, 0.0).sum(dim=2) / frames[:, None]
+        deviation = torch.where(own, features - mean[..., None], 0.0)
+        variance = deviation.square().sum(dim=(1, 2)) / (self.num_features * frames)
+        return error, (error + _TINY) / (variance + _TINY)
+
+
+class ErrorHead(nn.Module):
+    """Logits by how badly an item is reconstructed, and nothing else: a logistic regression, fitted on dev.
+
+    Args:
+        num_classes: Logits.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.zeros(num_classes))
+        self.register_buffer("bias", torch.zeros(num_classes))
+
+    def fit(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Fit to embeddings, shape (N, embed_dim), of an `Autoencoder`, and class indices, shape (N,)."""
+        from sklearn.linear_model import LogisticRegression
+
+        fitted = LogisticRegression(class_weight="balanced", C=100.0)
+        fitted.fit(embeddings[:, -1:].cpu().double().numpy(), labels.cpu().numpy())
+        slope, bias = fitted.coef_[:, 0], fitted.intercept_
+        if len(fitted.classes_) == 2:
+            slope, bias = np.stack([-slope[0], slope[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
+        self.slope.zero_()[fitted.classes_] = torch.from_numpy(slope).to(self.slope)
+        self.bias.fill_(-1e4)[fitted.classes_] = torch.from_numpy(bias).to(self.bias)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits, shape (B, num_classes)."""
+        return embeddings[:, -1:] * self.slope + self.bias

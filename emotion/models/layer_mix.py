@@ -1,0 +1,35 @@
+"""A small network over the layers of a large one."""
+
+import torch
+from torch import Tensor, nn
+
+from emotion.models.base import FeatureNetwork
+from emotion.models.pooling import StatisticsPooling
+
+
+class LayerMix(FeatureNetwork):
+    """Adds up layers with learned weights, projects each frame, pools over time, as SUPERB does.
+
+    Yang et al. (2021), https://arxiv.org/abs/2105.01051.
+
+    Args:
+        num_features: Of a frame, all layers together.
+        orders: Layers.
+        width: Of a projected frame.
+        dropout: Of a projected frame's values, in [0, 1).
+        pooling: Over time, see `StatisticsPooling`.
+    """
+
+    def __init__(
+        self, num_features: int, orders: int = 1, width: int = 256, dropout: float = 0.3, pooling: str = "mean"
+    ) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(orders))
+        self.project = nn.Sequential(nn.Conv1d(num_features // orders, width, 1), nn.ReLU(), nn.Dropout(dropout))
+        self.row_dim, self.pool = width, StatisticsPooling(width, pooling)
+        self.embed_dim = self.pool.embed_dim
+
+    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureNetwork.sequence`."""
+        mixed = torch.einsum("blfn,l->bfn", features.unflatten(1, (len(self.weights), -1)), self.weights.softmax(0))
+        return self.project(mixed), frames

@@ -1,0 +1,118 @@
+"""Train an autoencoder on one emotion; how badly it reconstructs a recording then tells whether that is another."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from emotion.data.datamodule import EmotionDataModule
+from emotion.errors import EmotionError
+from emotion.models.base import Classifier
+from emotion.training.callbacks import AtomicCheckpoints
+from emotion.training.fit import Fitted, fit
+from emotion.training.module import EmotionModule
+
+log = logging.getLogger(__name__)
+
+
+class ReconstructionModule(EmotionModule):
+    """Trains the autoencoder in a classifier; its head is fitted afterwards.
+
+    Args:
+        classifier: Its encoder's network is an `Autoencoder`.
+        classes: Names of its outputs.
+        optimizer: See `EmotionModule`.
+        scheduler: See `EmotionModule`.
+        only: The class that training has, and by whose dev recordings the epoch is chosen.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        classes: tuple[str, ...],
+        optimizer: DictConfig,
+        scheduler: DictConfig,
+        only: str,
+    ) -> None:
+        super().__init__(classifier, classes, optimizer, scheduler)
+        self.only = classes.index(only)
+        self.errors: dict[str, list[np.ndarray]] = {"train": [], "dev": [], "dev_of_others": []}
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        """The loss of a batch."""
+        loss, _ = self._loss("train", batch)
+        return loss.mean()
+
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        """Remember the losses."""
+        own = batch["label"] == self.only
+        for split, rows in (("dev", own), ("dev_of_others", ~own)):
+            if rows.any():
+                self._loss(
+                    split, {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
+                )
+
+    def on_train_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self.errors["train"].clear()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self.errors["dev"].clear()
+        self.errors["dev_of_others"].clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the figures of training, and the learning rate."""
+        loss, error = self._means("train")
+        self.log_dict({"train/loss": loss, "train/error": error})
+        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
+        dev = self.trainer.callback_metrics
+        told = f"train error {error:.3f}  dev error {dev['dev/error']:.3f}, of others {dev['dev/error_of_others']:.3f}"
+        self._report_epoch(told)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of dev."""
+        loss, error = self._means("dev")
+        self.log_dict({"dev/loss": loss, "dev/error": error, "dev/error_of_others": self._means("dev_of_others")[1]})
+
+    def _loss(self, split: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        encoder = self.classifier.encoder
+        loss, error = encoder.network.loss(*encoder.front_end(batch))
+        self.errors[split].append(torch.stack([loss, error]).detach().float().cpu().numpy())
+        return loss, error
+
+    def _means(self, split: str) -> list[float]:
+        remembered = self.errors[split]
+        return np.concatenate(remembered, axis=1).mean(axis=1).tolist() if remembered else [np.nan, np.nan]
+
+
+def fit_autoencoder(
+    config: DictConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    run_dir: Path,
+    resume_from: Path | None = None,
+) -> Fitted:
+    """Train the autoencoder of `classifier` as `fit` does, then fit its head on dev, where all classes are."""
+    if not config.training.monitor.endswith("loss"):
+        raise EmotionError(
+            f"training.monitor={config.training.monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion"
+        )
+    if datamodule.dataset("dev").label.unique().numel() < 2:
+        raise EmotionError(f"the dev split holds {config.model.only} alone, so nothing can be told from it there")
+    module = ReconstructionModule(classifier, datamodule.classes, config.optimizer, config.scheduler, config.model.only)
+    fitted = fit(config, classifier, datamodule, run_dir, resume_from, module)
+    if fitted.is_main:
+        classifier.cpu().eval()
+        with torch.no_grad():
+            found = [(classifier.encoder(batch), batch["label"]) for batch in datamodule.batches("dev")]
+        classifier.head.fit(*map(torch.cat, zip(*found, strict=True)))
+        best, files = run_dir / "checkpoints" / "best.ckpt", AtomicCheckpoints()
+        checkpoint = files.load_checkpoint(best)
+        own = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
+        files.save_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | own}, best)
+    return fitted

@@ -1,0 +1,157 @@
+"""An autoencoder of one emotion: what it learns, what it tells, and what it leaves in its run directory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from sklearn.metrics import roc_auc_score
+
+from emotion import runs
+from emotion.errors import EmotionError
+from emotion.inference import Predictor
+from emotion.models.autoencoder import Autoencoder, ErrorHead
+from emotion.tasks import evaluate
+
+QUICK = ("labels=happy_sad", "trainer.max_epochs=3", "data.batch_size=8", "model.network.channels=[8,16,16]")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    import hydra
+
+    from emotion.config import DIRECTORY
+    from emotion.tasks import train
+
+    run_dir, overrides = tmp_path_factory.mktemp("autoencoder") / "run", ["model=variational_autoencoder", *QUICK]
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = hydra.compose("train", overrides=overrides)
+    train(config, run_dir, overrides)
+    return run_dir
+
+
+def test_only_one_emotion_is_trained_on(run):
+    sides = runs.load_splits(run)
+    assert set(sides["emotion"][sides["split"] == "train"]) == {"happy"}
+    assert set(sides["emotion"][sides["split"] == "test"]) == {"happy", "sad"}
+
+
+def test_its_figures_are_those_of_its_table(run):
+    metrics, table = runs.load_metrics(run), pd.read_csv(run / "reconstructions" / "errors.csv")
+    for split in ("dev", "test"):
+        rows = table[table["split"] == split]
+        own, other = (rows[rows["emotion"] == emotion] for emotion in ("happy", "sad"))
+        for kind in ("error", "unexplained"):
+            assert metrics[f"{split}/{kind}/happy"] == pytest.approx(own[kind].mean(), abs=1e-5)
+            assert metrics[f"{split}/{kind}/others"] == pytest.approx(other[kind].mean() / own[kind].mean(), abs=1e-5)
+            area = roc_auc_score(rows["emotion"] == "sad", rows[kind])
+            assert metrics[f"{split}/{kind}/auc"] == pytest.approx(area, abs=1e-5)
+
+
+def test_pictures_and_sound(run):
+    names = {path.name for path in (run / "reconstructions").iterdir()}
+    assert {"errors.csv", "errors.png", "reconstructions.png", "samples.png"} <= names
+    assert {"happy_features.wav", "happy_reconstructed.wav", "sad_reconstructed.wav", "sample_4.wav"} <= names
+    samples, rate = soundfile.read(run / "reconstructions" / "happy_features.wav")
+    assert rate == 16_000
+    assert np.isfinite(samples).all()
+    assert np.abs(samples).max() == pytest.approx(0.9, abs=1e-3)
+
+
+def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
+    typed = [f"run={run}"]
+    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert figures["test/uar"] == runs.load_metrics(run)["test/uar"]
+    row = pd.read_csv(run / "predictions.csv").iloc[-1]
+    take = row["recording"].split("/")[1]
+    (said,) = Predictor.from_run(run).predict([demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav"])
+    assert said.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
+
+
+def test_it_may_be_resumed(train_in_process):
+    whole = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=2", "scheduler=constant", name="whole")
+    half = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=1", "scheduler=constant", name="half")
+    train_in_process(f"resume={half}", "trainer.max_epochs=2", name="half")
+    losses = [runs.load_metrics(path)["test/error/sad"] for path in (whole, half)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert "variational" not in (whole / "metrics.json").read_text()
+    assert not (whole / "reconstructions" / "samples.png").exists()
+
+
+def test_it_learns_what_is_alike():
+    torch.manual_seed(0)
+    network = Autoencoder(8, frames=16, latent=4, channels=(8, 16))
+    optimizer, frames = torch.optim.AdamW(network.parameters(), lr=0.01), torch.full((64,), 16)
+    features = torch.randn(64, 2) @ torch.randn(2, 8 * 16)
+    features = (features / features.std()).unflatten(1, (8, 16))
+    for _ in range(150):
+        optimizer.zero_grad()
+        network.loss(features, frames)[0].mean().backward()
+        optimizer.step()
+    other = torch.randn(64, 8, 16)
+    own, strange = (network.eval().errors(each, frames)[0].mean().item() for each in (features, other))
+    assert own < 0.2
+    assert strange > 0.8
+
+
+def test_errors_are_of_an_items_own_frames():
+    torch.manual_seed(0)
+    network, frames = Autoencoder(5, frames=20, latent=4, channels=(4, 8)).eval(), torch.tensor([20, 7, 30])
+    features = torch.randn(3, 5, 30) * (torch.arange(30) < frames[:, None])[:, None]
+    error, unexplained = network.errors(features, frames)
+    again = network.reconstruction(network(features, frames)[:, :-1])
+    for row, count in enumerate((20, 7, 20)):
+        own, made = features[row, :, :count], again[row, :, :count]
+        assert error[row].item() == pytest.approx((own - made).square().mean().item(), rel=1e-4)
+        variance = own.var(dim=1, correction=0).mean()
+        assert unexplained[row].item() == pytest.approx((error[row] / variance).item(), rel=1e-3)
+
+
+def test_the_divergence_is_that_of_torch():
+    torch.manual_seed(0)
+    network = Autoencoder(5, frames=8, latent=4, channels=(4,), variational=True).eval()
+    features, frames = torch.randn(3, 5, 8), torch.full((3,), 8)
+    loss, error = network.loss(features, frames)
+    mean, log_variance = network._encoded(features)
+    normal = torch.distributions.Normal
+    divergence = torch.distributions.kl_divergence(normal(mean, (log_variance / 2).exp()), normal(0.0, 1.0)).sum(dim=1)
+    torch.testing.assert_close(loss, error + 2 * divergence / 40)
+    assert network.samples(3).shape == (3, 5, 8)
+    torch.testing.assert_close(network.samples(2, seed=1), network.samples(2, seed=1))
+    with pytest.raises(EmotionError, match="only a variational autoencoder can be sampled"):
+        Autoencoder(5, channels=(4,)).samples(1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_head_is_a_logistic_regression(classes):
+    from sklearn.linear_model import LogisticRegression
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % classes
+    embeddings = torch.randn(60, 3, generator=generator)
+    embeddings[:, -1] += labels
+    head = ErrorHead(classes)
+    head.fit(embeddings, labels)
+    expected = LogisticRegression(class_weight="balanced", C=100.0).fit(embeddings[:, -1:].numpy(), labels.numpy())
+    said = head(embeddings).softmax(dim=1)
+    np.testing.assert_allclose(said, expected.predict_proba(embeddings[:, -1:].numpy()), atol=1e-4)
+
+
+def test_features_of_which_no_sound_can_be_made(train_in_process):
+    run_dir = train_in_process(
+        "model=autoencoder",
+        "features=spline_variants",
+        *QUICK,
+        "trainer.max_epochs=1",
+        "features.sets.spline_variants.semitones=[]",
+        "features.sets.spline_variants.factors=[]",
+    )
+    names = {path.name for path in (run_dir / "reconstructions").iterdir()}
+    assert names == {"errors.csv", "errors.png", "reconstructions.png"}
+
+
+def test_an_emotion_that_is_not_there_is_named(train_in_process):
+    with pytest.raises(EmotionError, match=r"training\.monitor=dev/uar"):
+        train_in_process("model=autoencoder", *QUICK, "training.monitor=dev/uar", name="a")
+    with pytest.raises(EmotionError, match=r"model\.only=angry"):
+        train_in_process("model=autoencoder", *QUICK, "model.only=angry")
