@@ -149,7 +149,7 @@ def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of
     root = few[1].removeprefix("data.root=")
     (said,) = Predictor.from_run(run_dir).predict([f"{root}/{table['recording'].split('/', 1)[1]}.wav"])
     assert said.probabilities["happy"] == pytest.approx(table["happy"], abs=1e-4)
-    svm = train_in_process("model=svm", f"model.vector.run={run_dir}", *few, "model.grid={C:[1.0]}", name="svm")
+    svm = train_in_process("model=svm", f"model.vector.run={run_dir}", *few[:-1], "model.grid={C:[1.0]}", name="svm")
     assert runs.load_metrics(svm)["test/uar"] >= 0
 
 
