@@ -28,12 +28,12 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
 from emotion.labels import OF_CORPUS, classes
 from emotion.models.autoencoder import ErrorHead
-from emotion.models.base import Classifier
+from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
 from emotion.training.estimator import fit_estimator
-from emotion.training.fit import fit, require_device
+from emotion.training.fit import Fitted, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,42 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     datamodule.setup()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
-    fresh = []
+    inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
+    runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
+
+    independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
+    log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
+    fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
+    if not fitted.is_main:
+        return 0.0
+    device = _device(config)
+    judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
+    predictions = judged[judged["split"] != "train"].reset_index(drop=True)
+    results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
+    results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    reconstructs = isinstance(classifier.head, ErrorHead)
+    if reconstructs:
+        results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
+    _write(run_dir, predictions, results, datamodule.classes, "test")
+
+    from emotion.evaluation.tensorboard import write_summary
+
+    write_summary(run_dir, config, classifier, datamodule, predictions, results)
+    _say_what_next(run_dir, config, results)
+    return results[f"dev/error/{config.model.only}" if reconstructs else config.training.monitor]
+
+
+def _start(
+    config: DictConfig,
+    run_dir: Path,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    starts: dict[str, Path],
+    resume_from: Path | None,
+) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """Give `classifier` all it has before its first step; returns what it inherits, and the runs it starts from."""
+    fresh: list[Encoder] = []
     if resume_from:
         inherited, starts = runs.load_inherited(run_dir)
         classifier.load_state_dict(runs.load_weights(run_dir, resume_from.name))
@@ -77,35 +112,22 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     _cache_features(config, classifier, datamodule)
     for encoder in fresh:
         encoder.fit(lambda: datamodule.batches("train"))
-    runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
+    return inherited, starts
 
-    independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
-    log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
+
+def _fit(
+    config: DictConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    run_dir: Path,
+    resume_from: Path | None,
+) -> Fitted:
+    """Fit `classifier` in the way of its head."""
     if isinstance(classifier.head, EstimatorHead):
-        fitted = fit_estimator(config, classifier, datamodule, run_dir)
-    else:
-        log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
-        train_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
-        fitted = train_it(config, classifier, datamodule, run_dir, resume_from)
-
-    if not fitted.is_main:
-        return 0.0
-    device = _device(config)
-    judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
-    predictions = judged[judged["split"] != "train"].reset_index(drop=True)
-    results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
-    results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
-    results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
-    if isinstance(classifier.head, ErrorHead):
-        results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
-    _write(run_dir, predictions, results, datamodule.classes, "test")
-
-    from emotion.evaluation.tensorboard import write_summary
-
-    write_summary(run_dir, config, classifier, datamodule, predictions, results)
-    _say_what_next(run_dir, config, results)
-    chosen_by = f"dev/error/{config.model.only}" if isinstance(classifier.head, ErrorHead) else config.training.monitor
-    return results[chosen_by]
+        return fit_estimator(config, classifier, datamodule, run_dir)
+    log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
+    fit_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
+    return fit_it(config, classifier, datamodule, run_dir, resume_from)
 
 
 def _size(classifier: Classifier) -> int:

@@ -8,7 +8,7 @@ import torch
 from conftest import make_batch
 from emotion.config import DIRECTORY
 from emotion.errors import EmotionError
-from emotion.features.augment import Gain, Mixup, Noise, PitchShift, Speed, TimeShift, Vtlp, mixed
+from emotion.features.augment import Gain, Mixup, Noise, PitchShift, SpecAugment, Speed, TimeShift, Vtlp, mixed
 from emotion.features.base import Signal, frame_mask
 from emotion.models.build import build_classifier, build_front_end
 
@@ -202,3 +202,10 @@ def test_several_are_applied_in_the_order_they_were_named(compose):
     assert [type(change).__name__ for change in front_end.of_spectrum] == ["Vtlp"]
     assert front_end.augments_sound
     assert not build_front_end(compose().features, compose().augment, RATE).augments_sound
+
+
+def test_something_of_every_item_is_left():
+    torch.manual_seed(0)
+    features = SpecAugment(feature_fraction=1.0, time_fraction=1.0)(torch.ones(500, 1, 3), torch.full((500,), 1))
+    assert features[:, :, 0].all()
+    assert SpecAugment(time_masks=2)(torch.ones(500, 4, 1), torch.ones(500, dtype=torch.long)).any(dim=1).all()

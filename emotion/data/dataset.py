@@ -88,6 +88,11 @@ class RecordingDataset(Dataset):
         return batch | gather(self.sources, indices)
 
 
+def some_of(batch: Batch, rows: torch.Tensor) -> Batch:
+    """The tensors of a batch for some of its items, given by their numbers or a mask; what is no tensor stays."""
+    return {name: value[rows] if torch.is_tensor(value) else value for name, value in batch.items()}
+
+
 def gather(sources: Mapping[str, Ragged], rows: Sequence[int]) -> Batch:
     """What a model asks for, of some items of each source, under the names of `Batch`."""
     batch: Batch = {}

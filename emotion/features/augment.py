@@ -269,7 +269,7 @@ def _chosen(like: Tensor, probability: float) -> Tensor:
 def _random_stretch(length: Tensor, fraction: float, size: int) -> Tensor:
     """True in one stretch of 0 to `fraction` of each item's `length` (B,); shape (B, size)."""
     draws = torch.rand(2, len(length), device=length.device)
-    width = (draws[0] * (fraction * length + 1)).long()
+    width = (draws[0] * (fraction * length + 1)).long().clamp(max=length - 1)  # something of an item is left
     start = (draws[1] * (length - width + 1)).long()
     return frame_mask(start + width, size) & ~frame_mask(start, size)
 

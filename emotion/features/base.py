@@ -114,13 +114,15 @@ class Representation(SoundFeatures):
         """See `FeatureStack.bands`."""
         return ((type(self).__name__, self.num_features),)
 
+    def train(self, mode: bool = True) -> "Representation":
+        """Frozen, it stays as in evaluation."""
+        return super().train(mode and not self.frozen)
+
     def load_pretrained(self) -> None:
         """Take the weights that were trained elsewhere, if it has any."""
 
-    def forward(
-        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the features; see `FeatureStack.forward`. What has no power spectrum is not warped."""
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the features; see `FeatureStack.forward`."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 

@@ -82,8 +82,9 @@ class AudioFrontEnd(FrontEnd):
         if self.samples is not None:
             waveform = nn.functional.pad(waveform, (0, self.samples))[:, : self.samples]
             length = torch.full_like(length, self.samples)
-        warp = nn.Sequential(*self.of_spectrum) if augment and self.of_spectrum else None
-        return self.features(waveform, length, warp)
+        if augment and self.of_spectrum:
+            return self.features(waveform, length, nn.Sequential(*self.of_spectrum))
+        return self.features(waveform, length)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Normalised features, shape (B, F, N), zero beyond each item's frames, and the frames, shape (B,).

@@ -1,6 +1,5 @@
 """The standard collections of functionals, as openSMILE computes them."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -40,9 +39,7 @@ class OpensmileFunctionals(Representation):
             raise EmotionError(f"collection={collection}: {suggest(collection, _SIZES)}")
         self.sample_rate, self.collection, self.num_features = sample_rate, collection, _SIZES[collection]
 
-    def forward(
-        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `Representation.forward`; one frame."""
         smile, least = _smile(self.collection), round(_SHORTEST * self.sample_rate)
         vectors = []

@@ -1,6 +1,5 @@
 """Networks that learnt from speech without labels: wav2vec 2.0, HuBERT and WavLM, as torchaudio has them."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -75,10 +74,6 @@ class SpeechRepresentation(Representation):
         """See `FeatureStack.bands`: a layer each."""
         return tuple((f"layer {number}", self.num_features // self.orders) for number in self.layers)
 
-    def train(self, mode: bool = True) -> "SpeechRepresentation":
-        """Frozen, it stays as in evaluation."""
-        return super().train(mode and not self.frozen)
-
     def load_pretrained(self) -> None:
         """See `Representation.load_pretrained`."""
         if self.weights == "none":
@@ -95,9 +90,7 @@ class SpeechRepresentation(Representation):
         # A network that was trained on to write down what is said has a last layer for letters.
         fill(self.model, {key: value for key, value in found.items() if not key.startswith("aux.")}, self.weights)
 
-    def forward(
-        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `Representation.forward`; one frame for every 320 samples, and at least one."""
         with torch.no_grad() if self.frozen else nullcontext():
             items = [self._of(item[:count]) for item, count in zip(waveform, length.tolist(), strict=True)]

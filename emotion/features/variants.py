@@ -1,6 +1,6 @@
 """The sound of an earlier system: several variants of a recording, each as the courses of its descriptors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -59,9 +59,7 @@ class SplineVariants(Representation):
             raise EmotionError("no variant is left of features.sets.spline_variants")
         self.num_features = self.orders * self.curves.num_features
 
-    def forward(
-        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `Representation.forward`; a frame for every coefficient."""
         # One by one: what a phase vocoder makes of an item's end depends a little on what comes after it.
         alone = [self._of(item[None, : max(1, count)]) for item, count in zip(waveform, length.tolist(), strict=True)]

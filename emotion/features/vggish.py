@@ -1,6 +1,5 @@
 """VGGish: a network that learnt to tell the sounds of videos apart."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -71,10 +70,6 @@ class Vggish(Representation):
         self.register_buffer("bank", _mel_bank(), persistent=False)
         self.train()
 
-    def train(self, mode: bool = True) -> "Vggish":
-        """Frozen, it stays as in evaluation."""
-        return super().train(mode and not self.frozen)
-
     def load_pretrained(self) -> None:
         """See `Representation.load_pretrained`."""
         if self.weights != "none":
@@ -87,9 +82,7 @@ class Vggish(Representation):
                 found["pca_means"] = found["pca_means"].reshape(-1, 1)
             fill(self.components, found, self.pca_weights)
 
-    def forward(
-        self, waveform: Tensor, length: Tensor, warp: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `Representation.forward`; a frame for every 0.96 seconds."""
         items = [self.examples(item[:count]) for item, count in zip(waveform, length.tolist(), strict=True)]
         counts = [len(examples) for examples in items]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.data.dataset import some_of
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import Encoder
@@ -70,8 +71,7 @@ class Fusion(nn.Module):
             raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
         rows = has.nonzero()[:, 0]
         if len(rows):
-            some = {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
-            known = self.part(name, some)
+            known = self.part(name, some_of(batch, rows))
         else:
             known = tuple(torch.zeros(0, *shape, device=has.device) for shape in self.shapes(name))
         return tuple(each.new_zeros(len(has), *each.shape[1:]).index_copy(0, rows, each) for each in known)

@@ -1,6 +1,5 @@
 """Train an autoencoder on one emotion; how badly it reconstructs a recording then tells whether that is another."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +9,25 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import some_of
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import Fitted, fit
 from emotion.training.module import EmotionModule
 
-log = logging.getLogger(__name__)
-
 
 class ReconstructionModule(EmotionModule):
     """Trains the autoencoder in a classifier; its head is fitted afterwards.
 
     Args:
-        classifier: Its encoder's network is an `Autoencoder`.
-        classes: Names of its outputs.
-        optimizer: See `EmotionModule`.
-        scheduler: See `EmotionModule`.
         only: The class that training has, and by whose dev recordings the epoch is chosen.
+        *module: See `EmotionModule`, up to the scheduler; the encoder's network is an `Autoencoder`.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        classes: tuple[str, ...],
-        optimizer: DictConfig,
-        scheduler: DictConfig,
-        only: str,
-    ) -> None:
-        super().__init__(classifier, classes, optimizer, scheduler)
-        self.only = classes.index(only)
+    def __init__(self, only: str, *module: Any) -> None:
+        super().__init__(*module)
+        self.only = self.classes.index(only)
         self.errors: dict[str, list[np.ndarray]] = {"train": [], "dev": [], "dev_of_others": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
@@ -52,9 +40,7 @@ class ReconstructionModule(EmotionModule):
         own = batch["label"] == self.only
         for split, rows in (("dev", own), ("dev_of_others", ~own)):
             if rows.any():
-                self._loss(
-                    split, {key: value[rows] if torch.is_tensor(value) else value for key, value in batch.items()}
-                )
+                self._loss(split, some_of(batch, rows))
 
     def on_train_epoch_start(self) -> None:
         """Forget what an interrupted epoch left."""
@@ -104,7 +90,7 @@ def fit_autoencoder(
         )
     if datamodule.dataset("dev").label.unique().numel() < 2:
         raise EmotionError(f"the dev split holds {config.model.only} alone, so nothing can be told from it there")
-    module = ReconstructionModule(classifier, datamodule.classes, config.optimizer, config.scheduler, config.model.only)
+    module = ReconstructionModule(config.model.only, classifier, datamodule.classes, config.optimizer, config.scheduler)
     fitted = fit(config, classifier, datamodule, run_dir, resume_from, module)
     if fitted.is_main:
         classifier.cpu().eval()
