@@ -204,12 +204,14 @@ class SpecAugment(FeatureAugmentation):
         """See `FeatureAugmentation`."""
         batch, num_features, size = features.shape
         whole = torch.full_like(frames, num_features)
-        hidden = torch.zeros(batch, num_features, 1, dtype=torch.bool, device=features.device)
+        bands = torch.zeros(batch, num_features, dtype=torch.bool, device=features.device)
+        times = torch.zeros(batch, size, dtype=torch.bool, device=features.device)
         for _ in range(self.feature_masks):
-            hidden = hidden | _random_stretch(whole, self.feature_fraction, num_features)[:, :, None]
+            bands |= _random_stretch(whole, self.feature_fraction, num_features)
         for _ in range(self.time_masks):
-            hidden = hidden | _random_stretch(frames, self.time_fraction, size)[:, None]
-        return features.masked_fill(hidden, 0.0)
+            times |= _random_stretch(frames, self.time_fraction, size)
+        # Not masked_fill, which would first copy them into another order in memory.
+        return (features * ~bands[:, :, None]).mul_(~times[:, None])
 
 
 class Mixup(Augmentation):

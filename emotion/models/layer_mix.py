@@ -31,5 +31,7 @@ class LayerMix(FeatureNetwork):
 
     def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureNetwork.sequence`."""
-        mixed = torch.einsum("blfn,l->bfn", features.unflatten(1, (len(self.weights), -1)), self.weights.softmax(0))
-        return self.project(mixed), frames
+        # In the order in which cached features lie in memory, frame by frame: einsum and matmul would copy them all.
+        layers = features.transpose(1, 2).flatten(0, 1).unflatten(1, (len(self.weights), -1))
+        mixed = torch.bmm(self.weights.softmax(0).expand(len(layers), 1, -1), layers)[:, 0]
+        return self.project(mixed.unflatten(0, (len(features), -1)).transpose(1, 2)), frames
