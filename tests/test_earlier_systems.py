@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.interpolate import BSpline
 
 from emotion import runs
 from emotion.data.build import build_datamodule
@@ -156,7 +157,7 @@ def test_tensors_that_do_not_fit_are_named():
 
 def test_each_of_several_vectors_counts_the_same(compose):
     config = compose("model=logistic_regression")
-    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4])
+    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4], parts=[1, 1])
     random = np.random.default_rng(0)
     vectors, labels = 7 * random.standard_normal((50, 104)) + 3, np.arange(50) % 2
     head.fit(vectors, labels, None)
@@ -164,6 +165,33 @@ def test_each_of_several_vectors_counts_the_same(compose):
     assert scaled[:, :100].var(axis=0).sum() == pytest.approx(52)
     assert scaled[:, 100:].var(axis=0).sum() == pytest.approx(52)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-9)
+
+
+def test_variants_may_be_examples_of_their_own(compose):
+    """As if each had been a recording; a recording is what its variants say on average."""
+    config = compose("model=logistic_regression")
+    random = np.random.default_rng(0)
+    sound, face, labels = random.standard_normal((40, 3, 5)), random.standard_normal((40, 2)), np.arange(40) % 2
+    sound[:, :, 0] += 2 * labels[:, None]
+    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], parts=[3, 1])
+    vectors = np.concatenate([sound.reshape(40, 15), face], axis=1)
+    head.fit(vectors, labels, np.ones(40))
+    alone = EstimatorHead(config.model.estimator, 2, 0, sizes=[5, 2], parts=[1, 1])
+    by_hand = np.concatenate([sound.reshape(120, 5), face.repeat(3, axis=0)], axis=1)
+    alone.fit(by_hand, labels.repeat(3), np.ones(120))
+    expected = alone(torch.from_numpy(by_hand)).unflatten(0, (40, 3)).mean(dim=1)
+    torch.testing.assert_close(head(torch.from_numpy(vectors)), expected)
+    for parts in ([2, 1], [3, 2]):
+        with pytest.raises(EmotionError, match="side by side"):
+            EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], parts=parts)
+
+
+def test_how_far_a_course_is_from_its_spline():
+    random = torch.randn(1, 2, 50, dtype=torch.float64)
+    plain, more = (Splines(6, 4, deviation)(random, torch.tensor([50])) for deviation in (False, True))
+    torch.testing.assert_close(more[..., :6], plain)
+    spline = BSpline(Splines(6, 4).knots, plain[0].T.numpy(), 3)(np.linspace(0, 1, 50))
+    np.testing.assert_allclose(more[0, :, 6], np.std(random[0].numpy() - spline.T, axis=1), rtol=1e-5)
 
 
 def test_the_published_size():

@@ -30,6 +30,7 @@ class SplineVariants(Representation):
         n_mfcc: MFCC among the descriptors.
         coefficients: Of each course.
         order: See `Splines`.
+        deviation: See `Splines`; it is one frame more.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SplineVariants(Representation):
         n_mfcc: int = 13,
         coefficients: int = 14,
         order: int = 4,
+        deviation: bool = False,
     ) -> None:
         super().__init__()
         sets = {
@@ -52,7 +54,7 @@ class SplineVariants(Representation):
             "chroma": Chroma(sample_rate, n_fft),
             "spectral_contrast": SpectralContrast(sample_rate, n_fft),
         }
-        self.curves, self.splines = FeatureStack(sets, n_fft), Splines(coefficients, order)
+        self.curves, self.splines = FeatureStack(sets, n_fft), Splines(coefficients, order, deviation)
         self.noise, self.semitones, self.factors, self.plain = noise, tuple(semitones), tuple(factors), plain
         self.orders = bool(noise) + len(self.semitones) + len(self.factors) + plain
         if not self.orders:
@@ -63,7 +65,7 @@ class SplineVariants(Representation):
         """See `Representation.forward`; a frame for every coefficient."""
         # One by one: what a phase vocoder makes of an item's end depends a little on what comes after it.
         alone = [self._of(item[None, : max(1, count)]) for item, count in zip(waveform, length.tolist(), strict=True)]
-        return torch.cat(alone), torch.full_like(length, self.splines.coefficients)
+        return torch.cat(alone), torch.full_like(length, self.splines.columns)
 
     def _of(self, waveform: Tensor) -> Tensor:
         """Shape (1, num_features, coefficients) of a waveform, shape (1, T)."""

@@ -66,22 +66,30 @@ def _features(features: DictConfig, sample_rate: int) -> FeatureStack | Represen
 
 def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
     """The classifier, not yet trained, of a whole configuration."""
-    model, scaling = config.model, config.model.get("scaling", "standard")
+    model = config.model
     if "fusion" not in model:
         if "vector" in model:
-            encoder = _encoder(config, model.vector)
-            return Classifier(encoder, EstimatorHead(model.estimator, num_classes, config.seed, scaling))
+            return _classical(config, num_classes, _encoder(config, model.vector), [model.vector])
         encoder = _encoder(config, model)
         head = ErrorHead(num_classes) if "only" in model else _head(model.head, encoder, num_classes)
         return Classifier(encoder, head)
     encoders = {name: _encoder(config, model[name]) for name in PARTS}
     if "estimator" in model:
         fusion = instantiate(model.fusion, Fusion, encoders=encoders)
-        sizes = [encoder.embed_dim for encoder in encoders.values()]
-        return Classifier(fusion, EstimatorHead(model.estimator, num_classes, config.seed, scaling, sizes))
+        return _classical(config, num_classes, fusion, [model[name] for name in PARTS])
     heads = {name: _head(model[name].get("head", model.head), encoders[name], num_classes) for name in PARTS}
     fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=num_classes)
     return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, num_classes))
+
+
+def _classical(
+    config: DictConfig, num_classes: int, encoder: Encoder | Fusion, vectors: list[DictConfig]
+) -> Classifier:
+    """A classifier with an estimator on what `encoder` makes, which `vectors` describe, one after the other."""
+    sizes = [each.embed_dim for each in encoder.encoders.values()] if len(vectors) > 1 else [encoder.embed_dim]
+    parts, scaling = [vector.get("parts", 1) for vector in vectors], config.model.get("scaling", "standard")
+    head = EstimatorHead(config.model.estimator, num_classes, config.seed, scaling, sizes, parts)
+    return Classifier(encoder, head)
 
 
 def _encoder(config: DictConfig, part: DictConfig) -> Encoder:

@@ -38,10 +38,18 @@ class EstimatorHead(nn.Module):
         seed: For what an estimator draws at random.
         scaling: `standard` or `quantiles`.
         sizes: Of each of the vectors that come one after the other; by default they are one.
+        parts: How many equal parts each of these vectors has, such as variants of a recording, that are examples of
+            their own, with a vector of one part beside each of them. A recording is what its examples say on average.
     """
 
     def __init__(
-        self, config: DictConfig, num_classes: int, seed: int, scaling: str = "standard", sizes: Sequence[int] = (1,)
+        self,
+        config: DictConfig,
+        num_classes: int,
+        seed: int,
+        scaling: str = "standard",
+        sizes: Sequence[int] = (1,),
+        parts: Sequence[int] = (1,),
     ) -> None:
         super().__init__()
         from sklearn.base import ClassifierMixin
@@ -55,7 +63,11 @@ class EstimatorHead(nn.Module):
             estimator.set_params(random_state=seed)
         first = [QuantileTransformer(n_quantiles=100, output_distribution="normal")] * (scaling == "quantiles")
         self.num_classes, self.pipeline = num_classes, make_pipeline(*first, StandardScaler(), estimator)
-        of_each = [np.full(size, np.sqrt(len(sizes) * size / sum(sizes))) for size in sizes]
+        self.sizes, self.parts, self.examples = tuple(sizes), tuple(parts), max(parts)
+        if any(own not in (1, self.examples) or size % own for size, own in zip(sizes, parts, strict=True)):
+            raise EmotionError(f"vectors of {list(sizes)} values cannot be in {list(parts)} parts side by side")
+        shares = [size // own for size, own in zip(sizes, parts, strict=True)]
+        of_each = [np.full(share, np.sqrt(len(shares) * share / sum(shares))) for share in shares]
         self.divisor = np.concatenate(of_each) if len(sizes) > 1 else 1.0
 
     def fit(self, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, **parameters: Any) -> None:
@@ -72,6 +84,8 @@ class EstimatorHead(nn.Module):
         """
         from sklearn.base import clone
 
+        vectors, labels = self._examples(vectors), labels.repeat(self.examples)
+        weights = None if weights is None else weights.repeat(self.examples)
         self.pipeline = clone(self.pipeline)
         *first, scaler, estimator = [step for _, step in self.pipeline.steps]
         for step in first:
@@ -85,7 +99,7 @@ class EstimatorHead(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
-        given, last = vectors.detach().cpu().double().numpy(), self.pipeline[-1]
+        given, last = self._examples(vectors.detach().cpu().double().numpy()), self.pipeline[-1]
         if not hasattr(last, "classes_"):
             raise EmotionError("this estimator was not fitted")
         logs = torch.full((len(given), self.num_classes), float(np.log(_TINY)), dtype=torch.float64)
@@ -95,7 +109,16 @@ class EstimatorHead(nn.Module):
             scores = self.pipeline.decision_function(given)
             known = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
         logs[:, torch.from_numpy(last.classes_.astype(np.int64))] = torch.from_numpy(known).double()
-        return logs.float().to(vectors.device)
+        return logs.unflatten(0, (len(vectors), self.examples)).mean(dim=1).float().to(vectors.device)
+
+    def _examples(self, vectors: np.ndarray) -> np.ndarray:
+        """Shape (N, D) to (N × examples, D'), those of a recording one after the other."""
+        if self.examples == 1:
+            return vectors
+        each = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=1)
+        split = [one.reshape(len(one), own, -1) for one, own in zip(each, self.parts, strict=True)]
+        beside = [np.broadcast_to(one, (len(one), self.examples, one.shape[2])) for one in split]
+        return np.concatenate(beside, axis=2).reshape(len(vectors) * self.examples, -1)
 
     @property
     def size(self) -> int:
