@@ -51,7 +51,7 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
         **arguments: Given besides; those that the target does not take are left out.
 
     Raises:
-        EmotionError: the target is not allowed, does not exist, or does not take an argument.
+        EmotionError: the target is not allowed, does not exist, or does not take an argument or its value.
     """
     target = str(config.get("_target_"))
     module_name, _, name = target.rpartition(".")
@@ -77,7 +77,12 @@ def instantiate(config: DictConfig, base: type[Built], **arguments: Any) -> Buil
     if unknown:
         raise EmotionError(f"{name} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - set(arguments))}")
     arguments = {key: value for key, value in arguments.items() if key in parameters}
-    return cls(**arguments, **given)
+    try:
+        return cls(**arguments, **given)
+    except ValueError as error:
+        if target in ALLOWED_TARGETS:
+            raise EmotionError(f"{name}: {error}") from error
+        raise
 
 
 def key_of(override: str) -> str:

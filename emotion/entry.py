@@ -67,6 +67,8 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
     for override in overrides:
         name = override.key_or_group
         first = name.split(".")[0]
+        if name.startswith("hydra/"):
+            continue  # such as hydra/launcher, whose choices plugins bring
         if name not in groups and first not in groups | keys:
             raise EmotionError(f"unknown key {first}: {suggest(first, {g for g in groups if '/' not in g} | keys)}")
         if name in groups and not name.startswith("hydra"):
@@ -113,6 +115,8 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
     first_line = str(error).strip().splitlines()[0]
     if first_line.startswith("Could not override 'model/"):
         return "model/audio= and model/visual= choose the parts of a fusion: add model=late_fusion"
+    if first_line.startswith(("Could not find 'hydra/sweeper/", "Could not find 'hydra/launcher/")):
+        return f"{first_line}: pip install 'emotion[sweep]'"
     groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
     for override in overrides:
         parent, _, key = override.key_or_group.rpartition(".")

@@ -54,6 +54,14 @@ def describe(
         recordings: With the columns of `splits.csv`.
         parents: The runs it starts from, by their keys in the configuration.
     """
+    write_config(run_dir, config)
+    write_overrides(run_dir, overrides)
+    write_json(run_dir / "environment.json", _environment(config, parents))
+    write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+
+
+def write_overrides(directory: Path, overrides: list[str]) -> None:
+    """Write `overrides.yaml`, without those that name paths of this machine."""
     at_home = ("data.root", "action_units.table", *STARTS, *_ONLY_OF_THE_COMMAND)
     keys = map(key_of, overrides)
     portable = [
@@ -61,10 +69,18 @@ def describe(
         for override, key in zip(overrides, keys, strict=True)
         if key not in at_home and key.rpartition(".")[2] not in WEIGHTS
     ]
-    write_config(run_dir, config)
-    write_text(run_dir / "overrides.yaml", OmegaConf.to_yaml(portable))
-    write_json(run_dir / "environment.json", _environment(config, parents))
-    write_text(run_dir / "splits.csv", recordings[list(_SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+    write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
+
+
+def objective(config: DictConfig) -> str:
+    """The key in `metrics.json` of the dev figure that a run was chosen by, and that sweeps optimise."""
+    only = config.model.get("only")
+    return f"dev/error/{only}" if only else config.training.monitor
+
+
+def lower_is_better(objective: str) -> bool:
+    """Whether a dev figure is an error or a loss."""
+    return objective.endswith("loss") or "error" in objective
 
 
 def write_config(directory: Path, config: DictConfig) -> None:

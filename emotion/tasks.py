@@ -42,17 +42,20 @@ _OF_EVALUATION = ("run", "split", "without")
 _OF_TRAINING = ("parameters", "epochs", "fit_seconds")
 
 
-def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
-    """Train a model, choose its epoch on dev, then judge dev and, once, test.
+def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool = True) -> float:
+    """Train a model, choose its epoch on dev, then judge dev and, once, test, unless `test=false`.
 
     Args:
         config: The whole configuration; with `resume` set, that of the run is used, changed by `overrides`.
         run_dir: Where everything goes.
         overrides: What was typed.
+        hints: Whether to tell which commands come next.
 
     Returns:
         The dev figure that chose the epoch.
     """
+    if rank_zero_only.rank:
+        logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process tells it all
     resume_from, starts = None, {}
     if config.resume:
         config, resume_from = _resumed(config, run_dir, overrides)
@@ -68,29 +71,31 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str]) -> float:
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
-    runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
+    if rank_zero_only.rank == 0:
+        runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
     fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
     if not fitted.is_main:
         return 0.0
-    device = _device(config)
-    judged = pd.concat([predict(classifier, datamodule, split, device) for split in SPLITS], ignore_index=True)
+    device, judging = _device(config), [split for split in SPLITS if config.test or split != "test"]
+    judged = pd.concat([predict(classifier, datamodule, split, device) for split in judging], ignore_index=True)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
-    reconstructs = isinstance(classifier.head, ErrorHead)
-    if reconstructs:
+    if isinstance(classifier.head, ErrorHead):
         results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
-    _write(run_dir, predictions, results, datamodule.classes, "test")
+    _write(run_dir, predictions, results, datamodule.classes, judging[-1])
 
     from emotion.evaluation.tensorboard import write_summary
 
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
-    _say_what_next(run_dir, config, results)
-    return results[f"dev/error/{config.model.only}" if reconstructs else config.training.monitor]
+    _say(run_dir, config, results)
+    if hints:
+        _say_what_next(run_dir, config)
+    return results[runs.objective(config)]
 
 
 def _start(
@@ -328,15 +333,22 @@ def _headline(results: dict[str, Any], split: str) -> str:
     return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
 
 
-def _say_what_next(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
-    here = Path.cwd()
-    shown = run_dir.relative_to(here) if run_dir.is_relative_to(here) else run_dir
+def _say(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
     log.info("dev  %s", _headline(results, "dev"))
     chance = 1 / len(classes(config.labels))
-    log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
-    log.info("run  %s", shown)
+    if "test/uar" in results:
+        log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
+    log.info("run  %s", _shown(run_dir))
+
+
+def _shown(run_dir: Path) -> Path:
+    here = Path.cwd()
+    return run_dir.relative_to(here) if run_dir.is_relative_to(here) else run_dir
+
+
+def _say_what_next(run_dir: Path, config: DictConfig) -> None:
     log.info("")
     log.info("next: tensorboard --logdir outputs")
-    log.info("      python evaluate.py run=%s", shown)
+    log.info("      python evaluate.py run=%s", _shown(run_dir))
     if config.data.name == "demo":
         log.info("      python train.py data=ravdess data.root=DIR   (the demo corpus proves plumbing only)")

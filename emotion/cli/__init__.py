@@ -16,6 +16,7 @@ _COMMANDS = (
     models.add_export,
     corpora.add_splits,
     results.add_report,
+    results.add_trials,
     results.add_robustness,
     results.add_figures,
 )

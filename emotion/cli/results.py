@@ -1,4 +1,4 @@
-"""`emotion report`, `emotion robustness` and `emotion figures`."""
+"""`emotion report`, `emotion trials`, `emotion robustness` and `emotion figures`."""
 
 import argparse
 import sys
@@ -65,6 +65,21 @@ def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa
         print(report.to_markdown(report.in_words(table, arguments.by)), end="")
     for warning in report.warnings(table):
         print(f"note: {warning}", file=sys.stderr)
+
+
+def add_trials(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion trials`."""
+    parser = commands.add_parser("trials", help="what became of the jobs of sweeps: a table, the best as a command")
+    parser.add_argument(
+        "sweeps", nargs="+", type=Path, metavar="DIR", help="sweeps; tables and pictures go to the first"
+    )
+    parser.set_defaults(call=_trials)
+
+
+def _trials(arguments: argparse.Namespace) -> None:
+    from emotion.evaluation.trials import summarise
+
+    print(summarise(arguments.sweeps))
 
 
 def add_robustness(commands: "argparse._SubParsersAction") -> None:

@@ -158,12 +158,12 @@ class EmotionDataModule(pl.LightningDataModule):
         return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of the training split in a new order every epoch.
+        """Batches of the training split in a new order every epoch; of several processes each gets its share.
 
         The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
         """
         dataset = self.dataset("train", as_sound=not self.trains_on_features)
-        sampler = EpochSampler(len(dataset), self.seed)
+        sampler = EpochSampler(len(dataset), self.seed, *self._process)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning tells the sampler which epoch it is.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
@@ -171,15 +171,24 @@ class EmotionDataModule(pl.LightningDataModule):
             dataset,
             self.batch_size,
             sampler=sampler,
-            drop_last=len(dataset) > self.batch_size,
+            drop_last=len(sampler) > self.batch_size,
             collate_fn=_as_it_is,
             # Its own, or the loader would draw from the global one, at another moment when a fit is resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
     def val_dataloader(self) -> DataLoader:
-        """Batches of the dev split."""
-        return DataLoader(self.dataset("dev"), self.batch_size, collate_fn=_as_it_is)
+        """Batches of the dev split; of several processes each gets a share, and no recording is in two of them."""
+        dataset, (process, processes) = self.dataset("dev"), self._process
+        share = range(process, len(dataset), processes)
+        if not share:
+            raise EmotionError(f"{processes} processes cannot share the {len(dataset)} recordings of the dev split")
+        return DataLoader(dataset, self.batch_size, sampler=share, collate_fn=_as_it_is)
+
+    @property
+    def _process(self) -> tuple[int, int]:
+        """Which of how many processes of a distributed fit this is."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @property
     def _scanned_channel(self) -> str:

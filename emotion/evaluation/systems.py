@@ -78,6 +78,10 @@ def find(paths: list[Path]) -> list[Run]:
             missing = {*SAME, "fold", "folds", "seed", "test/uar"} - set(metrics)
         except (OSError, ValueError, TypeError) as error:
             raise EmotionError(f"{directory} is damaged: {error}") from error
+        if missing == {"test/uar"}:
+            raise EmotionError(
+                f"{directory} was not judged on test (test=false, as in a search); emotion trials tabulates such runs"
+            )
         if missing:
             raise EmotionError(f"{directory / 'metrics.json'} is not of a run: it lacks {', '.join(sorted(missing))}")
         if _CHOSEN_ON_TEST.search((directory / "config.yaml").read_text(encoding="utf-8")):

@@ -41,7 +41,8 @@ def write_summary(
                 figure = _some_features(front_end, datamodule, "+".join(config.features.sets))
                 writer.add_figure("pictures/features_dev", figure)
         _add_embeddings(writer, classifier, datamodule)
-        final = {f"final/{key}": figures[key] for key in ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")}
+        headline = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")
+        final = {f"final/{key}": figures[key] for key in headline if key in figures}
         writer.add_hparams(_hyperparameters(run_dir, config), final, run_name=".")
 
 

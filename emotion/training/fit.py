@@ -1,8 +1,10 @@
 """Fit a classifier on the training split, choose the epoch on dev."""
 
 import logging
+import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import distributed
 
 from emotion.config import instantiate, to_plain
 from emotion.data.datamodule import EmotionDataModule
@@ -23,6 +26,9 @@ from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
 from emotion.training.module import EmotionModule
 
 log = logging.getLogger(__name__)
+
+_OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+"""What Lightning tells the processes of a fit through the environment."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ def fit(
     quiet_lightning()
     trainer = pl.Trainer(
         **to_plain(config.trainer),
+        use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
         callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
@@ -78,6 +85,7 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
+    before = os.environ.copy()
     try:
         module = module or _module(config, classifier, datamodule)
         trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
@@ -85,11 +93,25 @@ def fit(
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)
         raise KeyboardInterrupt from None
+    finally:
+        _leave_processes(before)
+    if not trainer.is_global_zero:
+        return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=False)
     best = checkpoints / "best.ckpt"
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), trainer.is_global_zero)
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
+
+
+def _leave_processes(environment: Mapping[str, str]) -> None:
+    """Forget a distributed fit, whose helpers are gone, so that the next job of a sweep starts helpers of its own."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+    for name in _OF_PROCESSES:
+        os.environ.pop(name, None)
+        if name in environment:
+            os.environ[name] = environment[name]
 
 
 def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
@@ -131,4 +153,5 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen on purpose
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # figures are of all processes already
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

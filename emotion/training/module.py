@@ -2,17 +2,19 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
 from emotion.config import instantiate
+from emotion.errors import EmotionError
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 
@@ -47,7 +49,7 @@ class EmotionModule(pl.LightningModule):
         self.classifier, self.classes, self.mixup = classifier, classes, mixup
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
-        self.seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"train": [], "dev": []}
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """The loss of a batch."""
@@ -120,9 +122,32 @@ class EmotionModule(pl.LightningModule):
         log.log(level, "epoch %d/%d  %s", number, epochs, told)
 
     def _remember(self, split: str, logits: Tensor, label: Tensor) -> None:
-        probabilities = logits.detach().float().softmax(dim=1)
-        self.seen[split].append((label.cpu().numpy(), probabilities.cpu().numpy()))
+        # On the device: to fetch them would wait for every step.
+        self.seen[split].append((label, logits.detach().float()))
 
     def _figures(self, split: str) -> dict[str, float]:
-        labels, probabilities = zip(*self.seen[split], strict=True)
-        return metrics.summary(np.concatenate(labels), np.concatenate(probabilities), self.classes)
+        labels, logits = map(of_all_processes, zip(*self.seen[split], strict=True))
+        self.require_finite(logits)
+        return metrics.summary(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
+
+    def require_finite(self, values: Tensor) -> None:
+        """Stop a training that leads nowhere.
+
+        Raises:
+            EmotionError: some of `values`, which came out of the model, are not finite.
+        """
+        if not values.isfinite().all():
+            raise EmotionError(
+                f"training diverged: in epoch {self.current_epoch + 1} not all that comes out of the model is finite; "
+                f"lower optimizer.lr={self.optimizer_config.lr:g}"
+            )
+
+
+def of_all_processes(parts: Sequence[Tensor]) -> Tensor:
+    """What all processes of a distributed fit remembered, however much each, along the first axis and on the CPU."""
+    own = torch.cat(list(parts)).cpu()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return own
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, own)
+    return torch.cat(found)

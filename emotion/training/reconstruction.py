@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -14,7 +13,7 @@ from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import Fitted, fit
-from emotion.training.module import EmotionModule
+from emotion.training.module import EmotionModule, of_all_processes
 
 
 class ReconstructionModule(EmotionModule):
@@ -28,7 +27,7 @@ class ReconstructionModule(EmotionModule):
     def __init__(self, only: str, *module: Any) -> None:
         super().__init__(*module)
         self.only = self.classes.index(only)
-        self.errors: dict[str, list[np.ndarray]] = {"train": [], "dev": [], "dev_of_others": []}
+        self.errors: dict[str, list[Tensor]] = {"train": [], "dev": [], "dev_of_others": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """The loss of a batch."""
@@ -68,12 +67,13 @@ class ReconstructionModule(EmotionModule):
     def _loss(self, split: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         encoder = self.classifier.encoder
         loss, error = encoder.network.loss(*encoder.front_end(batch))
-        self.errors[split].append(torch.stack([loss, error]).detach().float().cpu().numpy())
+        self.errors[split].append(torch.stack([loss, error], dim=1).detach().float())
         return loss, error
 
     def _means(self, split: str) -> list[float]:
-        remembered = self.errors[split]
-        return np.concatenate(remembered, axis=1).mean(axis=1).tolist() if remembered else [np.nan, np.nan]
+        remembered = of_all_processes(self.errors[split] or [torch.zeros(0, 2)])
+        self.require_finite(remembered)
+        return remembered.mean(dim=0).tolist()
 
 
 def fit_autoencoder(

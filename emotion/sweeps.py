@@ -1,0 +1,132 @@
+"""Many trainings in one command: each is a job, none of which stops the others, and together they make a table."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from emotion import runs
+from emotion.errors import TRACEBACK_VARIABLE, EmotionError
+from emotion.files import write_text
+
+log = logging.getLogger(__name__)
+
+_started: list[Path] = []  # where the jobs lie of the sweep that this process leads
+
+
+class Sweep(Callback):
+    """Remembers where a sweep that begins leaves its runs; Hydra makes one of every command."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before the first job."""
+        folder, storage = Path(config.hydra.sweep.dir), str(OmegaConf.select(config, "hydra.sweeper.storage") or "")
+        if storage.startswith("sqlite:///"):
+            database = Path(storage.removeprefix("sqlite:///"))
+            database.parent.mkdir(parents=True, exist_ok=True)  # SQLite makes files, but no folders
+            if database.parent in folder.parents:
+                folder = database.parent  # so that a search that goes on tells of its earlier trials too
+        _started.append(folder)
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """Around a command that may be a sweep: at its end, however it came, tells what became of the jobs.
+
+    Raises:
+        EmotionError: no job finished, which sweepers say in ways of their own, or some failed.
+    """
+    try:
+        yield
+    except EmotionError:
+        _tell()  # a failed job, which the sweep raises after all others
+        raise
+    except Exception as error:
+        if _tell() is not False:
+            raise
+        raise EmotionError(f"no job of this sweep finished: {str(error).strip().splitlines()[0]}") from error
+    except BaseException:  # interrupted
+        _tell()
+        raise
+    else:
+        _tell()
+
+
+def _tell() -> bool | None:
+    """Print what became of the jobs; returns whether any finished, or None if this is no sweep."""
+    if not _started:
+        return None
+    from emotion.evaluation.trials import summarise, trials
+
+    try:
+        print(summarise(_started[:1]))
+    except EmotionError as error:
+        print(error)
+        return False
+    return bool((trials(_started[:1])["status"] == "finished").any())
+
+
+def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: int) -> float:
+    """`train` as one job of a sweep: an error is told and kept in `error.txt`, then left to the sweep, which goes on.
+
+    Args:
+        config: Of this job.
+        run_dir: Of this job.
+        overrides: Of this job.
+        number: Of this job.
+
+    Raises:
+        EmotionError: whatever stopped the training.
+    """
+    _alone(run_dir, overrides)
+    try:
+        _one_gpu(config, number)
+        from emotion.tasks import train
+
+        return train(config, run_dir, overrides, hints=False)
+    except Exception as error:
+        expected = isinstance(error, EmotionError) and not os.environ.get(TRACEBACK_VARIABLE)
+        told = str(error) if expected else traceback.format_exc()
+        log.error("job %s failed: %s", run_dir.name, told)
+        runs.write_overrides(run_dir, overrides)
+        write_text(run_dir / "error.txt", told.strip() + "\n")
+        # Its traceback would keep alive what the job has in memory.
+        raise EmotionError(str(error) or type(error).__name__) from None
+
+
+def _alone(run_dir: Path, overrides: list[str]) -> None:
+    """Make processes that Lightning starts, which run the command again, do this job instead of the whole sweep."""
+    quoted = str(run_dir).replace("'", "\\'")
+    sys.argv = [sys.argv[0], *overrides, f"run_dir='{quoted}'"]
+    job = HydraConfig.get()
+    with read_write(job), open_dict(job):
+        job.run.dir = str(run_dir)
+
+
+def _one_gpu(config: DictConfig, number: int) -> None:
+    """Give a job that wants one GPU of several one of its own.
+
+    Jobs that run side by side are in processes of their own, each of which keeps the GPU of its first job.
+    """
+    if config.trainer.accelerator not in ("gpu", "cuda") or config.trainer.devices != 1:
+        return
+    import torch
+
+    devices = torch.cuda.device_count()
+    if devices > 1 and not torch.cuda.is_initialized():
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = shown.split(",") if shown else [str(device) for device in range(devices)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
+
+
+OmegaConf.register_new_resolver(
+    "direction", lambda monitor: "minimize" if monitor.endswith("loss") else "maximize", replace=True
+)
+OmegaConf.register_new_resolver("at_once", lambda jobs: jobs if jobs > 0 else os.cpu_count() or 1, replace=True)
