@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,8 +116,8 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
     first_line = str(error).strip().splitlines()[0]
     if first_line.startswith("Could not override 'model/"):
         return "model/audio= and model/visual= choose the parts of a fusion: add model=late_fusion"
-    if first_line.startswith(("Could not find 'hydra/sweeper/", "Could not find 'hydra/launcher/")):
-        return f"{first_line}: pip install 'emotion[sweep]'"
+    if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
+        return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
     groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
     for override in overrides:
         parent, _, key = override.key_or_group.rpartition(".")

@@ -1,12 +1,15 @@
 """Errors a person can act on, and the one place that turns them into a line and an exit status."""
 
 import difflib
+import errno
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _ALIKE = 0.6  # of two words, from 0 to 1
 
 
@@ -36,15 +39,28 @@ def one_line_errors() -> Iterator[None]:
     """Print an expected error as one line on stderr and exit with status 1.
 
     With the environment variable EMOTION_TRACEBACK=1 the whole traceback is shown instead. Unexpected errors are
-    defects of this package and always keep theirs.
+    defects of this package and always keep theirs; a disk that is full or must not be written is none.
     """
+    # What fails in a thread, as TensorBoard's does when a disk is full, is raised once more where it was asked for.
+    threading.excepthook = lambda thread: None if _foreseen(thread.exc_value) else threading.__excepthook__(thread)
     try:
         yield
-    except EmotionError as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
+    except (EmotionError, OSError) as error:
+        if not _foreseen(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error if isinstance(error, EmotionError) else _not_writable(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _foreseen(error: BaseException | None) -> bool:
+    """Whether one line is enough to tell of an error."""
+    expected = isinstance(error, EmotionError) or (isinstance(error, OSError) and error.errno in _NOT_WRITABLE)
+    return expected and not os.environ.get(TRACEBACK_VARIABLE)
+
+
+def _not_writable(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return f"cannot use{where}: {error.strerror}; free space, or choose another folder"

@@ -109,6 +109,11 @@ def _leave_folders_at_home(node: DictConfig) -> None:
             node[key] = Path(value).name
 
 
+def is_begun(run_dir: Path) -> bool:
+    """Whether a run directory holds a run that was finished or can go on; others can be begun again in place."""
+    return any((run_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt"))
+
+
 def require(run_dir: Path) -> Path:
     """`run_dir` itself, if it is a run directory.
 

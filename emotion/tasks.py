@@ -60,7 +60,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     if config.resume:
         config, resume_from = _resumed(config, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
-    elif rank_zero_only.rank == 0 and (run_dir / "config.yaml").exists():
+    elif rank_zero_only.rank == 0 and runs.is_begun(run_dir):
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
     else:
         config, starts = parents.adopt(config, overrides)
@@ -145,7 +145,10 @@ def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[D
     """The configuration of a run that goes on, changed by `overrides`, and the checkpoint from which it does."""
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
-        raise EmotionError(f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}")
+        raise EmotionError(
+            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; give the command again "
+            "that began it"
+        )
     if any(key_of(override) in runs.STARTS for override in overrides):
         raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
     saved = runs.load_config(run_dir)

@@ -12,6 +12,7 @@ from pathlib import Path
 from emotion.corpora import demo_face, demo_voice
 from emotion.corpora.ravdess import Ravdess, documented_takes
 from emotion.files import atomic_path, cache_directory, locked
+from emotion.media.audio import write_wav
 from emotion.progress import track
 
 VERSION = 2  # names the rendered files: raise it when they change
@@ -68,11 +69,7 @@ def _path(directory: Path, take: str, kind: str) -> Path:
 
 
 def _write_voice(directory: Path, take: str) -> None:
-    import soundfile
-
-    with atomic_path(_path(directory, take, "wav")) as temporary:
-        waveform = demo_voice.synthesise(take).waveform
-        soundfile.write(temporary, waveform, demo_voice.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    write_wav(_path(directory, take, "wav"), demo_voice.synthesise(take).waveform, demo_voice.SAMPLE_RATE)
 
 
 def _write_video(directory: Path, take: str) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.features.spectral import LogMel, Mfcc
 from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
+from emotion.media.audio import write_wav
 from emotion.models.base import Classifier
 from emotion.protocols import SPLITS
 
@@ -147,5 +147,4 @@ def _write_sound(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sampl
         power = 10 ** (features / 10)
     waveform = inverse.mel_to_audio(power, sr=sample_rate, n_fft=stack.n_fft, hop_length=stack.hop_length)
     loudest = np.abs(waveform).max(initial=1e-9)
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, waveform / loudest * 0.9, sample_rate, format="WAV")
+    write_wav(path, waveform / loudest * 0.9, sample_rate)

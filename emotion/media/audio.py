@@ -1,11 +1,13 @@
-"""Decode the sound of an audio or video file to a mono waveform."""
+"""Decode the sound of an audio or video file to a mono waveform; write one."""
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from emotion.errors import EmotionError
+from emotion.files import atomic_path
 
 SOUNDFILE_SUFFIXES = (".wav", ".flac")
 _BLOCK = 2**18  # samples
@@ -124,3 +126,17 @@ def _decode_ffmpeg(path: Path) -> Iterator[np.ndarray]:
 def _last_clause(error: Exception) -> str:
     told = getattr(error, "strerror", None) or str(error).rsplit(":", 1)[-1]
     return told.strip().rstrip(".") or type(error).__name__
+
+
+def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
+    """Write a waveform, shape (T,), from -1 to 1, as 16-bit WAV, atomically.
+
+    Raises:
+        EmotionError: it cannot be written.
+    """
+    import soundfile
+
+    content = io.BytesIO()  # soundfile hides why it cannot write to a disk, such as one that is full
+    soundfile.write(content, waveform, sample_rate, format="WAV", subtype="PCM_16")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())

@@ -1,5 +1,6 @@
 """What happens around the steps: randomness and checkpoints."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         """Write beside `path`, then rename."""
+        content = io.BytesIO()  # torch hides what goes wrong when it writes to a disk itself, such as one that is full
+        torch.save(checkpoint, content)
         with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(self, path: str | os.PathLike, *_: Any, **__: Any) -> dict[str, Any]:
         """Read tensors and plain data only."""

@@ -16,6 +16,7 @@ from emotion import metrics
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
+from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import Fitted
@@ -62,7 +63,7 @@ def _write(classifier: Classifier, rows: list[dict], run_dir: Path) -> None:
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
     classifier.head.save(checkpoints)
-    pd.DataFrame(rows).to_csv(run_dir / "grid.csv", index=False, lineterminator="\n")
+    write_text(run_dir / "grid.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
 @torch.no_grad()

@@ -93,6 +93,11 @@ def fit(
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)
         raise KeyboardInterrupt from None
+    except OSError as error:
+        raise EmotionError(
+            f"cannot go on writing {run_dir}: {error.strerror or error}; free space, then go on with "
+            f"python train.py resume={run_dir}"
+        ) from error
     finally:
         _leave_processes(before)
     if not trainer.is_global_zero:
