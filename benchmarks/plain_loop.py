@@ -123,9 +123,8 @@ def main():
         print(f"fold {fold}, seed {number}: train.py {told[0]}; plain loop {told[1]}", flush=True)
     seconds, figures = zip(*(zip(*each, strict=True) for each in (ours, theirs)), strict=True)
     ratio = sum(seconds[0]) / sum(seconds[1])
-    print(
-        f"in all: {ratio:.2f} times as long, UAR {statistics.mean(figures[0]):.3f} and {statistics.mean(figures[1]):.3f}"
-    )
+    means = " and ".join(f"{statistics.mean(found):.3f}" for found in figures)
+    print(f"in all: {ratio:.2f} times as long, mean UAR {means}")
 
 
 if __name__ == "__main__":
