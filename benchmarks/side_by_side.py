@@ -1,6 +1,6 @@
 """Jobs of a sweep side by side on one machine, against the same jobs one after the other.
 
-    EMOTION_DATA=DIR python benchmarks/side_by_side.py
+EMOTION_DATA=DIR python benchmarks/side_by_side.py
 """
 
 import os
