@@ -170,6 +170,8 @@ def test_positions_of_rates_are_logarithmic():
     places, ticks = trials.positions(pd.Series(["0.0001", "0.001", "0.01", "0.1", "1"]))
     np.testing.assert_allclose(np.diff(places), 1)
     assert [text for _, text in ticks] == ["0.0001", "0.01", "1"]
+    even, _ = trials.positions(pd.Series(["0.01", "0.1", "0.2", "0.3", "0.4"]))
+    np.testing.assert_allclose(even, [0.01, 0.1, 0.2, 0.3, 0.4])
     places, _ = trials.positions(pd.Series(["b", "a", "b"]))
     assert places.tolist() == [1, 0, 1]
 

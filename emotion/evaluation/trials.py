@@ -116,7 +116,8 @@ def importance(table: pd.DataFrame) -> pd.Series | None:
 def positions(column: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
     """Where values, given as text, lie on an axis, and some of its ticks with their labels.
 
-    Numbers of which the largest is ten times the smallest or more lie on a logarithmic axis, few of them one by one.
+    Numbers lie on a logarithmic axis if the largest is ten times the smallest or more and most are small; few of them
+    lie one by one.
     """
     numbers = pd.to_numeric(column, errors="coerce")
     if numbers.isna().any() or numbers.nunique() < 5:  # few of them are choices
@@ -124,7 +125,7 @@ def positions(column: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
         places = {text: float(place) for place, text in enumerate(order)}
         return column.fillna("").map(places).to_numpy(), [(place, text) for text, place in places.items()]
     low, high = numbers.min(), numbers.max()
-    logarithmic = low > 0 and high / low >= 10
+    logarithmic = low > 0 and high / low >= 10 and numbers.median() < (low + high) / 4
     scale = np.log10 if logarithmic else np.asarray
     ends = np.geomspace(low, high, 3) if logarithmic else np.linspace(low, high, 3)
     return scale(numbers.to_numpy()), [(float(scale(end)), f"{end:.2g}") for end in ends]
