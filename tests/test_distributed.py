@@ -24,7 +24,7 @@ THREE = ("trainer.devices=3", "trainer.strategy=ddp")
 def train(tmp_path, demo_root):
     def run(*arguments):
         command = [sys.executable, str(ROOT / "train.py"), *arguments]
-        result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=300)
+        result = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

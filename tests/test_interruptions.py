@@ -29,7 +29,7 @@ def run(*command, cwd, largest_file=None, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         preexec_fn=limit,
     )
 

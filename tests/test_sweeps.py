@@ -24,7 +24,7 @@ def sweep(tmp_path, demo_root):
     def run(*arguments, **environment):
         command = [sys.executable, str(ROOT / "train.py"), "-m", *SHORT, *arguments]
         return subprocess.run(
-            command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, timeout=300
+            command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True, timeout=600
         )
 
     return run
@@ -54,7 +54,7 @@ def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert again.returncode == 0, again.stderr
     ours, theirs = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("best", "grid/1"))
@@ -87,7 +87,7 @@ def test_a_search_goes_on_where_it_was_left_and_never_tests(sweep, tmp_path):
         assert not [key for key in json.loads(path.read_text()) if key.startswith("test/")]
     assert "hparams_search" not in " ".join(best_of(second.stdout))
     report = subprocess.run(
-        [sys.executable, "-m", "emotion.cli", "report", str(folder)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "emotion.cli", "report", str(folder)], capture_output=True, text=True, timeout=600
     )
     assert report.returncode == 1
     assert "emotion trials" in report.stderr
