@@ -55,9 +55,14 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
 
 
+def is_not_writable(error: BaseException | None) -> bool:
+    """Whether a disk is full, or must not be written."""
+    return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
+
+
 def _foreseen(error: BaseException | None) -> bool:
     """Whether one line is enough to tell of an error."""
-    expected = isinstance(error, EmotionError) or (isinstance(error, OSError) and error.errno in _NOT_WRITABLE)
+    expected = isinstance(error, EmotionError) or is_not_writable(error)
     return expected and not os.environ.get(TRACEBACK_VARIABLE)
 
 

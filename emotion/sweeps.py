@@ -51,7 +51,7 @@ def summarised() -> Iterator[None]:
     except Exception as error:
         if _tell() is not False:
             raise
-        raise EmotionError(f"no job of this sweep finished: {str(error).strip().splitlines()[0]}") from error
+        raise EmotionError(f"no job of this sweep finished: {' '.join(str(error).split())}") from error
     except BaseException:  # interrupted
         _tell()
         raise
@@ -127,6 +127,6 @@ def _one_gpu(config: DictConfig, number: int) -> None:
 
 
 OmegaConf.register_new_resolver(
-    "direction", lambda monitor: "minimize" if monitor.endswith("loss") else "maximize", replace=True
+    "direction", lambda monitor: "minimize" if runs.lower_is_better(monitor) else "maximize", replace=True
 )
 OmegaConf.register_new_resolver("at_once", lambda jobs: jobs if jobs > 0 else os.cpu_count() or 1, replace=True)

@@ -18,7 +18,7 @@ from torch import distributed
 
 from emotion.config import instantiate, to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, is_not_writable
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
@@ -94,6 +94,8 @@ def fit(
             log.info("go on with: python train.py resume=%s", run_dir)
         raise KeyboardInterrupt from None
     except OSError as error:
+        if not is_not_writable(error):
+            raise
         raise EmotionError(
             f"cannot go on writing {run_dir}: {error.strerror or error}; free space, then go on with "
             f"python train.py resume={run_dir}"
