@@ -55,8 +55,12 @@ def fingerprint(content: object) -> str:
 
 
 @contextmanager
-def locked(path: Path, waiting_for: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process has it, say what is `waiting_for` and wait."""
+def locked(path: Path, waiting_for: str, remedy: str = "set EMOTION_CACHE to another folder") -> Iterator[None]:
+    """Hold the lock file `path`; while another process has it, say what is `waiting_for` and wait.
+
+    Raises:
+        EmotionError: its folder cannot be written, of which `remedy` is the remedy.
+    """
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +70,7 @@ def locked(path: Path, waiting_for: str) -> Iterator[None]:
             log.info("waiting: %s", waiting_for)
             lock.acquire()
     except OSError as error:
-        raise EmotionError(
-            f"cannot write the cache {path.parent}: {error.strerror or error}; set EMOTION_CACHE to another folder"
-        ) from error
+        raise EmotionError(f"cannot write {path.parent}: {error.strerror or error}; {remedy}") from error
     try:
         yield
     finally:

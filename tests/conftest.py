@@ -100,6 +100,48 @@ def real_data():
     return path
 
 
+ROBUSTNESS = ROOT / "docs" / "robustness.md"
+_TOLD: list[tuple[str, str, str]] = []
+
+
+@pytest.fixture
+def told():
+    """Tell what a hostile input or a mishap came to, for docs/robustness.md.
+
+    The page is a record of the tests: each row that they tell must be in it.
+    `EMOTION_WRITE_ROBUSTNESS=1 pytest -m robust` writes it anew.
+    """
+
+    def tell(group, what, happened, replaced=()):
+        for found, name in dict(replaced).items():
+            happened = happened.replace(found, name)
+        row = (group, what, " ".join(happened.removeprefix("error: ").split()))
+        _TOLD.append(row)
+        if not os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
+            assert _line(row) in ROBUSTNESS.read_text(), "EMOTION_WRITE_ROBUSTNESS=1 pytest -m robust writes it anew"
+
+    return tell
+
+
+def _line(row):
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row[1:]) + " | nothing |"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "told" in item.fixturenames:
+            item.add_marker("robust")
+
+
+def pytest_sessionfinish():
+    if os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
+        before, _, _ = ROBUSTNESS.read_text().partition("\n## ")
+        groups = {row[0]: [_line(other) for other in _TOLD if other[0] == row[0]] for row in _TOLD}
+        head = "| input | what happened | what was lost |\n|---|---|---|\n"
+        parts = [f"\n## {name}\n\n{head}" + "\n".join(lines) + "\n" for name, lines in groups.items()]
+        ROBUSTNESS.write_text(before.rstrip() + "\n" + "".join(parts))
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Chromium without a window, as Playwright drives it."""

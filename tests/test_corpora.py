@@ -81,7 +81,7 @@ def test_the_corpus_folder_is_found_and_siblings_are_not_scanned(tmp_path):
 
 
 def test_a_missing_corpus_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(EmotionError, match=r"nowhere.*neither exists.*data\.root=DIR.*zenodo"):
+    with pytest.raises(EmotionError, match=r"nowhere.*neither exists.*data\.root=DIR.*emotion download ravdess"):
         Ravdess().locate(str(tmp_path / "nowhere"))
     with pytest.raises(EmotionError, match="no ravdess recording"):
         Ravdess().scan(tmp_path)

@@ -8,6 +8,7 @@ from emotion.cli import corpora, models, predict, results
 from emotion.errors import one_line_errors
 
 _COMMANDS = (
+    corpora.add_download,
     corpora.add_prepare,
     predict.add_predict,
     predict.add_demo,

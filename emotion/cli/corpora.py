@@ -74,3 +74,87 @@ def _splits(arguments: argparse.Namespace) -> None:
     for corpus, protocols in generate.GENERATORS.items():
         for protocol in protocols:
             print(f"{corpus:10}{protocol:24}{number_of_folds(corpus, protocol):3} folds")
+
+
+def add_download(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion download`."""
+    parser = commands.add_parser(
+        "download",
+        help="get RAVDESS, TESS or EmoDB from its official home",
+        description="Files are verified, what was cut off is gone on with, and what is there already is left alone.",
+    )
+    parser.add_argument("corpus", choices=("ravdess", "tess", "emodb"))
+    parser.add_argument(
+        "--what",
+        type=_listed,
+        default=(),
+        metavar="KIND,…",
+        help="of RAVDESS: speech, song, video-speech, video-song (speech); videos are 13 and 11 GB and have sound, too",
+    )
+    parser.add_argument("--actors", type=_numbers, default=(), metavar="1-24", help="of RAVDESS: whom, such as 1-4,7")
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
+    )
+    parser.add_argument(
+        "--mirror", metavar="URL", help="a server that answers under the same paths as the official home"
+    )
+    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="how many files at the same time (2)")
+    parser.add_argument("--retries", type=_positive, default=5, metavar="N", help="how often without a byte more (5)")
+    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="to wait for a byte (60)")
+    parser.add_argument("--keep-archives", action="store_true", help="keep them in DIR/CORPUS/.downloads")
+    parser.set_defaults(call=_download)
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    import os
+
+    from emotion.downloads import SOURCES, Request, download
+    from emotion.downloads.transfer import Session
+
+    root = arguments.to or Path(os.environ.get("EMOTION_DATA") or "data")
+    session = Session(arguments.retries, arguments.timeout)
+    download(
+        Request(
+            arguments.corpus,
+            root,
+            arguments.what,
+            arguments.actors,
+            arguments.mirror,
+            arguments.jobs,
+            arguments.keep_archives,
+            session,
+        )
+    )
+    corpus = SOURCES[arguments.corpus].corpus
+    print(corpus.describe(corpus.scan(corpus.locate(str(root))), "both"))
+    print(f"next: python train.py data={arguments.corpus} data.root={root}")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    from emotion.downloads.sources import WHAT
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if strange := [name for name in names if name not in WHAT]:
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is none of {', '.join(WHAT)}")
+    return names
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`1-4,7` as the numbers it names."""
+    from emotion.corpora.ravdess import ACTORS
+
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.strip().isdecimal() and (last.strip().isdecimal() or not last)):
+            raise argparse.ArgumentTypeError(f"{text!r} names no actors; such as 1-4,7")
+        numbers |= {*range(int(first), int(last or first) + 1)} if len(first + last) < 9 else {0}
+    if not numbers or not numbers <= {*ACTORS}:
+        raise argparse.ArgumentTypeError(f"{text!r}: there are actors 1 to 24")
+    return tuple(sorted(numbers))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 64")
+    return int(text)

@@ -107,14 +107,17 @@ class Corpus(ABC):
 
 
 def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    """Paths below `directory`, relative to it, that end in one of `suffixes` in any case; links are not followed."""
+    """Paths below `directory`, relative to it, that end in one of `suffixes` in any case.
+
+    Links to folders are not followed, and what is hidden, such as a download that has not ended, is left out.
+    """
     suffixes = tuple(suffixes)
     for folder, subfolders, files in os.walk(directory):
-        subfolders.sort()
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         relative = Path(folder).relative_to(directory).as_posix()
         start = "" if relative == "." else f"{relative}/"
         for file in sorted(files):
-            if file.lower().endswith(suffixes):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
                 yield start + file
 
 

@@ -30,7 +30,7 @@ class EmoDb(Corpus):
     """The EmoDB files (`.wav`, `.flac`), such as `03a01Fa.wav`, in any nesting; copies count once."""
 
     name = "emodb"
-    how_to_get = "get it from http://emodb.bilderbar.info and unpack it there"
+    how_to_get = "get it with emotion download emodb --to DIR, or data.download=true"
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""

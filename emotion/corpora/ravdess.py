@@ -63,7 +63,7 @@ class Ravdess(Corpus):
     """The RAVDESS files (`.wav`, `.flac`, `.mp4`) in any nesting; copies of a take count once."""
 
     name = "ravdess"
-    how_to_get = "unpack Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976 there"
+    how_to_get = "get it with emotion download ravdess --to DIR, or data.download=true"
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""

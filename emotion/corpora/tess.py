@@ -44,7 +44,7 @@ class Tess(Corpus):
     """The TESS files (`.wav`, `.flac`) in any nesting; copies of a recording count once."""
 
     name = "tess"
-    how_to_get = "get it from https://doi.org/10.5683/SP2/E8H2MF and unpack it there"
+    how_to_get = "get it with emotion download tess --to DIR, or data.download=true"
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""

@@ -14,6 +14,10 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
     """The data module of a whole configuration; no sound is read yet."""
     data = config.data
     corpus = instantiate(data.corpus, Corpus)
+    if data.get("download"):
+        from emotion.downloads import provide
+
+        provide(corpus, data.root, data.channel, needs_video="faces" in config.model.modalities)
     return EmotionDataModule(
         corpus,
         _protocol(corpus, config),
