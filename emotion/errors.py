@@ -14,7 +14,28 @@ _ALIKE = 0.6  # of two words, from 0 to 1
 
 
 class EmotionError(Exception):
-    """Something the user can mend; its text is one line that names the thing and the remedy."""
+    r"""Something the user can mend; its text is one line that names the thing and the remedy.
+
+    What would move a cursor or break the line, such as in names of files, is written out.
+
+    Example:
+        >>> str(EmotionError("strange\x1b name.wav: no\n such file\n"))
+        'strange\\x1b name.wav: no such file'
+    """
+
+    def __init__(self, text: str) -> None:
+        in_a_line = " ".join(part.strip() for part in text.strip().splitlines())
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in in_a_line))
+
+
+def told(error: BaseException) -> str:
+    r"""What another's error says, in a line.
+
+    Example:
+        >>> told(ValueError("not a number:\n  x")), told(EOFError())
+        ('not a number: x', 'EOFError')
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -10,16 +10,18 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from emotion.config import key_of
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, told
 from emotion.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run"
 """The keys that name runs which a run starts from."""
 WEIGHTS = ("weights", "pca_weights")
 """What keys are called, in whatever group, that name weights or a file of them."""
+_LARGEST_YAML = 1 << 20  # bytes
 
 
 def describe(
@@ -133,13 +136,10 @@ def load_config(run_dir: Path) -> DictConfig:
         EmotionError: `run_dir` is not a run directory, or its configuration is damaged.
     """
     path = require(run_dir) / "config.yaml"
-    try:
-        config = OmegaConf.load(path)
-        root = config.data.root
-    except (OSError, ValueError, OmegaConfBaseException) as error:
-        raise EmotionError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    except Exception as error:  # PyYAML's errors share no base with the others
-        raise EmotionError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    config = _load_yaml(path)
+    if not (OmegaConf.is_dict(config) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
+        raise EmotionError(f"{path} is damaged: it has no data.root")
+    root = config.data.root
     recorded = _recorded_path(run_dir, "data_root")
     if root is not None and recorded:
         config.data.root = recorded
@@ -149,10 +149,39 @@ def load_config(run_dir: Path) -> DictConfig:
     return config
 
 
+def _load_yaml(path: Path) -> DictConfig | ListConfig:
+    """Plain data that may come from a stranger: no tags, nor aliases, by which a little text becomes very much data."""
+    try:
+        if path.stat().st_size > _LARGEST_YAML:
+            raise EmotionError(f"{path} is refused: it has more than {_LARGEST_YAML:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise EmotionError(f"{path} is refused: it holds an alias, which no run has")
+        return OmegaConf.create(text)
+    except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise EmotionError(f"{path} is damaged: {told(error)}") from error
+
+
+@contextmanager
+def understood(run_dir: Path) -> Iterator[None]:
+    """Around what follows the configuration of a run: one that was changed by hand fails in many ways.
+
+    Raises:
+        EmotionError: it could not be followed.
+    """
+    try:
+        yield
+    except EmotionError:
+        raise
+    except Exception as error:
+        raise EmotionError(f"{run_dir}/config.yaml describes no model that can be built: {told(error)}") from error
+
+
 def load_overrides(run_dir: Path) -> list[str]:
     """What was typed for a run so far; empty where that is not known."""
     path = run_dir / "overrides.yaml"
-    return list(OmegaConf.load(path)) if path.is_file() else []
+    overrides = _load_yaml(path) if path.is_file() else []
+    return [str(override) for override in overrides]
 
 
 def load_metrics(run_dir: Path) -> dict[str, Any]:
@@ -204,19 +233,20 @@ def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpo
         checkpoint: Which of the files in `checkpoints/`.
 
     Raises:
-        EmotionError: the checkpoint is missing, damaged, or of another model.
+        EmotionError: the checkpoint is missing, damaged, or of another model, or none can be built.
     """
+    from emotion.models.bounds import bounded_tensors
     from emotion.models.build import build_classifier
     from emotion.models.estimator import EstimatorHead
 
     weights = load_weights(run_dir, checkpoint)
-    classifier = build_classifier(config, num_classes)
+    with understood(run_dir), bounded_tensors():
+        classifier = build_classifier(config, num_classes)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
         raise EmotionError(
-            f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {problem}"
+            f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {told(error)}"
         ) from error
     if isinstance(classifier.head, EstimatorHead):
         classifier.head.load(run_dir / "checkpoints")
@@ -239,7 +269,7 @@ def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Ten
     try:
         return checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-        raise EmotionError(f"{path} is not a checkpoint that can be read: {str(error).splitlines()[0]}") from error
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {told(error)}") from error
 
 
 def _recorded_path(run_dir: Path, name: str) -> str | None:

@@ -116,7 +116,7 @@ def test_variants_are_the_courses_of_changed_sound():
     torch.testing.assert_close(alone[0], features[1], atol=0, rtol=0)
     changed = [features[1, 34 * number : 34 * (number + 1)] for number in range(1, 9)]
     assert all((one - plain[1]).abs().mean() > 0.05 for one in changed)
-    with pytest.raises(EmotionError, match="no variant is left"):
+    with pytest.raises(EmotionError, match="leaves no variant"):
         SplineVariants(22_050, 2048, noise=0, semitones=(), factors=())
 
 
@@ -186,12 +186,21 @@ def test_variants_may_be_examples_of_their_own(compose):
             EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], parts=parts)
 
 
-def test_how_far_a_course_is_from_its_spline():
-    random = torch.randn(1, 2, 50, dtype=torch.float64)
-    plain, more = (Splines(6, 4, deviation)(random, torch.tensor([50])) for deviation in (False, True))
-    torch.testing.assert_close(more[..., :6], plain)
-    spline = BSpline(Splines(6, 4).knots, plain[0].T.numpy(), 3)(np.linspace(0, 1, 50))
-    np.testing.assert_allclose(more[0, :, 6], np.std(random[0].numpy() - spline.T, axis=1), rtol=1e-5)
+def test_functionals_follow_the_coefficients_of_each_course():
+    sound, length = 0.1 * torch.randn(2, 22_050), torch.tensor([22_050, 16_000])
+    options = {"noise": 0, "semitones": (), "factors": (), "plain": True, "deltas": 1}
+    both, frames = SplineVariants(22_050, 2048, coefficients=6, functionals=["deviation", "median"], **options)(
+        sound, length
+    )
+    assert both.shape == (2, 68, 8) and frames.tolist() == [8, 8]
+    splines, _ = SplineVariants(22_050, 2048, coefficients=6, **options)(sound, length)
+    torch.testing.assert_close(both[..., :6], splines)
+    only = SplineVariants(22_050, 2048, coefficients=0, functionals=["deviation", "median"], **options)
+    torch.testing.assert_close(both[..., 6:], only(sound, length)[0])
+    courses, count = only.curves(sound[1:, :16_000], length[1:])
+    course = courses[0, :, : int(count)].numpy()
+    np.testing.assert_allclose(both[1, :, 6], course.std(axis=1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(both[1, :, 7], np.median(course, axis=1), rtol=1e-3, atol=1e-5)
 
 
 def test_the_published_size():

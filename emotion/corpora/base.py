@@ -112,13 +112,18 @@ def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
     Links to folders are not followed, and what is hidden, such as a download that has not ended, is left out.
     """
     suffixes = tuple(suffixes)
-    for folder, subfolders, files in os.walk(directory):
+    for folder, subfolders, files in os.walk(directory, onerror=_not_listed):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         relative = Path(folder).relative_to(directory).as_posix()
         start = "" if relative == "." else f"{relative}/"
         for file in sorted(files):
             if file.lower().endswith(suffixes) and not file.startswith("."):
                 yield start + file
+
+
+def _not_listed(error: OSError) -> None:
+    """A folder that is left out would change what is learnt, and nobody would know."""
+    raise EmotionError(f"cannot list {error.filename}: {error.strerror}; allow it, or move it elsewhere") from error
 
 
 def shortest(copies: Iterable[str]) -> str:

@@ -115,6 +115,9 @@ class Folder(Corpus):
             if not _emotion(emotion):
                 known = suggest(emotion, [*KNOWN, *SPELLINGS])
                 raise EmotionError(f"{path} line {number}: {emotion!r} is no emotion that is known here: {known}")
+        for number, listed in enumerate(table["path"], start=2):
+            if PurePosixPath(listed).is_absolute() or ".." in PurePosixPath(listed).parts or not listed:
+                raise EmotionError(f"{path} line {number}: {listed!r} is no path below the folder of the corpus")
         speakers = table["speaker"] if "speaker" in table else [""] * len(table)
         return [(p, _emotion(e), s) for p, e, s in zip(table["path"], table["emotion"], speakers, strict=True)]
 

@@ -3,12 +3,13 @@
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, is_not_writable, told
 
 _MOST_FILES = 100_000
 _MOST_GROWTH = 50
@@ -44,8 +45,10 @@ def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda pa
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, zipfile.zlib.error) as error:
-        raise ArchiveError(f"{archive} cannot be unpacked: {' '.join(str(error).split())[:200]}") from error
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error) as error:
+        if is_not_writable(error):
+            raise
+        raise ArchiveError(f"{archive} cannot be unpacked: {told(error)}") from error
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:

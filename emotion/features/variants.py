@@ -9,16 +9,17 @@ from emotion.errors import EmotionError
 from emotion.features.augment import play_faster, shift_pitch
 from emotion.features.base import Representation
 from emotion.features.descriptors import Chroma, Rms, SpectralContrast, ZeroCrossingRate
+from emotion.features.functionals import Functionals
 from emotion.features.spectral import Mfcc
 from emotion.features.splines import Splines
 from emotion.features.stack import FeatureStack
 
 
 class SplineVariants(Representation):
-    """Spline coefficients of descriptors of each variant: MFCC, zero-crossing rate, RMS, chroma and spectral contrast.
+    """Splines and statistics of descriptors of each variant: MFCC, zero crossings, RMS, chroma and spectral contrast.
 
     A recording is made noisier, higher, lower, faster and slower; each variant adds as many features as there are
-    descriptors, 34 with 13 MFCC. Frames are the coefficients.
+    descriptors, 34 with 13 MFCC. Frames are the coefficients of their courses, and their functionals.
 
     Args:
         sample_rate: Of the waveforms, in Hz.
@@ -28,9 +29,10 @@ class SplineVariants(Representation):
         factors: How many times as fast each of some variants is played.
         plain: Whether the recording itself is a variant too.
         n_mfcc: MFCC among the descriptors.
-        coefficients: Of each course.
+        deltas: 0, 1 or 2: the descriptors' differences over time are descriptors, too; see `FeatureStack`.
+        coefficients: Of each course; 0 for none.
         order: See `Splines`.
-        deviation: See `Splines`; it is one frame more.
+        functionals: See `Functionals`; each is one frame more.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class SplineVariants(Representation):
         factors: Sequence[float] = (1.5, 2.0, 0.8, 0.5),
         plain: bool = False,
         n_mfcc: int = 13,
+        deltas: int = 0,
         coefficients: int = 14,
         order: int = 4,
-        deviation: bool = False,
+        functionals: Sequence[str] = (),
     ) -> None:
         super().__init__()
         sets = {
@@ -54,18 +57,21 @@ class SplineVariants(Representation):
             "chroma": Chroma(sample_rate, n_fft),
             "spectral_contrast": SpectralContrast(sample_rate, n_fft),
         }
-        self.curves, self.splines = FeatureStack(sets, n_fft), Splines(coefficients, order, deviation)
+        self.curves = FeatureStack(sets, n_fft, deltas=deltas)
+        self.summaries = [Splines(coefficients, order)] if coefficients else []
+        self.summaries += [Functionals(functionals)] if functionals else []
+        self.columns = coefficients + len(functionals)
         self.noise, self.semitones, self.factors, self.plain = noise, tuple(semitones), tuple(factors), plain
         self.orders = bool(noise) + len(self.semitones) + len(self.factors) + plain
-        if not self.orders:
-            raise EmotionError("no variant is left of features.sets.spline_variants")
+        if not self.orders or not self.columns:
+            raise EmotionError("features.sets.spline_variants leaves no variant, or nothing of each")
         self.num_features = self.orders * self.curves.num_features
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `Representation.forward`; a frame for every coefficient."""
         # One by one: what a phase vocoder makes of an item's end depends a little on what comes after it.
         alone = [self._of(item[None, : max(1, count)]) for item, count in zip(waveform, length.tolist(), strict=True)]
-        return torch.cat(alone), torch.full_like(length, self.splines.columns)
+        return torch.cat(alone), torch.full_like(length, self.columns)
 
     def _of(self, waveform: Tensor) -> Tensor:
         """Shape (1, num_features, coefficients) of a waveform, shape (1, T)."""
@@ -78,4 +84,5 @@ class SplineVariants(Representation):
             variants.append((waveform + self.noise * noise.to(waveform), length))
         variants += [shift_pitch(waveform, length, by) for by in self.semitones]
         variants += [play_faster(waveform, length, factor) for factor in self.factors]
-        return torch.cat([self.splines(*self.curves(*variant)) for variant in variants], dim=1)
+        courses = [self.curves(*variant) for variant in variants]
+        return torch.cat([torch.cat([of(*each) for of in self.summaries], dim=2) for each in courses], dim=1)

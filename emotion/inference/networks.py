@@ -77,9 +77,10 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
         EmotionError: it is no finished run, or its network cannot answer about a file alone.
     """
     config = runs.load_config(run_dir)
-    labels = classes(config.labels)
-    classifier = runs.load_classifier(run_dir, config, len(labels))
-    return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)
+    with runs.understood(run_dir):
+        labels = classes(config.labels)
+        classifier = runs.load_classifier(run_dir, config, len(labels))
+        return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)
 
 
 def _from_files(run_dir: Path, config: DictConfig, classifier: Classifier) -> Prepared:

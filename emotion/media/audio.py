@@ -10,6 +10,10 @@ from emotion.errors import EmotionError
 from emotion.files import atomic_path
 
 SOUNDFILE_SUFFIXES = (".wav", ".flac")
+RATES = (1_000, 768_000)
+"""Lowest and highest sample rate, in Hz: others are mistakes of a header, and resampling them would fill the memory."""
+MOST_SAMPLES = 100_000_000
+"""That `read_audio` reads before resampling: 35 minutes at 48 kHz. What is longer can be streamed."""
 _BLOCK = 2**18  # samples
 
 
@@ -30,10 +34,20 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
         The waveform, shape (T,), float32; full scale is [-1, 1].
 
     Raises:
-        MediaError: the file is missing, damaged, without sound, of zero length, or holds NaN or infinite samples.
+        MediaError: the file is missing, damaged, without sound, of zero length, longer than `MOST_SAMPLES`, or holds
+            NaN or infinite samples.
     """
     rate, chunks = _decoded(path)
-    return resampled(np.concatenate(list(chunks)), rate, sample_rate)
+    parts, samples = [], 0
+    for chunk in chunks:
+        parts.append(chunk)
+        samples += len(chunk)
+        if samples > MOST_SAMPLES:
+            raise MediaError(
+                f"{path}: is longer than {MOST_SAMPLES / rate / 60:.0f} minutes; cut it, or follow it with emotion "
+                "predict --timeline"
+            )
+    return resampled(np.concatenate(parts), rate, sample_rate)
 
 
 def stream_audio(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
@@ -78,7 +92,10 @@ def _decoded(path: Path) -> tuple[int, Iterator[np.ndarray]]:
         raise MediaError(f"{path}: the file is empty (zero bytes)")
     decode = _decode_soundfile if path.suffix.lower() in SOUNDFILE_SUFFIXES else _decode_ffmpeg
     chunks = decode(path)
-    return next(chunks), _sound_ones(path, chunks)
+    rate = next(chunks)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise MediaError(f"{path}: says that it has {rate} samples a second; {RATES[0]:,} to {RATES[1]:,} are possible")
+    return rate, _sound_ones(path, chunks)
 
 
 def _sound_ones(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -99,7 +116,8 @@ def _decode_soundfile(path: Path) -> Iterator[np.ndarray]:
     try:
         with soundfile.SoundFile(path) as file:
             yield file.samplerate
-            while len(samples := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            block = max(1, _BLOCK // file.channels)
+            while len(samples := file.read(block, dtype="float32", always_2d=True)):
                 yield samples.mean(axis=1)
     except (soundfile.SoundFileError, OSError) as error:
         raise MediaError(f"{path}: cannot be decoded ({_last_clause(error)})") from error

@@ -1,11 +1,16 @@
 """Decode single images."""
 
+import os
 from pathlib import Path
 
-import cv2
-import numpy as np
+MOST_PIXELS = 1 << 26
+"""Of a picture, 8192 × 8192: others are mistakes, or made to fill the memory."""
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # which OpenCV reads when it is imported
 
-from emotion.media.audio import MediaError
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+
+from emotion.media.audio import MediaError  # noqa: E402
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -47,7 +52,10 @@ class Image(StillPicture):
         if not path.is_file():
             raise MediaError(f"{path}: no such file")
         data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
+        try:
+            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
+        except cv2.error as error:  # such as one of too many pixels
+            raise MediaError(f"{path}: cannot be decoded as an image") from error
         if pixels is None:
             raise MediaError(f"{path}: cannot be decoded as an image")
         super().__init__(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))

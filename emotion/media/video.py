@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion.media.audio import MediaError
-from emotion.media.image import Image, is_image
+from emotion.media.image import MOST_PIXELS, Image, is_image
 
 if TYPE_CHECKING:
     import av
@@ -145,7 +145,7 @@ def open_media(path: Path) -> "av.container.InputContainer":
 
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
-    return av.open(str(path))
+    return av.open(str(path), options={"max_pixels": str(MOST_PIXELS)})
 
 
 def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from emotion.config import instantiate
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, told
 from emotion.files import atomic_path
 
 FILE = "best.skops"
@@ -95,7 +95,7 @@ class EstimatorHead(nn.Module):
             estimator.set_params(**parameters)
             estimator.fit(scaler.transform(vectors), labels, **({} if weights is None else {"sample_weight": weights}))
         except (TypeError, ValueError) as error:
-            raise EmotionError(f"{type(estimator).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise EmotionError(f"{type(estimator).__name__}: {told(error)}") from error
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
@@ -154,8 +154,7 @@ class EstimatorHead(nn.Module):
         except EmotionError:
             raise
         except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-            told = " ".join(repr(error).split())[:200]
-            raise EmotionError(f"{path} is no estimator that can be read: {told}") from error
+            raise EmotionError(f"{path} is no estimator that can be read: {told(error)}") from error
         if not isinstance(pipeline, Pipeline) or type(pipeline[-1]) is not type(self.pipeline[-1]):
             raise EmotionError(f"{path} holds another estimator than its config.yaml says")
         self.pipeline = pipeline

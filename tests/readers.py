@@ -1,0 +1,273 @@
+"""Every reader of files that people, or strangers, bring: what it reads, and good files from which to make bad ones.
+
+Whatever it is given, a reader reads it or raises an `EmotionError`; `test_hostile.py` and `fuzz.py` hold it to that.
+"""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+RUN = ("config.yaml", "splits.csv", "metrics.json", "environment.json", "overrides.yaml")
+
+
+@dataclass(frozen=True)
+class ReaderOf:
+    """A reader.
+
+    Attributes:
+        seeds: Good files, given a folder with material.
+        read: Reads the file at a path.
+        name: What the file is called.
+    """
+
+    seeds: Callable[[Path], list[bytes]]
+    read: Callable[[Path], object]
+    name: str
+
+
+def material(folder, trained):
+    """Small files of every kind: sound, video, a picture, the run `trained` and what is exported from it."""
+    import cv2
+    import soundfile
+
+    from emotion.corpora import demo_face, demo_voice
+    from emotion.inference.export import export
+
+    take = "01-05-01-01-01-03"
+    spoken = demo_voice.synthesise(take)
+    short = spoken.waveform[:4000]
+    for suffix, options in ((".wav", {"subtype": "PCM_16"}), (".flac", {})):
+        soundfile.write(folder / f"sound{suffix}", short, demo_voice.SAMPLE_RATE, **options)
+    soundfile.write(folder / "float.wav", short.astype(np.float32), demo_voice.SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(folder / "sound.ogg", short, demo_voice.SAMPLE_RATE)
+    demo_face.write_video(folder / "video.mp4", take, spoken)
+    picture = np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 48, 3))
+    for suffix in (".png", ".jpg", ".webp"):
+        cv2.imwrite(str(folder / f"picture{suffix}"), picture)
+    shutil.copytree(trained, folder / "run")
+    export(folder / "run", folder / "model.onnx", "onnx")
+    return folder
+
+
+def _files(*names):
+    return lambda folder: [(folder / name).read_bytes() for name in names]
+
+
+def _texts(*texts):
+    return lambda folder: [text.encode() for text in texts]
+
+
+def _sound(path):
+    from emotion.media.audio import read_audio
+
+    return read_audio(path, 16_000)
+
+
+def _streamed(path):
+    from emotion.media.audio import stream_audio
+
+    return list(stream_audio(path, 16_000))
+
+
+def _video(path):
+    from emotion.media.video import length_of, picture_times, read_pictures
+
+    length_of(path)
+    picture_times(path)
+    return [picture.pixels(64) for picture in islice(read_pictures(path), 3)]
+
+
+def _picture(path):
+    from emotion.media.image import Image
+
+    return Image(path).pixels(32)
+
+
+def _splits(path):
+    from emotion.protocols.protocol import load
+
+    fold = path.parent / "splits" / "mine" / "theirs" / "0"
+    fold.mkdir(parents=True, exist_ok=True)
+    for split in ("dev", "test"):
+        (fold / f"{split}.csv").write_text("recording,speaker,emotion\n")
+    path.replace(fold / "train.csv")
+    return load("mine", "theirs", 0, True, directory=path.parent / "splits")
+
+
+def _listed(path):
+    from emotion.corpora.folder import Folder
+
+    table = Folder(path.name).scan(path.parent)
+    assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in table["audio"])
+    return table
+
+
+def _action_units(path):
+    from emotion.prepare.action_units import read_action_units
+
+    for over_time in ("mean", "frames"):
+        units = read_action_units(path, ("intensity", "presence"), over_time, str)
+        assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in units.values())
+    return units
+
+
+def _of_a_run(name):
+    """The whole of a run, with one of its files as it is given."""
+
+    def read(path):
+        from emotion import runs
+        from emotion.inference.networks import network_of
+
+        run = path.parent.parent / "run"
+        good = (run / name).read_bytes()
+        try:
+            path.replace(run / name)
+            runs.load_splits(run)
+            runs.load_metrics(run)
+            runs.load_overrides(run)
+            runs.load_inherited(run)
+            return network_of(run, "cpu")
+        finally:
+            (run / name).write_bytes(good)
+
+    return ReaderOf(_files(f"run/{name}"), read, Path(name).name)
+
+
+def _overrides(path):
+    from emotion.entry import check_overrides
+
+    return check_overrides(path.read_text("utf-8", "surrogateescape").split("\n"))
+
+
+def _names(path):
+    from emotion.corpora.ravdess import Ravdess
+    from emotion.corpora.tess import Tess
+
+    folder = path.parent / "named"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in path.read_bytes().split(b"\n"):
+        name = name.replace(b"/", b"").replace(b"\0", b"")[:255]
+        if name not in (b"", b".", b".."):
+            (Path(folder) / name.decode("utf-8", "surrogateescape")).touch()
+    return [corpus.describe(corpus.scan(folder), "both") for corpus in (Ravdess(), Tess())]
+
+
+def _archive(path):
+    from emotion.downloads.unpack import unpack
+
+    folder = path.parent / "unpacked"
+    try:
+        unpack(path, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _zip(folder):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("Actor_01/03-01-01-01-01-01-01.wav", b"sound" * 50)
+        opened.write(folder / "sound.wav", "Actor_01/03-01-01-01-01-02-01.wav")
+    return [packed.getvalue()]
+
+
+WANTED = (("ravdess", ("video-song",), (1,)), ("tess", (), ()))
+
+
+def _record(path):
+    from emotion.downloads.sources import SOURCES
+
+    class Server:
+        def json(self, address):
+            try:
+                return json.loads(path.read_bytes())
+            except ValueError:
+                return None
+
+    return [SOURCES[name].parts(Server(), "http://localhost", *what) for name, *what in WANTED]
+
+
+def _estimator(path):
+    from sklearn.linear_model import LogisticRegression  # noqa: F401 (what the file is of)
+
+    from emotion.models.estimator import FILE
+
+    path.replace(path.parent / FILE)
+    return _head().load(path.parent)
+
+
+def _head():
+    from omegaconf import OmegaConf
+
+    from emotion.models.estimator import EstimatorHead
+
+    return EstimatorHead(OmegaConf.create({"_target_": "sklearn.linear_model.LogisticRegression"}), 2, 0)
+
+
+def _fitted(folder):
+    head = _head()
+    head.fit(np.arange(12.0).reshape(6, 2), np.arange(6) % 2, None)
+    head.save(folder)
+    return [next(folder.glob("*.skops")).read_bytes()]
+
+
+def _exported(path):
+    from emotion.inference.onnx_model import OnnxModel
+
+    return OnnxModel(path)
+
+
+UNITS = "name,success,{}\nclip1,1,{}\nclip2,1,{}\n"
+
+
+def _unit_table(folder):
+    from emotion.prepare.action_units import unit_names
+
+    columns = unit_names(("intensity", "presence"))
+    rows = [",".join(str(round(0.1 * number, 1)) for number in range(len(columns)))] * 2
+    text = UNITS.format(",".join(columns), *rows)
+    return [text.encode(), text.replace(",", ";").encode()]
+
+
+READERS = {
+    "wav": ReaderOf(_files("sound.wav", "float.wav"), _sound, "sound.wav"),
+    "flac": ReaderOf(_files("sound.flac"), _sound, "sound.flac"),
+    "ogg, by FFmpeg": ReaderOf(_files("sound.ogg", "sound.wav"), _streamed, "sound.ogg"),
+    "sound of a video": ReaderOf(_files("video.mp4"), _sound, "video.mp4"),
+    "frames of a video": ReaderOf(_files("video.mp4"), _video, "video.mp4"),
+    "picture": ReaderOf(_files("picture.png", "picture.jpg", "picture.webp"), _picture, "picture.png"),
+    "split CSV": ReaderOf(
+        _texts("recording,speaker,emotion\nravdess/01-01-01-01-01-01,ravdess/01,neutral\n"), _splits, "train.csv"
+    ),
+    "table of a folder": ReaderOf(
+        _texts("path,emotion,speaker\na/b.wav,happy,anna\nc.mp4,sadness,ben\n"), _listed, "table.csv"
+    ),
+    "action units": ReaderOf(_unit_table, _action_units, "units.csv"),
+    **{name: _of_a_run(name) for name in (*RUN, "checkpoints/best.ckpt")},
+    "overrides": ReaderOf(
+        _texts("model=mfcc_cnn\nseed=1,2\n+data.root=x", "optimizer.lr=interval(0.1,1)\nfeatures=[mfcc,chroma]"),
+        _overrides,
+        "overrides.txt",
+    ),
+    "names of files": ReaderOf(
+        _texts("03-01-05-02-02-01-07.wav\nOAF_back_angry.wav\n01-02-03-01-01-01-01.mp4"), _names, "names.txt"
+    ),
+    "archive": ReaderOf(_zip, _archive, "archive.zip"),
+    "list of a server": ReaderOf(
+        _texts(
+            '{"files": [{"key": "Video_Song_Actor_01.zip", "size": 9, "checksum": "md5:00"}], '
+            '"data": [{"dataFile": {"id": 1, "filename": "OAF_back_angry.wav", "filesize": 3, "md5": "00"}}]}',
+        ),
+        _record,
+        "record.json",
+    ),
+    "exported model": ReaderOf(_files("model.onnx"), _exported, "model.onnx"),
+    "estimator": ReaderOf(_fitted, _estimator, "best.skops"),
+}
