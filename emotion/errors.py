@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import io
 import os
 import sys
 import threading
@@ -24,8 +25,17 @@ class EmotionError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        in_a_line = " ".join(part.strip() for part in text.strip().splitlines())
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in in_a_line))
+        super().__init__(printable(" ".join(part.strip() for part in text.strip().splitlines())))
+
+
+def printable(text: str) -> str:
+    r"""A text without what would move a cursor, break a line or be no text at all, which is written out.
+
+    Example:
+        >>> printable("two\nlines, caf\udce9")
+        'two\\nlines, caf\\udce9'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def told(error: BaseException) -> str:
@@ -63,6 +73,9 @@ def one_line_errors() -> Iterator[None]:
     defects of this package and always keep theirs; a disk that is full or must not be written is none.
     """
     # What fails in a thread, as TensorBoard's does when a disk is full, is raised once more where it was asked for.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal of few letters lacks is written out
+            stream.reconfigure(errors="backslashreplace")
     threading.excepthook = lambda thread: None if _foreseen(thread.exc_value) else threading.__excepthook__(thread)
     try:
         yield

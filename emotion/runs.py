@@ -10,9 +10,11 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -157,6 +159,8 @@ def _load_yaml(path: Path) -> DictConfig | ListConfig:
         text = path.read_text(encoding="utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise EmotionError(f"{path} is refused: it holds an alias, which no run has")
+        if not isinstance(yaml.compose(text), yaml.CollectionNode):
+            raise EmotionError(f"{path} is damaged: it is neither a list nor keys and values")
         return OmegaConf.create(text)
     except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise EmotionError(f"{path} is damaged: {told(error)}") from error
@@ -267,7 +271,10 @@ def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Ten
     if not path.is_file():
         raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
     try:
-        return checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
+        with warnings.catch_warnings(action="ignore"):
+            return checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
+    except UnpicklingError as error:
+        raise EmotionError(f"{path} is refused: it is damaged, or holds more than weights") from error
     except Exception as error:  # a damaged file fails in many ways, all of which mean the same
         raise EmotionError(f"{path} is not a checkpoint that can be read: {told(error)}") from error
 

@@ -135,11 +135,12 @@ def pytest_collection_modifyitems(items):
 
 def pytest_sessionfinish():
     if os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
-        before, _, _ = ROBUSTNESS.read_text().partition("\n## ")
-        groups = {row[0]: [_line(other) for other in _TOLD if other[0] == row[0]] for row in _TOLD}
+        before, *old = ROBUSTNESS.read_text().split("\n## ")
+        groups = {name: text for name, _, text in (part.partition("\n\n") for part in old)}
         head = "| input | what happened | what was lost |\n|---|---|---|\n"
-        parts = [f"\n## {name}\n\n{head}" + "\n".join(lines) + "\n" for name, lines in groups.items()]
-        ROBUSTNESS.write_text(before.rstrip() + "\n" + "".join(parts))
+        for name in dict.fromkeys(row[0] for row in _TOLD):
+            groups[name] = head + "".join(f"{_line(row)}\n" for row in _TOLD if row[0] == name)
+        ROBUSTNESS.write_text(before + "".join(f"\n## {name}\n\n{text}" for name, text in groups.items()))
 
 
 @pytest.fixture(scope="session")

@@ -333,6 +333,7 @@ HOSTILE = {
     "a device": [member("device", stat.S_IFCHR | 0o666)],
     "a name twice": [member("a.wav"), member("A.wav")],
     "a file that is a folder, too": [member("a"), member("a/b.wav")],
+    "a file without a name": [member("")],
     "a bomb": [member("bomb.wav", size=200 << 20)],
 }
 

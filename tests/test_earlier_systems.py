@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.interpolate import BSpline
 
 from emotion import runs
 from emotion.data.build import build_datamodule

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, printable
 
 
 def add_predict(commands: "argparse._SubParsersAction") -> None:
@@ -47,7 +47,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     output.show(answers, predictor.labels, arguments.format)
     problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
     for problem in (*found.missing, *problems):
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {printable(problem)}", file=sys.stderr)
     if problems or found.missing:
         sys.exit(1)
 

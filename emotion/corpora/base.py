@@ -110,6 +110,9 @@ def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
     """Paths below `directory`, relative to it, that end in one of `suffixes` in any case.
 
     Links to folders are not followed, and what is hidden, such as a download that has not ended, is left out.
+
+    Raises:
+        EmotionError: a folder must not be listed, or a name is no text.
     """
     suffixes = tuple(suffixes)
     for folder, subfolders, files in os.walk(directory, onerror=_not_listed):
@@ -118,7 +121,20 @@ def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
         start = "" if relative == "." else f"{relative}/"
         for file in sorted(files):
             if file.lower().endswith(suffixes) and not file.startswith("."):
+                if not _is_text(start + file):
+                    raise EmotionError(
+                        f"{directory}/{start}{file}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the "
+                        "locale is the cause"
+                    )
                 yield start + file
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written to a table."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _not_listed(error: OSError) -> None:

@@ -36,7 +36,7 @@ def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda pa
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+            members = [member for member in opened.infolist() if not member.filename.endswith("/")]
             _check(archive, members)
             wanted = [member for member in members if wants(member.filename) and not _of_macos(member.filename)]
             require_space(folder, sum(member.file_size for member in wanted), f"unpack {archive.name}")
@@ -73,7 +73,14 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         name, mode = member.filename, member.external_attr >> 16
         plain = PurePosixPath(name)
-        if plain.is_absolute() or ".." in plain.parts or "\\" in name or ":" in name or not name.isprintable():
+        if (
+            not plain.parts
+            or plain.is_absolute()
+            or ".." in plain.parts
+            or "\\" in name
+            or ":" in name
+            or not name.isprintable()
+        ):
             raise ArchiveError(f"{archive} is refused: the path {name!r} leads out of it")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise ArchiveError(f"{archive} is refused: {name!r} is a link or a device, not a file")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emotion.errors import printable
 from emotion.inference.predictor import Prediction, Problem
 from emotion.inference.timeline import Moment
 
@@ -111,7 +112,7 @@ def clock(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which brackets are no markup."""
+    """Text in which brackets are no markup, and nothing moves the cursor."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))

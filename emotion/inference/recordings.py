@@ -115,9 +115,12 @@ class Reader:
             except MediaError as error:
                 notes["faces"] = str(error)
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
+        told = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
-            raise MediaError("; ".join(dict.fromkeys(notes.values())))
-        return Recording(str(path), arrays, tuple(note.removeprefix(f"{path}: ") for note in notes.values()))
+            if "sound" in told and path.suffix.lower() in SUFFIXES:
+                told.pop("faces", None)  # nobody looks for one there
+            raise MediaError(f"{path}: {'; '.join(dict.fromkeys(told.values()))}")
+        return Recording(str(path), arrays, tuple(told.values()))
 
     def hear(self, waveform: np.ndarray, name: str = "waveform") -> Recording:
         """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].

@@ -86,8 +86,7 @@ def resampled(waveform: np.ndarray, original_rate: int, sample_rate: int) -> np.
 
 def _decoded(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     """The rate of a file in Hz, and its mono samples, some at a time."""
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
+    require_file(path)
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: the file is empty (zero bytes)")
     decode = _decode_soundfile if path.suffix.lower() in SOUNDFILE_SUFFIXES else _decode_ffmpeg
@@ -96,6 +95,18 @@ def _decoded(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     if not RATES[0] <= rate <= RATES[1]:
         raise MediaError(f"{path}: says that it has {rate} samples a second; {RATES[0]:,} to {RATES[1]:,} are possible")
     return rate, _sound_ones(path, chunks)
+
+
+def require_file(path: Path) -> None:
+    """Raise `MediaError` where there is no file, or one that libraries cannot be told of."""
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise MediaError(
+            f"{path}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the locale is the cause"
+        ) from error
 
 
 def _sound_ones(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -131,6 +142,8 @@ def _decode_ffmpeg(path: Path) -> Iterator[np.ndarray]:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise MediaError(f"{path}: has no sound")
+            if container.streams.audio[0].codec_context is None:
+                raise MediaError(f"{path}: cannot be decoded (its coding is not known here)")
             rate = container.streams.audio[0].rate
             yield rate
             to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)

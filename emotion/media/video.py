@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emotion.media.audio import MediaError
+from emotion.media.audio import MediaError, require_file
 from emotion.media.image import MOST_PIXELS, Image, is_image
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def open_media(path: Path) -> "av.container.InputContainer":
     """
     import av
 
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
+    require_file(path)
     return av.open(str(path), options={"max_pixels": str(MOST_PIXELS)})
 
 
@@ -159,4 +158,6 @@ def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:  # a cover is no picture of who speaks
         raise MediaError(f"{path}: has no picture")
+    if moving[0].codec_context is None:
+        raise MediaError(f"{path}: cannot be decoded (its coding is not known here)")
     return moving[0]

@@ -57,8 +57,12 @@ def read_action_units(
         raise EmotionError(f"action_units.table={table} is a folder without a CSV")
     columns = unit_names(kinds)
     rows = pd.concat([_read(file, columns, named=table.is_dir()) for file in files], ignore_index=True)
-    if not np.isfinite(rows[list(columns)].to_numpy()).all():
+    numbers = rows[list(columns)].apply(pd.to_numeric, errors="coerce")
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32)
+    if not np.isfinite(numbers.to_numpy()).all():
         raise EmotionError(f"{table} has units that are no numbers")
+    rows[list(columns)] = numbers
     groups = rows.groupby(rows["name"].map(key_of), sort=True)
     units = {key: group[list(columns)].to_numpy(np.float32) for key, group in groups}
     return {key: value.mean(axis=0, keepdims=True) for key, value in units.items()} if over_time == "mean" else units

@@ -1,0 +1,186 @@
+"""Mishaps: other machines, other systems, old caches, corpora that change, and nothing where a home should be."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emotion import runs
+from emotion.corpora.folder import Folder
+from emotion.corpora.ravdess import Ravdess
+from emotion.errors import EmotionError
+from emotion.media.audio import read_audio
+from emotion.prepare import waveforms
+from emotion.prepare.action_units import INTENSITIES, read_action_units
+from emotion.prepare.waveforms import prepare_waveforms
+from emotion.protocols.protocol import load
+
+ROOT = Path(__file__).parent.parent
+SHORT = ("trainer.max_epochs=1", "trainer.accelerator=cpu")
+
+
+def train(*arguments, python=(), without=(), **environment):
+    """`python train.py` in a process of its own, without some variables of the environment and with others."""
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    command = [sys.executable, *python, str(ROOT / "train.py"), *SHORT, *arguments]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, env=inherited | environment)
+
+
+@pytest.fixture
+def corpus(demo_root, tmp_path):
+    """The demo corpus as somebody's RAVDESS."""
+    folder = tmp_path / "corpora" / "ravdess"
+    shutil.copytree(demo_root, folder, ignore=shutil.ignore_patterns("*.mp4", ".*"))
+    return folder
+
+
+def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, told):
+    table = Ravdess().scan(corpus)
+    before = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
+    changed = corpus / table["audio"].iloc[3]
+    samples, rate = soundfile.read(changed)
+    soundfile.write(changed, samples[::-1] * 0.5, rate)
+    after = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
+    assert after.key != before.key
+    rows = after.index.iloc[3]
+    fresh = after.columns["waveforms"][rows["offset"] : rows["offset"] + rows["length"]]
+    np.testing.assert_array_equal(fresh, waveforms.quantised(read_audio(changed, 16_000)))
+    told("Daily life", "a file of the corpus was replaced", "is noticed by its size and time, and prepared again")
+
+
+def test_a_cache_of_an_older_version_is_left_alone(corpus, tmp_path, monkeypatch, told):
+    table = Ravdess().scan(corpus).head(4)
+    with monkeypatch.context() as patched:
+        patched.setattr(waveforms, "FORMAT", waveforms.FORMAT - 1)
+        old = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
+    new = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
+    assert old.key != new.key and (tmp_path / "cache" / "waveforms" / old.key).is_dir()
+    told("Daily life", "a cache that an older version made", "is not read; a new one is made beside it")
+
+
+def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
+    arguments = ["data=ravdess", f"data.root={corpus.parent}"]
+    command = [sys.executable, str(ROOT / "train.py"), *SHORT, *arguments]
+    environment = os.environ | {"EMOTION_CACHE": str(tmp_path / "cache")}
+    commands = [[*command, f"run_dir={tmp_path / str(number)}"] for number in range(2)]
+    started = [subprocess.Popen(each, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) for each in commands]
+    assert [process.wait() for process in started] == [0, 0]
+    told_of = [runs.load_metrics(tmp_path / str(number)) for number in range(2)]
+    assert told_of[0]["test/uar"] == told_of[1]["test/uar"]
+    assert len([path for path in (tmp_path / "cache" / "waveforms").iterdir() if path.is_dir()]) == 1
+    told(
+        "Daily life", "two runs prepare the same corpus at once", "one prepares, the other waits; the same result twice"
+    )
+
+
+def test_a_run_is_judged_on_another_machine(trained, corpus, tmp_path, told):
+    """The run was moved, its corpus lies elsewhere, and nothing of the first machine is there."""
+    moved = tmp_path / "moved" / "run"
+    shutil.copytree(trained, moved)
+    (moved / "environment.json").unlink()
+    command = [sys.executable, ROOT / "evaluate.py", f"run={moved}", "split=test"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (again,) = (moved / "evaluations").glob("*/predictions.csv")
+    first = pd.read_csv(trained / "predictions.csv").query("split == 'test'").set_index("recording")
+    second = pd.read_csv(again).set_index("recording").loc[first.index]
+    np.testing.assert_allclose(second["happy"], first["happy"], atol=1e-5)
+    told("Daily life", "a run directory moved to another machine", "`evaluate.py` gives the same figures there")
+
+
+def test_line_ends_of_windows(trained, tmp_path, told):
+    shutil.copytree(trained, tmp_path / "run")
+    for path in (tmp_path / "run").glob("*.[cyj][sas][vmo]*"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert runs.load_config(tmp_path / "run") == runs.load_config(trained)
+    pd.testing.assert_frame_equal(runs.load_splits(tmp_path / "run"), runs.load_splits(trained))
+
+    fold = tmp_path / "mine" / "theirs" / "0"
+    fold.mkdir(parents=True)
+    for number, split in enumerate(("train", "dev", "test")):
+        row = f"mine/{number},mine/{number},happy"
+        (fold / f"{split}.csv").write_bytes(f"recording,speaker,emotion\r\n{row}\r\n".encode())
+    assert load("mine", "theirs", 0, True, directory=tmp_path).table["emotion"].tolist() == ["happy"] * 3
+
+    as_excel_writes_it = b"\xef\xbb\xbfpath,emotion,speaker\r\na.wav,sadness,anna\r\n"
+    (tmp_path / "list.csv").write_bytes(as_excel_writes_it)
+    listed = Folder("list.csv").scan(tmp_path)
+    assert listed[["audio", "emotion", "speaker"]].to_numpy().tolist() == [["a.wav", "sad", "anna"]]
+    told("Daily life", "line ends of Windows, and the mark that Excel begins a CSV with", "are read")
+
+
+def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
+    locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = train(f"run_dir={tmp_path / 'run'}", without=("PYTHONIOENCODING",), **locale)
+    assert done.returncode == 0, done.stderr.decode()
+    assert runs.load_metrics(tmp_path / "run")["test/uar"] > 0
+    clip = tmp_path / "грусть.wav"
+    shutil.copyfile(next(demo_root.rglob("*.wav")), clip)
+    command = [sys.executable, "-m", "emotion.cli", "predict", str(clip)]
+    done = subprocess.run(command, capture_output=True, env=os.environ | locale)
+    assert done.returncode == 1 and b"set PYTHONUTF8=1 if the locale is the cause" in done.stderr
+    done = subprocess.run(command, capture_output=True, env=os.environ | locale | {"PYTHONUTF8": "1"})
+    assert done.returncode == 0, done.stderr.decode()
+    told(
+        "Daily life",
+        "locale C",
+        "is trained; what it cannot write is written out, and a file called грусть.wav is named",
+    )
+
+
+def test_no_home_directory(tmp_path, told):
+    done = train(f"run_dir={tmp_path / 'run'}", without=("EMOTION_CACHE", "XDG_CACHE_HOME"), HOME="/nonexistent/home")
+    if os.geteuid():
+        assert done.returncode == 1 and b"set EMOTION_CACHE to another folder" in done.stderr, done.stderr.decode()
+    else:  # root can make even that one
+        shutil.rmtree("/nonexistent", ignore_errors=True)
+        assert done.returncode == 0, done.stderr.decode()
+    done = train(
+        f"run_dir={tmp_path / 'again'}",
+        without=("HOME", "XDG_CACHE_HOME"),
+        EMOTION_CACHE=os.environ["EMOTION_CACHE"],
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    told("Daily life", "no home directory", "is trained where EMOTION_CACHE names a folder; else one line asks for it")
+
+
+def test_a_corpus_that_must_not_be_written(corpus, tmp_path, told):
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    for path in (*corpus.rglob("*"), corpus):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = train("data=ravdess", f"data.root={corpus.parent}", f"run_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr.decode()
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
+    for path in (*corpus.rglob("*"), corpus):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    told("Daily life", "a read-only corpus", "is trained on; nothing in it was touched")
+
+
+def test_optimised_python_checks_as_much(tmp_path, told):
+    """Nothing that protects results is an `assert`."""
+    done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
+    assert done.returncode == 0, done.stderr.decode()
+    done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
+    assert done.returncode == 1 and b"holds a run already" in done.stderr
+    done = train("model=mfcc_cn", python=("-O",))
+    assert done.returncode == 1 and b"did you mean mfcc_cnn" in done.stderr
+    told("Daily life", "python -O", "the same results and the same refusals")
+
+
+def test_action_units_of_a_german_excel(tmp_path, told):
+    (tmp_path / "units.csv").write_text("name;AU01_r\r\nclip;1,5\r\n")
+    with pytest.raises(EmotionError) as error:
+        read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)
+    told("Tables", "action units with a column missing", str(error.value), {str(tmp_path): "DIR"})
+    for cell in ("much", "1e99", "nan", ""):  # the first two were found by fuzzing
+        row = ",".join([cell, *["0"] * (len(INTENSITIES) - 1)])
+        (tmp_path / "units.csv").write_text(f"name,{','.join(INTENSITIES)}\nclip,{row}\n")
+        with pytest.raises(EmotionError, match="has units that are no numbers") as error:
+            read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)
+    told("Tables", "action units that are words, infinite or missing", str(error.value), {str(tmp_path): "DIR"})
