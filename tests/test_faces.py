@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from emotion.errors import EmotionError
-from emotion.media.audio import MediaError, read_audio
+from emotion.media.audio import read_audio
+from emotion.media.files import MediaError
 from emotion.media.video import picture_times, read_middle_picture, read_pictures
 from emotion.prepare import faces
 from emotion.prepare.faces import FaceOptions, prepare_faces

@@ -13,7 +13,7 @@ import torch
 from emotion.corpora.fer2013 import COPIES, Fer2013, find_copies
 from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
-from emotion.media.audio import MediaError
+from emotion.media.files import MediaError
 from emotion.media.video import read_pictures
 from emotion.protocols.generate import make
 

@@ -6,7 +6,8 @@ import soundfile
 
 from emotion.corpora.ravdess import Ravdess
 from emotion.errors import EmotionError
-from emotion.media.audio import MediaError, read_audio
+from emotion.media.audio import read_audio
+from emotion.media.files import MediaError
 from emotion.prepare import waveforms
 from emotion.prepare.waveforms import prepare_waveforms
 

@@ -16,7 +16,8 @@ from emotion.inference import Predictor, output
 from emotion.inference.overlay import write_overlay
 from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
-from emotion.media.audio import MediaError, read_audio, stream_audio
+from emotion.media.audio import read_audio, stream_audio
+from emotion.media.files import MediaError
 from emotion.prepare.faces import FaceCutter, FaceOptions
 from scenes import GREY, scene, write_video
 

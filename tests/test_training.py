@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -344,6 +345,17 @@ def test_a_run_is_never_written_over(train_in_process, trained):
     with pytest.raises(EmotionError, match="holds a run already"):
         train_in_process(*QUICK, name=str(trained))
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_networks_learn_the_same(train_in_process):
+    recipe = ("trainer.max_epochs=2", "model=audio_lstm")
+    plain = runs.load_metrics(train_in_process(*recipe, name="plain"))
+    run_dir = train_in_process(*recipe, "training.compile=true", name="compiled")
+    compiled = runs.load_metrics(run_dir)
+    assert compiled["dev/loss"] == pytest.approx(plain["dev/loss"], abs=1e-3)
+    # What is kept of it is the network itself.
+    assert set(runs.load_weights(run_dir)) == set(runs.load_weights(run_dir.parent / "plain"))
 
 
 def test_speaker_normalisation_is_marked_transductive(train_in_process):

@@ -66,7 +66,7 @@ def _timelines(
     arguments: argparse.Namespace,
 ) -> Iterator["Moment | Problem"]:  # noqa: F821
     from emotion.inference import Problem
-    from emotion.media.audio import MediaError
+    from emotion.media.files import MediaError
     from emotion.progress import track
 
     for file in files:

@@ -45,9 +45,10 @@ class Ragged:
         """The items as one tensor, shape (B, longest, ...), zero where they end, and their lengths, shape (B,)."""
         offsets, lengths = self.offset[rows], self.length[rows]
         longest = max(1, int(lengths.max()))
-        batch = np.zeros((len(lengths), longest, *self.values.shape[1:]), self.values.dtype)
-        for item, offset, length in zip(batch, offsets, lengths, strict=True):
+        batch = np.empty((len(lengths), longest, *self.values.shape[1:]), self.values.dtype)
+        for item, offset, length in zip(batch, offsets.tolist(), lengths.tolist(), strict=True):
             item[:length] = self.values[offset : offset + length]
+            item[length:] = 0
         return torch.from_numpy(batch), torch.from_numpy(lengths)
 
 

@@ -9,7 +9,8 @@ import torch
 from emotion.evaluation.figures import blank
 from emotion.features.base import Signal
 from emotion.features.spectral import LogMel, Mfcc
-from emotion.media.audio import MediaError, read_audio
+from emotion.media.audio import read_audio
+from emotion.media.files import MediaError
 from emotion.media.image import is_image
 from emotion.media.video import picture_times, read_pictures
 

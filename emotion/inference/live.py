@@ -16,7 +16,8 @@ from emotion.errors import EmotionError
 from emotion.inference.output import clock
 from emotion.inference.predictor import Prediction, Predictor
 from emotion.inference.recordings import Recording
-from emotion.media.audio import MediaError, resampled
+from emotion.media.audio import resampled
+from emotion.media.files import MediaError
 from emotion.media.image import StillPicture
 from emotion.prepare.tracking import boxes_at, follow
 

@@ -14,7 +14,7 @@ from emotion.evaluation.figures import colours
 from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
-from emotion.media.audio import MediaError
+from emotion.media.files import MediaError
 from emotion.media.video import Picture, open_media, picture_stream
 from emotion.prepare.tracking import LONGEST_GAP
 

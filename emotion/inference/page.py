@@ -12,7 +12,7 @@ from emotion.errors import EmotionError
 from emotion.evaluation.clip_figures import clip_figure
 from emotion.inference.predictor import Predictor
 from emotion.inference.timeline_figure import timeline_figure
-from emotion.media.audio import MediaError
+from emotion.media.files import MediaError
 from emotion.media.video import length_of
 
 if TYPE_CHECKING:

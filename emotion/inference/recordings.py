@@ -9,7 +9,8 @@ import numpy as np
 
 from emotion.corpora.base import media_files
 from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
-from emotion.media.audio import MediaError, read_audio
+from emotion.media.audio import read_audio
+from emotion.media.files import MediaError
 from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared

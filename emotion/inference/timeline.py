@@ -14,7 +14,8 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Recording, is_audible
-from emotion.media.audio import MediaError, stream_audio
+from emotion.media.audio import stream_audio
+from emotion.media.files import MediaError
 from emotion.media.image import is_image
 from emotion.media.video import read_pictures
 from emotion.prepare.faces import SECOND_LOOK, FaceCutter, Frame

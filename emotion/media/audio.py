@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.errors import EmotionError
 from emotion.files import atomic_path
+from emotion.media.files import MediaError, last_clause, open_media, require_coding, require_file, undecodable
 
 SOUNDFILE_SUFFIXES = (".wav", ".flac")
 RATES = (1_000, 768_000)
@@ -15,10 +15,6 @@ RATES = (1_000, 768_000)
 MOST_SAMPLES = 100_000_000
 """That `read_audio` reads before resampling: 35 minutes at 48 kHz. What is longer can be streamed."""
 _BLOCK = 2**18  # samples
-
-
-class MediaError(EmotionError):
-    """A media file that cannot be used; the text says which and why."""
 
 
 def read_audio(path: Path, sample_rate: int) -> np.ndarray:
@@ -97,18 +93,6 @@ def _decoded(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     return rate, _sound_ones(path, chunks)
 
 
-def require_file(path: Path) -> None:
-    """Raise `MediaError` where there is no file, or one that libraries cannot be told of."""
-    if not path.is_file():
-        raise MediaError(f"{path}: no such file")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise MediaError(
-            f"{path}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the locale is the cause"
-        ) from error
-
-
 def _sound_ones(path: Path, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     some = False
     for chunk in chunks:
@@ -131,7 +115,7 @@ def _decode_soundfile(path: Path) -> Iterator[np.ndarray]:
             while len(samples := file.read(block, dtype="float32", always_2d=True)):
                 yield samples.mean(axis=1)
     except (soundfile.SoundFileError, OSError) as error:
-        raise MediaError(f"{path}: cannot be decoded ({_last_clause(error)})") from error
+        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
 
 def _decode_ffmpeg(path: Path) -> Iterator[np.ndarray]:
@@ -139,24 +123,18 @@ def _decode_ffmpeg(path: Path) -> Iterator[np.ndarray]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             if not container.streams.audio:
                 raise MediaError(f"{path}: has no sound")
-            if container.streams.audio[0].codec_context is None:
-                raise MediaError(f"{path}: cannot be decoded (its coding is not known here)")
+            require_coding(container.streams.audio[0], path)
             rate = container.streams.audio[0].rate
             yield rate
             to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
             for frame in container.decode(audio=0):
                 yield from (mono.to_ndarray()[0] for mono in to_mono.resample(frame))
             yield from (mono.to_ndarray()[0] for mono in to_mono.resample(None))
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: cannot be decoded ({_last_clause(error)})") from error
-
-
-def _last_clause(error: Exception) -> str:
-    told = getattr(error, "strerror", None) or str(error).rsplit(":", 1)[-1]
-    return told.strip().rstrip(".") or type(error).__name__
+    except undecodable() as error:
+        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
 
 def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:

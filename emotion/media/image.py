@@ -3,14 +3,12 @@
 import os
 from pathlib import Path
 
-MOST_PIXELS = 1 << 26
-"""Of a picture, 8192 × 8192: others are mistakes, or made to fill the memory."""
+from emotion.media.files import MOST_PIXELS, MediaError
+
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # which OpenCV reads when it is imported
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from emotion.media.audio import MediaError  # noqa: E402
+import cv2
+import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

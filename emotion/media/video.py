@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emotion.media.audio import MediaError, require_file
-from emotion.media.image import MOST_PIXELS, Image, is_image
+from emotion.media.files import MediaError, last_clause, open_media, require_coding, undecodable
+from emotion.media.image import Image, is_image
 
 if TYPE_CHECKING:
     import av
@@ -57,7 +57,6 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
     if is_image(path):
         yield Image(path)
         return
-    import av
 
     count = 0
     try:
@@ -68,9 +67,9 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
             for frame in container.decode(stream):
                 yield Picture(frame, count / rate if frame.time is None else frame.time)
                 count += 1
-    except (av.FFmpegError, OSError) as error:
+    except undecodable() as error:
         if not count:
-            raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
+            raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
     if not count:
         raise MediaError(f"{path}: holds no frames")
 
@@ -83,7 +82,6 @@ def picture_times(path: Path) -> np.ndarray:
     """
     if is_image(path):
         return np.zeros(1)
-    import av
 
     times = []
     try:
@@ -92,9 +90,9 @@ def picture_times(path: Path) -> np.ndarray:
             packets = container.demux(stream)
             # Where the file ends too soon, those before are kept.
             times.extend(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
-    except (av.FFmpegError, OSError) as error:
+    except undecodable() as error:
         if not times:
-            raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
+            raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
     if not times:
         raise MediaError(f"{path}: holds no frames")
     return np.sort(np.array(times))
@@ -131,20 +129,8 @@ def length_of(path: Path) -> float:
                 return container.duration / av.time_base
             ends = (packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None)
             return float(max(ends, default=0))
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"{path}: cannot be decoded ({error.strerror or error})") from error
-
-
-def open_media(path: Path) -> "av.container.InputContainer":
-    """Open a file that FFmpeg knows.
-
-    Raises:
-        MediaError: there is no such file.
-    """
-    import av
-
-    require_file(path)
-    return av.open(str(path), options={"max_pixels": str(MOST_PIXELS)})
+    except undecodable() as error:
+        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
 
 def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
@@ -158,6 +144,5 @@ def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:  # a cover is no picture of who speaks
         raise MediaError(f"{path}: has no picture")
-    if moving[0].codec_context is None:
-        raise MediaError(f"{path}: cannot be decoded (its coding is not known here)")
+    require_coding(moving[0], path)
     return moving[0]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from emotion.errors import EmotionError
 from emotion.files import cache_directory, fingerprint
-from emotion.media.audio import MediaError
+from emotion.media.files import MediaError
 from emotion.media.image import StillPicture
 from emotion.media.video import Picture, picture_times, read_pictures
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of

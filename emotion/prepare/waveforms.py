@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from emotion.files import cache_directory, fingerprint
-from emotion.media.audio import MediaError, read_audio
+from emotion.media.audio import read_audio
+from emotion.media.files import MediaError
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of
 
 FORMAT = 2  # part of the cache key: raise it when the samples that are stored change

@@ -85,6 +85,8 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
+    if training.compile:
+        compile_networks(classifier)
     before = os.environ.copy()
     try:
         module = module or _module(config, classifier, datamodule)
@@ -109,6 +111,17 @@ def fit(
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
+
+
+def compile_networks(classifier: Classifier) -> None:
+    """Make fused kernels of networks, for batches of any length; of what the compiler cannot do, nothing is made."""
+    import torch._dynamo
+
+    torch._dynamo.config.suppress_errors = True
+    torch._logging.set_logs(dynamo=logging.CRITICAL, inductor=logging.CRITICAL)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, on machines without it
+    for encoder in classifier.encoders:
+        encoder.network.compile(dynamic=True)
 
 
 def _leave_processes(environment: Mapping[str, str]) -> None:
