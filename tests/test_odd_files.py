@@ -291,9 +291,11 @@ def somebody_else():
 
 
 def opened(path):
-    """Let everybody through to a folder of the tests."""
-    for folder in (path, *path.parents[:3]):
-        folder.chmod(0o755)
+    """Let everybody through to a folder of the tests; where they are let through already, nothing is changed."""
+    for folder in (path, *path.parents):
+        if folder.stat().st_mode & 0o005 == 0o005:
+            break
+        folder.chmod(folder.stat().st_mode | 0o055)
 
 
 def test_a_folder_that_must_not_be_listed_is_named(tmp_path, told):
