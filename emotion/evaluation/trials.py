@@ -125,7 +125,8 @@ def positions(column: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
         places = {text: float(place) for place, text in enumerate(order)}
         return column.fillna("").map(places).to_numpy(), [(place, text) for text, place in places.items()]
     low, high = numbers.min(), numbers.max()
-    logarithmic = low > 0 and high / low >= 10 and numbers.median() < (low + high) / 4
+    middles = (low + high) / 2, np.sqrt(max(low, 0) * max(high, 0))  # where half of them lie if drawn evenly, or so
+    logarithmic = low > 0 and high / low >= 10 and numbers.median() < np.mean(middles)
     scale = np.log10 if logarithmic else np.asarray
     ends = np.geomspace(low, high, 3) if logarithmic else np.linspace(low, high, 3)
     return scale(numbers.to_numpy()), [(float(scale(end)), f"{end:.2g}") for end in ends]
