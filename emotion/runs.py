@@ -142,6 +142,8 @@ def load_config(run_dir: Path) -> DictConfig:
     if not (OmegaConf.is_dict(config) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
     root = config.data.root
+    if "download" in config.data:
+        config.data.download = False  # is for the person at the keyboard to say, not for a run
     recorded = _recorded_path(run_dir, "data_root")
     if root is not None and recorded:
         config.data.root = recorded

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from corpus_server import CorpusServer, archive
 
+from emotion import runs
 from emotion.corpora.ravdess import Ravdess
 from emotion.downloads import Request, download, sources
 from emotion.downloads.folder import ASIDE
@@ -413,6 +414,14 @@ def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeyp
         initialize_config_dir(str(DIRECTORY), version_base="1.3"),
     ):
         build_datamodule(compose("train", ["data=demo", "+data.download=true"]))
+
+
+def test_a_run_of_somebody_else_downloads_nothing(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("\ndata:\n", "\ndata:\n  download: true\n"))
+    assert "download: true" in path.read_text()
+    assert runs.load_config(tmp_path / "run").data.download is False
 
 
 def test_listed_files_are_the_ones_that_were_unpacked(server, tmp_path):
