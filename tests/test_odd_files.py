@@ -91,8 +91,9 @@ def speech_bytes():
     return (speech * 32767).astype("<i2").tobytes()
 
 
-def encoded(path, codec, pictures, rate=10, **options):
-    with av.open(str(path), "w", **options) as container:
+def encoded(path, codec, pictures, rate=10, **metadata):
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata)
         stream = container.add_stream(codec, rate)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
@@ -128,8 +129,12 @@ def absurd_picture(path):
     path.write_bytes(start + struct.pack(">I", zlib.crc32(start[12:])) + good[33:])
 
 
-def attributed(path, face):
-    encoded(path, "mpeg4", [face[:224, :224]])
+def titled(path, face, title):
+    """Found by fuzzing: what a file says of itself need not be text."""
+    encoded(path, "mpeg4", [face], title="a title of some length")
+    content = path.read_bytes()
+    assert b"a title of some length" in content
+    path.write_bytes(content.replace(b"a title of some length", title.ljust(22)))
 
 
 # Found by fuzzing: a stream of which FFmpeg knows that it is sound, or pictures, and nothing else.
@@ -152,7 +157,8 @@ def unknown_coding(path):
 
 NO_PICTURE = "no face was found|cannot be decoded|holds no frames"
 VIDEOS = {
-    "a video of one frame": ("a.mp4", attributed, None),
+    "a video of one frame": ("a.mp4", lambda path, face: encoded(path, "mpeg4", [face]), None),
+    "a title that is no text": ("a.mp4", lambda path, face: titled(path, face, b"\xad\xff\xfe"), None),
     "a video without a key frame": (
         "a.mp4",
         lambda path, face: without_key_frames(path),
