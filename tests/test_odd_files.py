@@ -25,7 +25,7 @@ from emotion import runs
 from emotion.corpora.folder import Folder
 from emotion.corpora.ravdess import Ravdess
 from emotion.errors import EmotionError
-from emotion.inference import Predictor, Problem
+from emotion.inference import Predictor, Problem, recordings
 from emotion.labels import EMOTIONS
 from emotion.prepare.waveforms import prepare_waveforms
 
@@ -199,6 +199,14 @@ def test_videos_that_are_hardly_one(what, predictor, face, tmp_path, told):
     name, make, expected = VIDEOS[what]
     make(tmp_path / name, face)
     judged(predictor, tmp_path / name, told, "Video and pictures", what, expected, tmp_path)
+
+
+def test_a_video_that_goes_on_for_hours_is_not_decoded(predictor, face, tmp_path, monkeypatch, told):
+    encoded(tmp_path / "a.mp4", "mpeg4", [face] * 30)
+    monkeypatch.setattr(recordings, "LONGEST", 2.0)
+    with pytest.raises(EmotionError, match="minutes long; cut it, or follow it with emotion predict --timeline"):
+        predictor(tmp_path / "a.mp4")
+    told("Long videos", "a video of more than 35 minutes", "is not judged as one: cut it, or `--timeline`")
 
 
 NAMES = {

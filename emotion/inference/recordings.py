@@ -12,12 +12,16 @@ from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
 from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
+from emotion.media.video import length_of
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import quantised
 
 _CROP = 2
 """To a model of face crops, an image up to so many times their size is one too."""
+
+LONGEST = 35 * 60
+"""Of a video that is judged as one, in seconds: all of it has to be decoded for a few frames."""
 
 _FAINTEST = 4  # of 32,768: 78 dB below full scale
 
@@ -142,6 +146,10 @@ class Reader:
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
         if path.suffix.lower() in SUFFIXES:
             raise MediaError(f"{path}: has no picture")
+        if (seconds := length_of(path)) > LONGEST:
+            raise MediaError(
+                f"{path}: is {seconds / 60:.0f} minutes long; cut it, or follow it with emotion predict --timeline"
+            )
         window = None
         if samples is not None and self._follows:
             from emotion.data.sources import window_of  # which needs torch
