@@ -15,11 +15,11 @@ DATASET = "/api/datasets/:persistentId/versions/:latest/files"
 
 
 def archive(files):
-    """A zip of `{path: bytes}`."""
+    """A zip of `{path: bytes}`, the same bytes whenever and wherever it is made."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as opened:
         for path, content in files.items():
-            opened.writestr(path, content)
+            opened.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), content)
     return packed.getvalue()
 
 

@@ -165,7 +165,7 @@ def test_evaluating_a_damaged_run(evaluate, finished, tmp_path):
     assert "train.py resume=unfinished" in one_clear_line(evaluate("run=unfinished"))
     damaged = copy("damaged")
     (damaged / "checkpoints" / "best.ckpt").write_bytes(b"not a checkpoint")
-    assert "not a checkpoint that can be read" in one_clear_line(evaluate("run=damaged"))
+    assert "it is damaged, or holds more than weights" in one_clear_line(evaluate("run=damaged"))
     other = copy("other")
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("- 96", "- 80"))

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -349,7 +350,8 @@ def test_archives_of_strangers_are_refused_as_a_whole(trick, tmp_path, told):
     with pytest.raises(ArchiveError, match="is refused") as error:
         unpack(path, folder)
     assert not folder.exists() and sorted(tmp_path.rglob("*")) == [path]
-    told("Archives", trick, str(error.value), {str(tmp_path): "DIR"})
+    happened = re.sub(r"more than [\d.]+ MB", "more than its size allows", str(error.value))  # which depends on zlib
+    told("Archives", trick, happened, {str(tmp_path): "DIR"})
 
 
 def test_more_files_than_any_corpus_are_refused(tmp_path, monkeypatch):
