@@ -126,8 +126,11 @@ def _download(arguments: argparse.Namespace) -> None:
         )
     )
     corpus = SOURCES[arguments.corpus].corpus
-    print(corpus.describe(corpus.scan(corpus.locate(str(root))), "both"))
-    print(f"next: python train.py data={arguments.corpus} data.root={root}")
+    channels = {kind.removeprefix("video-") for kind in arguments.what} or {"speech"}
+    channel = channels.pop() if len(channels) == 1 else "both"
+    print(corpus.describe(corpus.scan(corpus.locate(str(root)), channel), channel))
+    other = "" if channel == "speech" else f" data.channel={channel}"
+    print(f"next: python train.py data={arguments.corpus} data.root={root}{other}")
 
 
 def _listed(text: str) -> tuple[str, ...]:

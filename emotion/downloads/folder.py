@@ -78,7 +78,9 @@ def download(request: Request) -> list[Path]:
                 missing.append(replace(part, actors=actors))
         _require_space(folder, missing)
         with _progress(sum(part.size for part in missing)) as advance:
-            _in_parallel(request, folder, missing, advance)
+            counts = _in_parallel(request, folder, missing, advance)
+        for part, count in zip(missing, counts, strict=True):
+            log.info("%s: %s files", folder / part.name, f"{count:,}")
     return [folder / part.name for part in parts]
 
 
@@ -121,13 +123,16 @@ def _has(corpus: Corpus, root: str, channel: str, column: str) -> bool:
         return False
 
 
-def _in_parallel(request: Request, folder: Path, parts: list[Part], advance: Callable[[int], None]) -> None:
+def _in_parallel(request: Request, folder: Path, parts: list[Part], advance: Callable[[int], None]) -> list[int]:
+    """Fetch parts and put them there; returns how many files each has."""
     with ThreadPoolExecutor(request.jobs) as threads:
         try:
             fetch = partial(threads.submit, _fetch, request.session, advance)
             begun = [[fetch(folder / ASIDE / part.name, remote) for remote in part.remotes] for part in parts]
-            for part, fetched in zip(parts, begun, strict=True):
+            return [
                 _put_there(folder, part, [future.result() for future in fetched], request.keep_archives)
+                for part, fetched in zip(parts, begun, strict=True)
+            ]
         except BaseException:  # of the person, too: the others stop at their next bytes
             request.session.stopped.set()
             threads.shutdown(cancel_futures=True)
@@ -146,8 +151,8 @@ def _fetch(session: Session, advance: Callable[[int], None], aside: Path, remote
     return path
 
 
-def _put_there(corpus_folder: Path, part: Part, fetched: list[Path], keep_archives: bool) -> None:
-    """Unpack, and rename the folder that holds all to what it is called."""
+def _put_there(corpus_folder: Path, part: Part, fetched: list[Path], keep_archives: bool) -> int:
+    """Unpack, and rename the folder that holds all to what it is called; returns how many files there are."""
     folder, aside = corpus_folder / part.name, corpus_folder / ASIDE
     fresh, stale = aside / f"{part.name}.unpacked", aside / f"{part.name}.replaced"
     for remains in (fresh, stale):
@@ -171,7 +176,7 @@ def _put_there(corpus_folder: Path, part: Part, fetched: list[Path], keep_archiv
     shutil.rmtree(stale, ignore_errors=True)
     if not keep_archives:
         shutil.rmtree(aside / part.name)
-    log.info("%s: %s files", folder, f"{len(sizes):,}")
+    return len(sizes)
 
 
 def _listed(folder: Path, part: Part) -> set[str] | None:
