@@ -85,7 +85,7 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
-    if training.compile:
+    if training.get("compile"):  # which older runs do not know
         compile_networks(classifier)
     before = os.environ.copy()
     try:
