@@ -1,7 +1,7 @@
 """RAVDESS speech, test actors 21-24 and dev actors 16, 17, 19, 20: nkululeko's MLP on eGeMAPS against `train.py`.
 
-    python -m venv /tmp/nkululeko && /tmp/nkululeko/bin/pip install nkululeko
-    EMOTION_DATA=DIR python benchmarks/nkululeko_rival.py /tmp/nkululeko/bin/python
+    python -m venv VENV && VENV/bin/pip install nkululeko
+    EMOTION_DATA=DIR python benchmarks/nkululeko_rival.py VENV/bin/python
 
 Each starts from the files with an empty cache and keeps what is best on dev: ours after the 30 epochs of its recipe,
 theirs after 60, or 10 without a better one. The clock runs from the command to its end, features and figures included.

@@ -65,27 +65,12 @@ def fit(
         module: What trains it, if not by its answers.
     """
     require_device(config.trainer.accelerator)
-    checkpoints, training = run_dir / "checkpoints", config.training
+    checkpoints = run_dir / "checkpoints"
     if not classifier.learns:
         return _kept(classifier, checkpoints)
-    callbacks = build_callbacks(
-        checkpoints, config.seed, training.monitor, training.patience, training.ema_decay, sys.stderr.isatty()
-    )
     timer = Timer()  # whose time is kept in checkpoints
-    quiet_lightning()
-    trainer = pl.Trainer(
-        **to_plain(config.trainer),
-        use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
-        callbacks=[*callbacks, timer],
-        plugins=[AtomicCheckpoints()],
-        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
-        default_root_dir=run_dir,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-    )
-    if training.get("compile"):  # which older runs do not know
+    trainer = _trainer(config, run_dir, timer)
+    if config.training.get("compile"):  # which older runs do not know
         compile_networks(classifier)
     before = os.environ.copy()
     try:
@@ -111,6 +96,32 @@ def fit(
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
+
+
+def _trainer(config: DictConfig, run_dir: Path, timer: Timer) -> pl.Trainer:
+    """What runs the epochs, and writes to the run directory."""
+    training = config.training
+    callbacks = build_callbacks(
+        run_dir / "checkpoints",
+        config.seed,
+        training.monitor,
+        training.patience,
+        training.ema_decay,
+        sys.stderr.isatty(),
+    )
+    quiet_lightning()
+    return pl.Trainer(
+        **to_plain(config.trainer),
+        use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
+        callbacks=[*callbacks, timer],
+        plugins=[AtomicCheckpoints()],
+        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+        default_root_dir=run_dir,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+    )
 
 
 def compile_networks(classifier: Classifier) -> None:
