@@ -132,9 +132,8 @@ def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataF
     strict = {"test": promises, "dev": promises and not config.protocol.get("dev_shares_speakers", False)}
     rows = []
     for key, run in parents.items():
-        seen = runs.load_splits(run)
-        for split, forbidden in (("test", ("train", "dev", runs.INHERITED)), ("dev", ("train", runs.INHERITED))):
-            known, own = seen[seen["split"].isin(forbidden)], table[table["split"] == split]
+        for split in ("test", "dev"):
+            known, own = runs.load_seen(run, split), table[table["split"] == split]
             for column in ("recording", "speaker") if strict[split] else ("recording",):
                 shared = own[column].isin(known[column])
                 if shared.any():
@@ -143,7 +142,7 @@ def seen_before(config: DictConfig, parents: Mapping[str, Path], table: pd.DataF
                         f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: start from a run "
                         "with the same protocol and fold"
                     )
-        rows.append(seen[seen["split"].isin(("train", "dev", runs.INHERITED))])
+        rows.append(runs.load_seen(run, "test"))
     every = pd.concat(rows).drop_duplicates("recording")
     return every[~every["recording"].isin(table["recording"])].assign(split=runs.INHERITED)
 

@@ -35,6 +35,8 @@ PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa",
 PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
 INHERITED = "inherited"
 """The side, in `splits.csv`, of what the runs that a run starts from were trained or chosen on."""
+REFITTED = "refitted"
+"""The side, in `splits.csv`, of dev recordings that an estimator was fitted on too, after they had judged it."""
 _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
 _ONLY_OF_THE_COMMAND = ("run_dir", "resume")
 STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run")
@@ -217,6 +219,15 @@ def load_splits(run_dir: Path) -> pd.DataFrame:
     if tuple(table.columns) != _SPLIT_COLUMNS:
         raise EmotionError(f"{path} is damaged: it needs the columns {', '.join(_SPLIT_COLUMNS)}")
     return table
+
+
+def load_seen(run_dir: Path, split: str) -> pd.DataFrame:
+    """The rows of `splits.csv` that must not be in the `split` that a run is judged on: it was trained on them.
+
+    Those that it was chosen on are among them too where `split` is `test`.
+    """
+    splits = load_splits(run_dir)
+    return splits[splits["split"].isin(["train", INHERITED, REFITTED] + ["dev"] * (split == "test"))]
 
 
 def load_inherited(run_dir: Path) -> tuple[pd.DataFrame, dict[str, Path]]:

@@ -32,7 +32,7 @@ from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
-from emotion.training.estimator import fit_estimator
+from emotion.training.estimator import fit_estimator, refit_estimator
 from emotion.training.fit import Fitted, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
 
@@ -72,22 +72,21 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
     if rank_zero_only.rank == 0:
-        runs.describe(run_dir, config, overrides, pd.concat([datamodule.table, inherited]), starts)
+        runs.describe(run_dir, config, overrides, _sides(config, datamodule.table, inherited), starts)
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
     fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
     if not fitted.is_main:
         return 0.0
-    device, judging = _device(config), [split for split in SPLITS if config.test or split != "test"]
-    judged = pd.concat([predict(classifier, datamodule, split, device) for split in judging], ignore_index=True)
+    judged = _judge(config, classifier, datamodule, run_dir)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     if isinstance(classifier.head, ErrorHead):
         results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
-    _write(run_dir, predictions, results, datamodule.classes, judging[-1])
+    _write(run_dir, predictions, results, datamodule.classes, judged["split"].iloc[-1])
 
     from emotion.evaluation.tensorboard import write_summary
 
@@ -96,6 +95,12 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     if hints:
         _say_what_next(run_dir, config)
     return results[runs.objective(config)]
+
+
+def _sides(config: DictConfig, table: pd.DataFrame, inherited: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `splits.csv`."""
+    refitted = table[(table["split"] == "dev") & bool(config.model.get("refit"))]
+    return pd.concat([table, inherited, refitted.assign(split=runs.REFITTED)])
 
 
 def _start(
@@ -133,6 +138,17 @@ def _fit(
     log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
     fit_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
     return fit_it(config, classifier, datamodule, run_dir, resume_from)
+
+
+def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> pd.DataFrame:
+    """What `classifier` says of every split; once dev has judged it, an estimator may be fitted on dev as well."""
+    device = _device(config)
+    judged = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
+    if config.model.get("refit"):
+        refit_estimator(config, classifier, datamodule, run_dir)
+    if config.test:
+        judged.append(predict(classifier, datamodule, "test", device))
+    return pd.concat(judged, ignore_index=True)
 
 
 def _size(classifier: Classifier) -> int:
@@ -283,8 +299,7 @@ def _cache_features(config: DictConfig, classifier: Classifier, datamodule: Emot
 
 def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
     """Refuse to judge a model on what it was trained or chosen on; returns whether all speakers are new to it."""
-    sides = runs.load_splits(run_dir)
-    seen = sides[sides["split"].isin(["train", runs.INHERITED] if split == "dev" else ["train", "dev", runs.INHERITED])]
+    seen = runs.load_seen(run_dir, split)
     judged = datamodule.table[datamodule.table["split"] == split]
     shared = judged["recording"].isin(seen["recording"])
     if shared.any():

@@ -82,6 +82,16 @@ def test_splines_are_those_of_scipy(ragged):
     assert (float(ends[0]), float(ends[-1])) == pytest.approx((-1, 2), abs=1e-4)
 
 
+def _set_up(config):
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    return datamodule
+
+
+def _vectors(classifier, batches):
+    return np.concatenate([classifier.encoder(batch).double().numpy() for batch in batches])
+
+
 @pytest.mark.parametrize("model", CLASSICAL)
 def test_a_run_of_every_estimator(train_in_process, model, demo_root):
     run_dir = train_in_process(f"model={model}", "features=mfcc", *QUICK.get(model, ()))
@@ -103,13 +113,9 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     run_dir = train_in_process(*SIMPLE, "model.grid={C:[0.0001,0.1,1000.0]}", "training.class_weights=false")
     grid = pd.read_csv(run_dir / "grid.csv")
     config = runs.load_config(run_dir)
-    datamodule = build_datamodule(config)
-    datamodule.setup()
+    datamodule = _set_up(config)
     classifier = runs.load_classifier(run_dir, config, 8)
-    vectors = {
-        split: np.concatenate([classifier.encoder(batch).double().numpy() for batch in datamodule.batches(split)])
-        for split in ("train", "dev")
-    }
+    vectors = {split: _vectors(classifier, datamodule.batches(split)) for split in ("train", "dev")}
     labels = {split: datamodule.dataset(split).label.numpy() for split in vectors}
     for row in grid.itertuples():
         ours = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
@@ -118,6 +124,32 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     assert grid["C"][grid["dev/uar"].idxmax()] == classifier.head.pipeline[-1].C
     assert runs.load_metrics(run_dir)["dev/uar"] == pytest.approx(grid["dev/uar"].max())
     np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors["train"].mean(axis=0), atol=1e-6)
+
+
+def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose):
+    typed = (*SIMPLE, "model.grid={C:[0.001,0.1]}", "training.class_weights=false")
+    before = train_in_process(*typed, name="before")
+    run_dir = train_in_process(*typed, "model.refit=true", name="refitted")
+    old, new = (runs.load_metrics(path) for path in (before, run_dir))
+    assert {key: old[key] for key in old if key.startswith(("train/", "dev/"))} == {
+        key: new[key] for key in new if key.startswith(("train/", "dev/"))
+    }
+    config = runs.load_config(run_dir)
+    classifier = runs.load_classifier(run_dir, config, 8)
+    vectors = _vectors(classifier, _set_up(config).batches("train", "dev"))
+    np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors.mean(axis=0), atol=1e-6)
+    assert classifier.head.pipeline[-1].C == runs.load_classifier(before, config, 8).head.pipeline[-1].C
+    tables = [pd.read_csv(path / "predictions.csv").set_index("recording") for path in (before, run_dir)]
+    differs = (tables[0][list(EMOTIONS)] != tables[1][list(EMOTIONS)]).any(axis=1)
+    assert differs.groupby(tables[0]["split"]).mean().to_dict() == {"dev": 0, "test": 1}
+
+    def judge(split):
+        asked = [f"run={run_dir}", f"split={split}"]
+        return evaluate(compose(*asked, config_name="evaluate"), asked)
+
+    assert judge("test")["test/uar"] == new["test/uar"]
+    with pytest.raises(EmotionError, match="64 of the 64 recordings of this dev split were used to train"):
+        judge("dev")
 
 
 def test_evaluation_gives_the_same_again(train_in_process, compose):
@@ -130,9 +162,7 @@ def test_evaluation_gives_the_same_again(train_in_process, compose):
 def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
     run_dir = train_in_process("model=svm", f"model.vector.run={trained}", name="svm")
     own, parent = (runs.load_classifier(path, runs.load_config(path), 8) for path in (run_dir, trained))
-    datamodule = build_datamodule(runs.load_config(trained))
-    datamodule.setup()
-    batch = datamodule.dataset("test").__getitems__([0, 5, 9])
+    batch = _set_up(runs.load_config(trained)).dataset("test").__getitems__([0, 5, 9])
     torch.testing.assert_close(own.encoder(batch), parent.encoder(batch))
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
     assert str(trained) not in (run_dir / "config.yaml").read_text()

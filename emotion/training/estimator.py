@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from emotion import metrics
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
 from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
@@ -34,11 +32,8 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
         run_dir: Receives `checkpoints/`, and `grid.csv`, what each point came to on dev.
     """
     started = time.monotonic()
-    (train, labels), (dev, truth) = (
-        (_vectors(classifier, datamodule.batches(split)), datamodule.dataset(split).label.numpy())
-        for split in ("train", "dev")
-    )
-    weights = datamodule.class_weights().numpy()[labels] if config.training.class_weights else None
+    (train, labels), (dev, truth) = (_examples(classifier, datamodule, split) for split in ("train", "dev"))
+    weights = _weights(config, datamodule, labels)
     figure = config.training.monitor.removeprefix("dev/")
     grid = to_plain(config.model.grid)
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -53,23 +48,47 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
             best, chosen = score, classifier.head.pipeline
     classifier.head.pipeline = chosen
     if rank_zero_only.rank == 0:
-        _write(classifier, rows, run_dir)
+        write_text(run_dir / "grid.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        _save(classifier, run_dir)
     return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0)
 
 
-def _write(classifier: Classifier, rows: list[dict], run_dir: Path) -> None:
+def refit_estimator(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> None:
+    """Fit the head once more with what dev chose, on train and dev together, as scikit-learn's searches do.
+
+    Dev cannot judge it after that. What the encoder has learnt, and the scale of its features, stay those of train.
+
+    Args:
+        config: The whole configuration.
+        classifier: After `fit_estimator`; its head is changed in place.
+        datamodule: Already set up.
+        run_dir: Its `checkpoints/` receive this head instead of the one before.
+    """
+    both = [_examples(classifier, datamodule, split) for split in ("train", "dev")]
+    vectors, labels = (np.concatenate(parts) for parts in zip(*both, strict=True))
+    log.info("fitted once more, on train and dev")
+    classifier.head.fit(vectors, labels, _weights(config, datamodule, labels))
+    _save(classifier, run_dir)
+
+
+def _save(classifier: Classifier, run_dir: Path) -> None:
     checkpoints = run_dir / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
     classifier.head.save(checkpoints)
-    write_text(run_dir / "grid.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
 @torch.no_grad()
-def _vectors(classifier: Classifier, batches: Iterable[Batch]) -> np.ndarray:
+def _examples(classifier: Classifier, datamodule: EmotionDataModule, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors, shape (N, D), and class indices of the recordings of a split."""
     classifier.eval()
-    return np.concatenate([classifier.encoder(batch).cpu().double().numpy() for batch in batches])
+    vectors = [classifier.encoder(batch).cpu().double().numpy() for batch in datamodule.batches(split)]
+    return np.concatenate(vectors), datamodule.dataset(split).label.numpy()
+
+
+def _weights(config: DictConfig, datamodule: EmotionDataModule, labels: np.ndarray) -> np.ndarray | None:
+    return datamodule.class_weights().numpy()[labels] if config.training.class_weights else None
 
 
 def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
