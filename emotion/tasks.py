@@ -32,7 +32,7 @@ from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
-from emotion.training.estimator import fit_estimator, refit_estimator
+from emotion.training.estimator import fit_estimator
 from emotion.training.fit import Fitted, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
 
@@ -79,7 +79,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
     if not fitted.is_main:
         return 0.0
-    judged = _judge(config, classifier, datamodule, run_dir)
+    judged = _judge(config, classifier, datamodule, fitted)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
@@ -140,12 +140,12 @@ def _fit(
     return fit_it(config, classifier, datamodule, run_dir, resume_from)
 
 
-def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> pd.DataFrame:
-    """What `classifier` says of every split; once dev has judged it, an estimator may be fitted on dev as well."""
+def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted) -> pd.DataFrame:
+    """What `classifier` says of every split; before test it is refitted, where that is asked for."""
     device = _device(config)
     judged = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
-    if config.model.get("refit"):
-        refit_estimator(config, classifier, datamodule, run_dir)
+    if fitted.refit:
+        fitted.refit()
     if config.test:
         judged.append(predict(classifier, datamodule, "test", device))
     return pd.concat(judged, ignore_index=True)

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from emotion import metrics
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import Batch
 from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
@@ -25,6 +28,9 @@ log = logging.getLogger(__name__)
 def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> Fitted:
     """Fit the head of `classifier` with each point of its grid, and keep the one that is best on dev.
 
+    With `model.refit` that one is to be fitted once more on train and dev together, as scikit-learn's searches do. What
+    the encoder has learnt, and the scale of its features, stay those of train.
+
     Args:
         config: The whole configuration.
         classifier: Its head is an `EstimatorHead`; changed in place.
@@ -32,14 +38,17 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
         run_dir: Receives `checkpoints/`, and `grid.csv`, what each point came to on dev.
     """
     started = time.monotonic()
-    (train, labels), (dev, truth) = (_examples(classifier, datamodule, split) for split in ("train", "dev"))
-    weights = _weights(config, datamodule, labels)
+    (train, labels), (dev, truth) = (
+        (_vectors(classifier, datamodule.batches(split)), datamodule.dataset(split).label.numpy())
+        for split in ("train", "dev")
+    )
+    of_classes = datamodule.class_weights().numpy() if config.training.class_weights else None
     figure = config.training.monitor.removeprefix("dev/")
     grid = to_plain(config.model.grid)
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     rows, best, chosen = [], -np.inf, classifier.head.pipeline
     for point in points:
-        classifier.head.fit(train, labels, weights, **point)
+        _fit(classifier, train, labels, of_classes, **point)
         found = metrics.summary(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
         told = ", ".join(f"{name} {value}" for name, value in point.items())
         log.info("%s", f"{told or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
@@ -50,25 +59,19 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
     if rank_zero_only.rank == 0:
         write_text(run_dir / "grid.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
         _save(classifier, run_dir)
-    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0)
+
+    def refit() -> None:
+        log.info("fitted once more, on train and dev")
+        _fit(classifier, np.concatenate([train, dev]), np.concatenate([labels, truth]), of_classes)
+        _save(classifier, run_dir)
+
+    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0, refit if config.model.refit else None)
 
 
-def refit_estimator(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> None:
-    """Fit the head once more with what dev chose, on train and dev together, as scikit-learn's searches do.
-
-    Dev cannot judge it after that. What the encoder has learnt, and the scale of its features, stay those of train.
-
-    Args:
-        config: The whole configuration.
-        classifier: After `fit_estimator`; its head is changed in place.
-        datamodule: Already set up.
-        run_dir: Its `checkpoints/` receive this head instead of the one before.
-    """
-    both = [_examples(classifier, datamodule, split) for split in ("train", "dev")]
-    vectors, labels = (np.concatenate(parts) for parts in zip(*both, strict=True))
-    log.info("fitted once more, on train and dev")
-    classifier.head.fit(vectors, labels, _weights(config, datamodule, labels))
-    _save(classifier, run_dir)
+def _fit(
+    classifier: Classifier, vectors: np.ndarray, labels: np.ndarray, of_classes: np.ndarray | None, **point: Any
+) -> None:
+    classifier.head.fit(vectors, labels, None if of_classes is None else of_classes[labels], **point)
 
 
 def _save(classifier: Classifier, run_dir: Path) -> None:
@@ -80,15 +83,9 @@ def _save(classifier: Classifier, run_dir: Path) -> None:
 
 
 @torch.no_grad()
-def _examples(classifier: Classifier, datamodule: EmotionDataModule, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors, shape (N, D), and class indices of the recordings of a split."""
+def _vectors(classifier: Classifier, batches: Iterable[Batch]) -> np.ndarray:
     classifier.eval()
-    vectors = [classifier.encoder(batch).cpu().double().numpy() for batch in datamodule.batches(split)]
-    return np.concatenate(vectors), datamodule.dataset(split).label.numpy()
-
-
-def _weights(config: DictConfig, datamodule: EmotionDataModule, labels: np.ndarray) -> np.ndarray | None:
-    return datamodule.class_weights().numpy()[labels] if config.training.class_weights else None
+    return np.concatenate([classifier.encoder(batch).cpu().double().numpy() for batch in batches])
 
 
 def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,13 @@ class Fitted:
         epochs: Trained, including those before an interruption.
         seconds: Likewise.
         is_main: False in the helper processes of a distributed fit.
+        refit: What is still to be done once dev has been judged, for it fits the head on dev as well.
     """
 
     epochs: int
     seconds: float
     is_main: bool
+    refit: Callable[[], None] | None = None
 
 
 def fit(
