@@ -16,12 +16,19 @@ import torch
 
 from emotion.config import DIRECTORY
 from emotion.data.build import build_datamodule
+from emotion.data.dataset import on_device
 from emotion.features.hog3d import hog3d
 from emotion.media.video import read_pictures
 from emotion.models.build import build_classifier
 from emotion.tasks import _cache_features
 
 SHAPE, CELL, BINS = (50, 240, 426), (5, 5, 6), 9
+
+
+def synchronize(device):
+    """Wait for what a GPU still computes."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def seconds_of(call):
@@ -61,34 +68,37 @@ def histograms(root):
     )
 
 
-def frozen_encoder(name):
+def frozen_encoder(name, device="cpu"):
     """Two epochs of the training split of one fold: the first computes the features, the second reads them."""
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = hydra.compose("train", [f"model={name}", "data=ravdess", "protocol=luna5"])
     datamodule = build_datamodule(config)
     datamodule.setup()
     torch.manual_seed(0)
-    classifier = build_classifier(config, len(datamodule.classes)).train()
+    classifier = build_classifier(config, len(datamodule.classes)).to(device).train()
     optimizer = torch.optim.AdamW(parameter for parameter in classifier.parameters() if parameter.requires_grad)
 
     def epoch():
         for batch in datamodule.train_dataloader():
             optimizer.zero_grad()
+            batch = on_device(batch, device)
             torch.nn.functional.cross_entropy(classifier(batch), batch["label"]).backward()
             optimizer.step()
+        synchronize(device)
 
     # The features of the training split alone, since dev and test are not part of an epoch.
     trained = datamodule.sources["waveform"].select(datamodule.dataset("train").recordings)
     datamodule.sources["waveform"] = trained
 
     def first_epoch():
-        _cache_features(config, classifier, datamodule)
+        _cache_features(config, classifier, datamodule, device)
+        classifier.to(device)
         epoch()
 
     first, _ = seconds_of(first_epoch)
     second, _ = seconds_of(epoch)
     ratio = f"{first / second:.0f} times faster"
-    print(f"{name}, random weights: first epoch {first:.1f} s, second {second:.1f} s: {ratio}")
+    print(f"{name}, random weights, {device}: first epoch {first:.1f} s, second {second:.1f} s: {ratio}")
 
 
 def main():

@@ -84,6 +84,8 @@ class EpochTimer(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if batch_idx + 1 == trainer.num_training_batches:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
             self.seconds.append(time.perf_counter() - self.start)
 
 
@@ -100,7 +102,7 @@ class Resident(torch.utils.data.Dataset):
         return self.batch
 
 
-def epoch_against_resident_batch(cached, rounds=6, epochs=3):
+def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
     """The default recipe; the resident batch is as long as batches are on average, and holds prepared features."""
     config = compose(f"features.cache={str(cached).lower()}")
     datamodule = build_datamodule(config)
@@ -121,7 +123,7 @@ def epoch_against_resident_batch(cached, rounds=6, epochs=3):
         timer = EpochTimer()
         module = EmotionModule(classifier, datamodule.classes, config.optimizer, config.scheduler)
         trainer = pl.Trainer(
-            accelerator="cpu",
+            accelerator=accelerator,
             max_epochs=epochs,
             callbacks=[timer],
             logger=False,

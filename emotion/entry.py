@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from emotion import runs
+from emotion import memory
 from emotion.config import DIRECTORY
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
 
@@ -25,6 +25,7 @@ def command_line(config_name: str) -> Iterator[None]:
     Hydra alone reports the first mistake of the first job of a sweep, with a traceback; here every choice of every job
     is checked before the first one starts.
     """
+    memory.share_heap()  # before NumPy has threads of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
     logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
     with one_line_errors():
@@ -102,6 +103,8 @@ def _wanted(override: Override) -> list[str]:
 
 
 def _check_run_directories(overrides: list[Override]) -> None:
+    from emotion import runs
+
     # Hydra makes the folder of a run before anything looks into it.
     for override in overrides:
         if override.key_or_group in ("resume", "run") and override.value() and not override.is_sweep_override():

@@ -17,7 +17,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,6 +26,7 @@ from emotion.errors import EmotionError, told
 from emotion.files import write_json, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
     from emotion.models.base import Classifier
@@ -47,7 +47,7 @@ _LARGEST_YAML = 1 << 20  # bytes
 
 
 def describe(
-    run_dir: Path, config: DictConfig, overrides: list[str], recordings: pd.DataFrame, parents: Mapping[str, Path]
+    run_dir: Path, config: DictConfig, overrides: list[str], recordings: "pd.DataFrame", parents: Mapping[str, Path]
 ) -> None:
     """Write what a run is made of: `config.yaml`, `overrides.yaml`, `environment.json` and `splits.csv`.
 
@@ -205,12 +205,14 @@ def load_metrics(run_dir: Path) -> dict[str, Any]:
         raise EmotionError(f"{path} is damaged: {error}") from error
 
 
-def load_splits(run_dir: Path) -> pd.DataFrame:
+def load_splits(run_dir: Path) -> "pd.DataFrame":
     """Which recordings were on which side of a run: columns `split`, `recording`, `speaker` and `emotion`.
 
     Raises:
         EmotionError: they are missing or damaged.
     """
+    import pandas as pd
+
     path = require(run_dir) / "splits.csv"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -221,7 +223,7 @@ def load_splits(run_dir: Path) -> pd.DataFrame:
     return table
 
 
-def load_seen(run_dir: Path, split: str) -> pd.DataFrame:
+def load_seen(run_dir: Path, split: str) -> "pd.DataFrame":
     """The rows of `splits.csv` that must not be in the `split` that a run is judged on: it was trained on them.
 
     Those that it was chosen on are among them too where `split` is `test`.
@@ -230,7 +232,7 @@ def load_seen(run_dir: Path, split: str) -> pd.DataFrame:
     return splits[splits["split"].isin(["train", INHERITED, REFITTED] + ["dev"] * (split == "test"))]
 
 
-def load_inherited(run_dir: Path) -> tuple[pd.DataFrame, dict[str, Path]]:
+def load_inherited(run_dir: Path) -> "tuple[pd.DataFrame, dict[str, Path]]":
     """What a run knows of the runs that it started from: the rows of `splits.csv` that are theirs, and their places."""
     splits = load_splits(run_dir)
     try:

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from emotion import parents, runs
+from emotion import memory, parents, runs
 from emotion.config import key_of, to_plain
 from emotion.data.build import build_datamodule
 from emotion.data.datamodule import EmotionDataModule
@@ -33,7 +33,7 @@ from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.protocols import SPLITS
 from emotion.training.estimator import fit_estimator
-from emotion.training.fit import Fitted, fit, require_device
+from emotion.training.fit import Fitted, device_of, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,11 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
         raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
     else:
         config, starts = parents.adopt(config, overrides)
-    require_device(config.trainer.accelerator)
+    require_device(config.trainer)
     pl.seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config)
     datamodule.setup()
+    memory.give_back()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
@@ -119,9 +120,11 @@ def _start(
     else:
         inherited = parents.seen_before(config, starts, datamodule.table)
         fresh = parents.load(classifier, config, starts)
-    _cache_features(config, classifier, datamodule)
+    _cache_features(config, classifier, datamodule, device_of(config))
     for encoder in fresh:
+        memory.give_back()
         encoder.fit(lambda: datamodule.batches("train"))
+    memory.give_back()
     return inherited, starts
 
 
@@ -142,7 +145,7 @@ def _fit(
 
 def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted) -> pd.DataFrame:
     """What `classifier` says of every split; before test it is refitted, where that is asked for."""
-    device = _device(config)
+    device = device_of(config)
     judged = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
     if fitted.refit:
         fitted.refit()
@@ -195,13 +198,13 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     changed = transplant(own, config, _about_what_is_judged(overrides))
     # The model's, whatever the corpus usually has.
     changed.data.sample_rate, changed.labels = own.data.sample_rate, own.labels
-    device = _device(changed)
+    device = device_of(changed)
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
     datamodule = build_datamodule(changed)
     datamodule.setup()
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
-    _cache_features(own, classifier, datamodule)
+    _cache_features(own, classifier, datamodule, device)
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
@@ -286,14 +289,17 @@ def transplant(saved: DictConfig, composed: DictConfig, overrides: list[str]) ->
     return config
 
 
-def _cache_features(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+def _cache_features(
+    config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, device: torch.device
+) -> None:
     """Compute once what does not change in training; take each speaker's statistics where normalisation wants them."""
     for front_end in classifier.front_ends:
         if config.features.cache and isinstance(front_end, AudioFrontEnd) and not front_end.learns:
             own = {key: value for key, value in to_plain(config.features).items() if key not in ("normalize", "cache")}
             # The weights themselves are part of the key, wherever they come from.
             sets = {n: {k: v for k, v in given.items() if k not in runs.WEIGHTS} for n, given in own["sets"].items()}
-            datamodule.cache_features(front_end, own | {"sets": sets, "sample_rate": config.data.sample_rate})
+            described = own | {"sets": sets, "sample_rate": config.data.sample_rate}
+            datamodule.cache_features(front_end, described, device)
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
@@ -336,11 +342,6 @@ def _write(
     rows = predictions[predictions["split"] == split]
     pictures.save(pictures.confusion_figure(rows, labels, title), folder / "confusion_matrix.png")
     write_json(folder / "metrics.json", results)
-
-
-def _device(config: DictConfig) -> torch.device:
-    on_gpu = config.trainer.accelerator in ("gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def _in_words(sizes: dict[str, int]) -> str:

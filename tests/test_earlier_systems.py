@@ -81,13 +81,27 @@ def test_clips_of_any_number_of_frames():
     features, cells = end(batch)
     assert features.shape == (2, 18, 2 * 4 * 4)
     assert cells.tolist() == [32, 32]
-    torch.testing.assert_close(end._clip(shade[0].byte())[:, 0, 0], torch.linspace(0, 250, 10) / 255)
     nothing = batch | {"face_mask": torch.zeros(2, 6, dtype=torch.bool)}
     assert not end.present(nothing).any()
-    colour = torch.tensor([255.0, 0.0, 0.0])[:, None, None].expand(10, 3, 20, 20).byte()
-    torch.testing.assert_close(end._clip(colour), torch.full((10, 20, 20), 0.2989))
     with pytest.raises(EmotionError, match="hold no cell"):
         Hog3dFrontEnd(frames=4)
+
+
+def test_a_clip_is_brought_to_a_length_between_its_frames():
+    random = np.random.default_rng(0)
+    short = random.integers(0, 255, (7, 20, 24)).astype(np.uint8)
+    places = np.linspace(0, 6, 15)
+    long = np.stack([[np.interp(places, range(7), pixel) for pixel in row] for row in short.transpose(1, 2, 0)])
+    expected = by_loops(torch.from_numpy(long.transpose(2, 0, 1)))
+    np.testing.assert_allclose(hog3d(torch.from_numpy(short), length=15), expected, atol=1e-5)
+
+
+def test_colours_count_as_bright_as_they_look():
+    random = torch.Generator().manual_seed(0)
+    colour = torch.randint(255, (1, 10, 3, 20, 24), generator=random).byte()
+    grey = (colour[0].double() * torch.tensor([0.2989, 0.587, 0.114])[:, None, None]).sum(dim=1)
+    features, _ = Hog3dFrontEnd(frames=10)({"faces": colour, "face_mask": torch.ones(1, 10, dtype=torch.bool)})
+    torch.testing.assert_close(features[0], hog3d(grey).reshape(18, -1), atol=1e-4, rtol=0)
 
 
 def test_whole_frames_may_be_oblong():

@@ -108,7 +108,7 @@ def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_proces
     parent = weights_of(finished / "sound", "encoder.")
     last = "checkpoints/last.ckpt"
     for run_dir, expected in ((two, True), (three, False)):
-        state = torch.load(run_dir / last, weights_only=True)["state_dict"]
+        state = torch.load(run_dir / last, weights_only=True, map_location="cpu")["state_dict"]
         prefix = "classifier.encoder.encoders.audio."
         own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         assert same(parent, own) == expected

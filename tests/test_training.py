@@ -394,6 +394,13 @@ def test_a_mistake_is_named_before_training(train_in_process, tmp_path, mistake)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_more_gpus_than_there_are(train_in_process, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(EmotionError, match="devices=3 GPUs were asked for, and torch sees 1"):
+        train_in_process("trainer=gpu", "trainer.devices=3")
+
+
 def test_an_empty_split_is_named(train_in_process, monkeypatch):
     from emotion.corpora.demo import Demo
 

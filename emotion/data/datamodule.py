@@ -109,7 +109,12 @@ class EmotionDataModule(pl.LightningDataModule):
         self.table = self._join(recordings[takes_part])
         self.targets = self._soft_targets(self.corpus.shares(directory))
 
-    def cache_features(self, front_end: AudioFrontEnd, configuration: object) -> None:
+    def cache_features(
+        self,
+        front_end: AudioFrontEnd,
+        configuration: object,
+        device: torch.device | str = "cpu",
+    ) -> None:
         """From now on serve the features that `front_end` extracts instead of waveforms.
 
         Where it changes sound at random in training, training batches stay waveforms.
@@ -117,8 +122,10 @@ class EmotionDataModule(pl.LightningDataModule):
         Args:
             front_end: On the CPU.
             configuration: Plain data: everything that determines what it extracts.
+            device: See `cached_features`.
         """
-        self.features = cached_features(front_end, self.sources["waveform"], [self.keys["waveform"], configuration])
+        key = [self.keys["waveform"], configuration]
+        self.features = cached_features(front_end, self.sources["waveform"], key, device=device)
         self.trains_on_features = not front_end.augments_sound
 
     def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:

@@ -19,6 +19,11 @@ float32, or (B, N, A) where they are over time, and `action_unit_frames` (B,). A
 says that a recording lacks a modality."""
 
 
+def on_device(batch: Batch, device: torch.device | str) -> Batch:
+    """The batch with its tensors on `device`."""
+    return {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
+
+
 @dataclass(frozen=True)
 class Ragged:
     """Items of unequal length, one after the other in `values`.

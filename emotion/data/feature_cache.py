@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from emotion.data.dataset import Ragged, RecordingDataset
+from emotion.data.dataset import Ragged, RecordingDataset, on_device
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path, cache_directory, fingerprint, locked
 from emotion.progress import track
@@ -18,7 +18,13 @@ FORMAT = 2  # part of the cache key: raise it when what a front end computes cha
 _BATCH = 8  # small enough for a processor's cache: larger batches are slower, not faster
 
 
-def cached_features(front_end: AudioFrontEnd, waveforms: Ragged, key: object, cache: Path | None = None) -> Ragged:
+def cached_features(
+    front_end: AudioFrontEnd,
+    waveforms: Ragged,
+    key: object,
+    cache: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Ragged:
     """The features of all recordings in `waveforms` before normalisation, as frames of shape (total, F).
 
     Args:
@@ -26,15 +32,18 @@ def cached_features(front_end: AudioFrontEnd, waveforms: Ragged, key: object, ca
         waveforms: Prepared sound.
         key: Plain data that names both the sound and the configuration of the front end.
         cache: The cache directory; by default `emotion.files.cache_directory()`.
+        device: Where networks compute. What has no weights is faster on the CPU, and the same on every machine.
     """
+    weights = weights_digest(front_end)
+    device = device if weights else "cpu"
     folder = (cache or cache_directory()) / "features"
-    name = fingerprint({"format": FORMAT, "key": [key, weights_digest(front_end)]})
+    name = fingerprint({"format": FORMAT, "key": [key, weights]})
     values_path, places_path = folder / f"{name}.float32", folder / f"{name}.npy"
     if not places_path.exists():
         with locked(folder / f"{name}.lock", waiting_for="another process computes the same features"):
             if not places_path.exists():
                 with atomic_path(values_path) as temporary:
-                    places = _compute(front_end, waveforms, temporary)
+                    places = _compute(front_end, waveforms, temporary, device)
                 # Readers look for the second file, so it is written last.
                 with atomic_path(places_path) as temporary, open(temporary, "wb") as file:
                     np.save(file, places)
@@ -54,22 +63,24 @@ def weights_digest(module: nn.Module) -> str | None:
 
 
 @torch.no_grad()
-def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path) -> np.ndarray:
+def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path, device: torch.device | str) -> np.ndarray:
     """Write all frames to `path`, for memory may not hold them; returns each item's offset and length, (2, N)."""
     # Neighbours in length share a batch, so that little is computed on padding.
     order = np.argsort(waveforms.length, kind="stable")
     table = pd.DataFrame({"recording": waveforms.recordings[order], "label": 0, "speaker_index": 0})
     dataset = RecordingDataset(table, {"waveform": waveforms})
     lengths: list[int] = []
+    front_end.to(device)
     with open(path, "wb") as file:
         for start in track(range(0, len(dataset), _BATCH), "computing features", -(-len(dataset) // _BATCH)):
-            batch = dataset.__getitems__(range(start, min(start + _BATCH, len(dataset))))
+            batch = on_device(dataset.__getitems__(range(start, min(start + _BATCH, len(dataset)))), device)
             features, frames = front_end.extract(batch["waveform"], batch["waveform_length"])
             for item, count in zip(features, frames.tolist(), strict=True):
-                file.write(item[:, :count].T.contiguous().float().numpy().data)
+                file.write(item[:, :count].T.contiguous().float().cpu().numpy().data)
                 lengths.append(count)
         file.flush()
         os.fsync(file.fileno())
+    front_end.cpu()
     places = np.empty((2, len(order)), np.int64)
     places[:, order] = np.cumsum(lengths) - lengths, lengths
     return places

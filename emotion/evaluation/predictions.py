@@ -9,7 +9,7 @@ import torch
 
 from emotion import metrics
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
+from emotion.data.dataset import Batch, on_device
 from emotion.files import atomic_path
 from emotion.models.base import Classifier
 
@@ -37,10 +37,8 @@ def predict(
         probabilities for each label, named after it.
     """
     classifier = classifier.to(device)
-    probabilities = []
-    for batch in map(change, datamodule.batches(split)) if change else datamodule.batches(split):
-        batch = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
-        probabilities.append(classifier.probabilities(batch).cpu())
+    batches = map(change, datamodule.batches(split)) if change else datamodule.batches(split)
+    probabilities = [classifier.probabilities(on_device(batch, device)).cpu() for batch in batches]
     rows = datamodule.table[datamodule.table["split"] == split]
     classes = np.array(datamodule.classes)
     scores = torch.cat(probabilities).numpy()

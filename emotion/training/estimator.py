@@ -16,11 +16,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from emotion import metrics
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
+from emotion.data.dataset import Batch, on_device
 from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
-from emotion.training.fit import Fitted
+from emotion.training.fit import Fitted, device_of
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
         datamodule: Already set up.
         run_dir: Receives `checkpoints/`, and `grid.csv`, what each point came to on dev.
     """
-    started = time.monotonic()
+    started, device = time.monotonic(), device_of(config)
     (train, labels), (dev, truth) = (
-        (_vectors(classifier, datamodule.batches(split)), datamodule.dataset(split).label.numpy())
+        (_vectors(classifier, datamodule.batches(split), device), datamodule.dataset(split).label.numpy())
         for split in ("train", "dev")
     )
     of_classes = datamodule.class_weights().numpy() if config.training.class_weights else None
@@ -83,9 +83,9 @@ def _save(classifier: Classifier, run_dir: Path) -> None:
 
 
 @torch.no_grad()
-def _vectors(classifier: Classifier, batches: Iterable[Batch]) -> np.ndarray:
-    classifier.eval()
-    return np.concatenate([classifier.encoder(batch).cpu().double().numpy() for batch in batches])
+def _vectors(classifier: Classifier, batches: Iterable[Batch], device: torch.device) -> np.ndarray:
+    encoder = classifier.to(device).eval().encoder
+    return np.concatenate([encoder(on_device(batch, device)).cpu().double().numpy() for batch in batches])
 
 
 def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def fit(
         resume_from: A checkpoint of the same run to go on from.
         module: What trains it, if not by its answers.
     """
-    require_device(config.trainer.accelerator)
+    require_device(config.trainer)
     checkpoints = run_dir / "checkpoints"
     if not classifier.learns:
         return _kept(classifier, checkpoints)
@@ -167,14 +167,31 @@ def _module(config: DictConfig, classifier: Classifier, datamodule: EmotionDataM
     )
 
 
-def require_device(accelerator: str) -> None:
+def require_device(trainer: DictConfig) -> None:
     """Refuse an accelerator that is not there.
 
+    Args:
+        trainer: The group `trainer`.
+
     Raises:
-        EmotionError: a GPU is asked for and torch sees none.
+        EmotionError: GPUs are asked for and torch sees none, or fewer.
     """
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+    if not _is_gpu(trainer):
+        return
+    if not torch.cuda.is_available():
         raise EmotionError("a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
+    here = torch.cuda.device_count()
+    if isinstance(trainer.devices, int) and trainer.devices > here:
+        raise EmotionError(f"trainer.devices={trainer.devices} GPUs were asked for, and torch sees {here} here")
+
+
+def device_of(config: DictConfig) -> torch.device:
+    """Where what is not trained is computed, such as predictions."""
+    return torch.device("cuda" if _is_gpu(config.trainer) and torch.cuda.is_available() else "cpu")
+
+
+def _is_gpu(trainer: DictConfig) -> bool:
+    return trainer.accelerator in ("gpu", "cuda")
 
 
 def quiet_lightning() -> None:

@@ -1,0 +1,150 @@
+"""What a GPU does for training on RAVDESS speech: rates, what bounds them, and whether it computes the same.
+
+    EMOTION_DATA=DIR python benchmarks/gpu.py
+
+On one NVIDIA GPU, with `hydra-joblib-launcher`.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from features import frozen_encoder
+from speed import ROOT, compose, epoch_against_resident_batch
+from torch.profiler import ProfilerActivity, profile
+
+from emotion.data.build import build_datamodule
+from emotion.data.dataset import on_device
+from emotion.models.build import build_classifier
+from emotion.training.fit import compile_networks
+
+JOBS, EPOCHS, STEPS = 6, 30, 50
+RECIPE = (
+    "data=ravdess",
+    "features=[mfcc,deltas]",
+    "trainer=gpu",
+    f"trainer.max_epochs={EPOCHS}",
+    "training.ema_decay=0.99",
+)
+SWEEP = ("protocol.fold=0,1,2,3,4,5", "seed=0,1,2", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={JOBS}")
+ALONE = ("training.compile=false", "training.compile=true", "trainer.precision=bf16-mixed")
+
+
+def train(folder, *overrides):
+    """The figures of every run that `train.py` makes, and the seconds that all of it takes."""
+    began = time.perf_counter()
+    command = [sys.executable, str(ROOT / "train.py"), *RECIPE, *overrides, f"run_dir={folder}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise SystemExit(done.stdout[-3000:])
+    return [json.loads(path.read_text()) for path in Path(folder).rglob("metrics.json")], time.perf_counter() - began
+
+
+def fits():
+    """One fit alone, compiled, and in half precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, override in enumerate(ALONE):
+            (told,), _ = train(f"{folder}/{number}", override)
+            print(f"a fit of {EPOCHS} epochs alone, {override}: {told['fit_seconds']:.1f} s, dev {told['dev/uar']:.3f}")
+
+
+def folds_and_seeds():
+    """Eighteen runs in one command, several at a time on the same GPU, and how busy it was."""
+    ask = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-lms", "500"]
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/busy.csv", "w+") as busy:
+        watch = subprocess.Popen(ask, stdout=busy)
+        told, took = train(f"{folder}/runs", "-m", *SWEEP)
+        watch.kill()
+        busy.seek(0)
+        use = np.array([[float(number) for number in line.split(",")] for line in busy.read().split("\n")[:-1]])
+    uars, seconds = [run["test/uar"] for run in told], [run["fit_seconds"] for run in told]
+    print(f"{len(told)} runs of {EPOCHS} epochs, {JOBS} at a time: {took:.0f} s")
+    print(f"  a fit {statistics.mean(seconds):.1f} s; UAR {statistics.mean(uars):.3f} ± {statistics.stdev(uars):.3f}")
+    print(f"  the GPU was busy {use[:, 0].mean():.0f} % of the time, and held {use[:, 1].max():.0f} MB at most")
+
+
+def training_step(model):
+    """A training step on features at hand: how much of it the GPU computes, in which kernels, and what changes that."""
+    config = compose(f"model={model}", "features=[mfcc,deltas]")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    classifier = build_classifier(config, 8)
+    datamodule.cache_features(classifier.encoder.front_end, "benchmark")
+    classifier.encoder.front_end.fit(datamodule.batches("train"))
+    classifier.cuda().train()
+    optimizer = torch.optim.AdamW(classifier.parameters())
+    batch = on_device(next(iter(datamodule.train_dataloader())), "cuda")
+
+    def steps(number, half=False):
+        for _ in range(number):
+            with torch.autocast("cuda", torch.bfloat16, enabled=half):
+                loss = torch.nn.functional.cross_entropy(classifier(batch), batch["label"])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        torch.cuda.synchronize()
+
+    def milliseconds(**how):
+        steps(10, **how)
+        began = time.perf_counter()
+        steps(STEPS, **how)
+        return (time.perf_counter() - began) / STEPS * 1e3
+
+    plain, half = milliseconds(), milliseconds(half=True)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        steps(STEPS)
+    found = [event for event in profiled.key_averages() if event.self_device_time_total]
+    total = sum(event.self_device_time_total for event in found)
+    launched = sum(event.count for event in found) / STEPS
+    compile_networks(classifier)
+    print(f"{model}, a training step: {plain:.2f} ms, in bfloat16 {half:.2f}, compiled {milliseconds():.2f}")
+    print(f"  the GPU computes for {total / STEPS / 1e3:.2f} ms of it, in {launched:.0f} kernels and copies, such as")
+    for event in sorted(found, key=lambda event: -event.self_device_time_total)[:4]:
+        print(f"  {event.self_device_time_total / total:4.0%} in {event.count // STEPS:2d}: {event.key[:90]}")
+
+
+def same_answers(model):
+    """Probabilities of dev on the GPU and on the CPU, from the same weights and from sound itself."""
+    config = compose(f"model={model}", "features.cache=false")
+    datamodule = build_datamodule(config)
+    datamodule.setup()
+    classifier = build_classifier(config, 8)
+    classifier.encoder.front_end.fit(datamodule.batches("train"))
+    classifier.cuda().train()
+    optimizer = torch.optim.AdamW(classifier.parameters())
+    for batch in datamodule.train_dataloader():
+        batch = on_device(batch, "cuda")
+        torch.nn.functional.cross_entropy(classifier(batch), batch["label"]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    found = {}
+    for device in ("cuda", "cpu"):
+        classifier.to(device)
+        batches = (on_device(batch, device) for batch in datamodule.batches("dev"))
+        found[device] = torch.cat([classifier.probabilities(batch).cpu() for batch in batches])
+    apart = (found["cuda"] - found["cpu"]).abs().max()
+    same = (found["cuda"].argmax(dim=1) == found["cpu"].argmax(dim=1)).float().mean()
+    print(f"{model}, probabilities of dev by GPU and by CPU: at most {apart:.1e} apart, {same:.1%} the same emotion")
+
+
+def main():
+    print(f"{torch.cuda.get_device_name()}, {os.cpu_count()} cores, torch {torch.__version__}", flush=True)
+    for model in ("mfcc_cnn", "audio_lstm"):
+        same_answers(model)
+        training_step(model)
+    epoch_against_resident_batch(cached=True, accelerator="gpu")
+    epoch_against_resident_batch(cached=False, accelerator="gpu")
+    frozen_encoder("wav2vec2", "cuda")
+    fits()
+    folds_and_seeds()
+
+
+if __name__ == "__main__":
+    main()
