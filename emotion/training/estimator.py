@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from emotion import metrics
 from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch, on_device
+from emotion.data.dataset import on_device
 from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
@@ -39,7 +38,7 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
     """
     started, device = time.monotonic(), device_of(config)
     (train, labels), (dev, truth) = (
-        (_vectors(classifier, datamodule.batches(split), device), datamodule.dataset(split).label.numpy())
+        (_vectors(classifier, datamodule, split, device), datamodule.dataset(split).label.numpy())
         for split in ("train", "dev")
     )
     of_classes = datamodule.class_weights().numpy() if config.training.class_weights else None
@@ -83,9 +82,15 @@ def _save(classifier: Classifier, run_dir: Path) -> None:
 
 
 @torch.no_grad()
-def _vectors(classifier: Classifier, batches: Iterable[Batch], device: torch.device) -> np.ndarray:
-    encoder = classifier.to(device).eval().encoder
-    return np.concatenate([encoder(on_device(batch, device)).cpu().double().numpy() for batch in batches])
+def _vectors(classifier: Classifier, datamodule: EmotionDataModule, split: str, device: torch.device) -> np.ndarray:
+    encoder, row = classifier.to(device).eval().encoder, 0
+    # In one block: small ones between what each batch takes and frees would keep the system from having it back.
+    vectors = np.empty((len(datamodule.dataset(split)), encoder.embed_dim))
+    for batch in datamodule.batches(split):
+        found = encoder(on_device(batch, device))
+        vectors[row : row + len(found)] = found.cpu().numpy()
+        row += len(found)
+    return vectors
 
 
 def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
