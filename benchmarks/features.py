@@ -98,7 +98,8 @@ def frozen_encoder(name, device="cpu"):
     first, _ = seconds_of(first_epoch)
     second, _ = seconds_of(epoch)
     ratio = f"{first / second:.0f} times faster"
-    print(f"{name}, random weights, {device}: first epoch {first:.1f} s, second {second:.1f} s: {ratio}")
+    where = "" if device == "cpu" else f", {device}"
+    print(f"{name}, random weights{where}: first epoch {first:.1f} s, second {second:.1f} s: {ratio}")
 
 
 def main():
