@@ -32,7 +32,8 @@ def cached_features(
         waveforms: Prepared sound.
         key: Plain data that names both the sound and the configuration of the front end.
         cache: The cache directory; by default `emotion.files.cache_directory()`.
-        device: Where networks compute. What has no weights is faster on the CPU, and the same on every machine.
+        device: Where networks compute; in the last digits it shows. What has no weights is always computed on the CPU,
+            which is faster, and the same on every machine.
     """
     weights = weights_digest(front_end)
     device = device if weights else "cpu"
