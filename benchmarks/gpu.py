@@ -25,7 +25,7 @@ from emotion.data.dataset import on_device
 from emotion.models.build import build_classifier
 from emotion.training.fit import compile_networks
 
-JOBS, EPOCHS, STEPS = 6, 30, 50
+GPU, JOBS, EPOCHS, STEPS = "cuda", 6, 30, 50
 RECIPE = (
     "data=ravdess",
     "features=[mfcc,deltas]",
@@ -68,21 +68,27 @@ def folds_and_seeds():
     print(f"  the GPU was busy {use[:, 0].mean():.0f} % of the time, and held {use[:, 1].max():.0f} MB at most")
 
 
-def training_step(model):
-    """A training step on features at hand: how much of it the GPU computes, in which kernels, and what changes that."""
-    config = compose(f"model={model}", "features=[mfcc,deltas]")
+def set_up(*overrides, cached):
+    """RAVDESS, a network on the GPU that is ready to be trained on it, and what trains it."""
+    config = compose(*overrides)
     datamodule = build_datamodule(config)
     datamodule.setup()
     classifier = build_classifier(config, 8)
-    datamodule.cache_features(classifier.encoder.front_end, "benchmark")
+    if cached:
+        datamodule.cache_features(classifier.encoder.front_end, "benchmark")
     classifier.encoder.front_end.fit(datamodule.batches("train"))
-    classifier.cuda().train()
-    optimizer = torch.optim.AdamW(classifier.parameters())
-    batch = on_device(next(iter(datamodule.train_dataloader())), "cuda")
+    classifier.to(GPU).train()
+    return datamodule, classifier, torch.optim.AdamW(classifier.parameters())
+
+
+def training_step(model):
+    """A training step on features at hand: how much of it the GPU computes, in which kernels, and what changes that."""
+    datamodule, classifier, optimizer = set_up(f"model={model}", "features=[mfcc,deltas]", cached=True)
+    batch = on_device(next(iter(datamodule.train_dataloader())), GPU)
 
     def steps(number, half=False):
         for _ in range(number):
-            with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            with torch.autocast(GPU, torch.bfloat16, enabled=half):
                 loss = torch.nn.functional.cross_entropy(classifier(batch), batch["label"])
             loss.backward()
             optimizer.step()
@@ -110,25 +116,19 @@ def training_step(model):
 
 def same_answers(model):
     """Probabilities of dev on the GPU and on the CPU, from the same weights and from sound itself."""
-    config = compose(f"model={model}", "features.cache=false")
-    datamodule = build_datamodule(config)
-    datamodule.setup()
-    classifier = build_classifier(config, 8)
-    classifier.encoder.front_end.fit(datamodule.batches("train"))
-    classifier.cuda().train()
-    optimizer = torch.optim.AdamW(classifier.parameters())
+    datamodule, classifier, optimizer = set_up(f"model={model}", cached=False)
     for batch in datamodule.train_dataloader():
-        batch = on_device(batch, "cuda")
+        batch = on_device(batch, GPU)
         torch.nn.functional.cross_entropy(classifier(batch), batch["label"]).backward()
         optimizer.step()
         optimizer.zero_grad()
     found = {}
-    for device in ("cuda", "cpu"):
+    for device in (GPU, "cpu"):
         classifier.to(device)
         batches = (on_device(batch, device) for batch in datamodule.batches("dev"))
         found[device] = torch.cat([classifier.probabilities(batch).cpu() for batch in batches])
-    apart = (found["cuda"] - found["cpu"]).abs().max()
-    same = (found["cuda"].argmax(dim=1) == found["cpu"].argmax(dim=1)).float().mean()
+    apart = (found[GPU] - found["cpu"]).abs().max()
+    same = (found[GPU].argmax(dim=1) == found["cpu"].argmax(dim=1)).float().mean()
     print(f"{model}, probabilities of dev by GPU and by CPU: at most {apart:.1e} apart, {same:.1%} the same emotion")
 
 
@@ -139,7 +139,7 @@ def main():
         training_step(model)
     epoch_against_resident_batch(cached=True, accelerator="gpu")
     epoch_against_resident_batch(cached=False, accelerator="gpu")
-    frozen_encoder("wav2vec2", "cuda")
+    frozen_encoder("wav2vec2", GPU)
     one_fit()
     folds_and_seeds()
 
