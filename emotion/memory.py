@@ -10,7 +10,7 @@ def share_heap() -> None:
     """Let all threads that are yet to start allocate from one heap.
 
     Otherwise each has its own, of which it keeps up to 64 MB when it ends: preparing recordings would hold that for
-    every core, for good. Blocks this large are few, so that threads hardly ever wait for each other.
+    every core, for good. On two cores preparing takes as long; on many, threads may wait for each other.
     """
     if mallopt := _of_glibc("mallopt"):
         mallopt(_M_ARENA_MAX, 1)
