@@ -4,6 +4,7 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
+from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet, Signal, to_decibels
 
 
@@ -13,15 +14,23 @@ class LogMel(FeatureSet):
     Args:
         sample_rate: Of the waveform, in Hz.
         n_fft: Window of a frame, in samples.
-        n_mels: Bands between 0 Hz and half the sample rate, on Slaney's mel scale and with his norm.
+        n_mels: Bands between `f_min` and half the sample rate, on Slaney's mel scale and with his norm.
         top_db: Dynamic range kept below the loudest bin of the item, in decibels.
+        f_min: Lowest frequency, in Hz. Voices have little below 80 Hz, and mains hum and rumble much.
+
+    Raises:
+        EmotionError: `f_min` is negative or not below half the sample rate.
     """
 
-    def __init__(self, sample_rate: int, n_fft: int, n_mels: int = 64, top_db: float = 80.0) -> None:
+    def __init__(
+        self, sample_rate: int, n_fft: int, n_mels: int = 64, top_db: float = 80.0, f_min: float = 0.0
+    ) -> None:
         super().__init__()
+        if not 0 <= f_min < sample_rate / 2:
+            raise EmotionError(f"f_min={f_min:g} is not between 0 and half the sample rate, {sample_rate / 2:g} Hz")
         self.top_db, self.num_features = top_db, n_mels
         bank = torchaudio.functional.melscale_fbanks(
-            1 + n_fft // 2, 0.0, sample_rate / 2, n_mels, sample_rate, norm="slaney", mel_scale="slaney"
+            1 + n_fft // 2, f_min, sample_rate / 2, n_mels, sample_rate, norm="slaney", mel_scale="slaney"
         )
         self.register_buffer("bank", bank, persistent=False)
 
@@ -40,10 +49,19 @@ class Mfcc(LogMel):
         n_mfcc: Coefficients kept.
         n_mels: See `LogMel`.
         top_db: See `LogMel`.
+        f_min: See `LogMel`.
     """
 
-    def __init__(self, sample_rate: int, n_fft: int, n_mfcc: int = 40, n_mels: int = 128, top_db: float = 80.0) -> None:
-        super().__init__(sample_rate, n_fft, n_mels, top_db)
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int,
+        n_mfcc: int = 40,
+        n_mels: int = 128,
+        top_db: float = 80.0,
+        f_min: float = 0.0,
+    ) -> None:
+        super().__init__(sample_rate, n_fft, n_mels, top_db, f_min)
         self.num_features = n_mfcc
         self.register_buffer("dct", torchaudio.functional.create_dct(n_mfcc, n_mels, "ortho"), persistent=False)
 

@@ -16,7 +16,7 @@ from emotion.errors import EmotionError
 from emotion.inference.output import clock
 from emotion.inference.predictor import Prediction, Predictor
 from emotion.inference.recordings import Recording
-from emotion.media.audio import resampled
+from emotion.media.audio import waveform_of
 from emotion.media.files import MediaError
 from emotion.media.image import StillPicture
 from emotion.prepare.tracking import boxes_at, follow
@@ -75,8 +75,8 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
             time.sleep(hop)
             arrays = {}
             if heard is not None and (waveform := heard.last()).size:
-                sound = resampled(waveform, heard.rate, predictor.reader.sample_rate)
                 with suppress(MediaError):  # it is silent
+                    sound = waveform_of(waveform, heard.rate, predictor.reader.sample_rate)
                     arrays |= predictor.reader.hear(sound).arrays
             if seen is not None and (faces := _faces(predictor, seen)) is not None:
                 arrays["faces"] = faces

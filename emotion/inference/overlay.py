@@ -14,8 +14,8 @@ from emotion.evaluation.figures import colours
 from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
-from emotion.media.files import MediaError
-from emotion.media.video import Picture, open_media, picture_stream
+from emotion.media.files import MediaError, open_media, start_of
+from emotion.media.video import Picture, picture_stream, presentation_of
 from emotion.prepare.tracking import LONGEST_GAP
 
 if TYPE_CHECKING:
@@ -44,16 +44,17 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_media(path) as source, atomic_path(output) as temporary:
         video = picture_stream(source, path)
-        sound = source.streams.audio[0] if source.streams.audio else None
+        sound = source.streams.best("audio")
         with av.open(str(temporary), "w", format="mp4") as target:
-            writer = _Writer(target, video, sound)
-            artist = None
+            writer = _Writer(target, video, sound, start_of(source) or 0.0)
+            artist = presentation = None
             try:
                 for frame in source.decode(*([video, sound] if sound else [video])):
                     if isinstance(frame, av.AudioFrame):
                         writer.write_sound(frame)
                     elif frame.time is not None:
-                        picture = Picture(frame, frame.time)
+                        presentation = presentation or presentation_of(video, frame)
+                        picture = Picture(frame, frame.time - writer.start, presentation)
                         artist = artist or _Artist(picture.size, moments, labels)
                         writer.write_picture(artist.draw(picture), frame)
             except av.FFmpegError as error:
@@ -65,15 +66,23 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
 
 
 class _Writer:
-    """Encodes pictures and sound as they come."""
+    """Encodes pictures and sound as they come, from time 0 on.
+
+    Args:
+        target: The file that is written.
+        video: The stream of pictures that is read.
+        sound: The stream of sound that is read, if there is one.
+        start: When the clock of the source begins, in seconds.
+    """
 
     def __init__(
         self,
         target: "av.container.OutputContainer",
         video: "av.video.stream.VideoStream",
         sound: "av.audio.stream.AudioStream | None",
+        start: float,
     ) -> None:
-        self.target = target
+        self.target, self.start = target, start
         self.pictures = target.add_stream("libx264", rate=video.average_rate or 25, options={"preset": "veryfast"})
         self.pictures.pix_fmt = "yuv420p"
         self.pictures.codec_context.time_base = video.time_base
@@ -87,12 +96,15 @@ class _Writer:
         import av
 
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame.pts, frame.time_base = original.pts, original.time_base
+        frame.pts = original.pts - round(self.start / original.time_base)
+        frame.time_base = original.time_base
         if not self.pictures.codec_context.is_open:
             self.pictures.height, self.pictures.width = pixels.shape[:2]
         self.target.mux(self.pictures.encode(frame))
 
     def write_sound(self, frame: "av.AudioFrame") -> None:
+        if frame.pts is not None:
+            frame.pts -= round(self.start / frame.time_base)
         self.target.mux(self.sound.encode(frame))
 
     def close(self) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Reader, Recording
-from emotion.media.audio import resampled
+from emotion.media.audio import waveform_of
 from emotion.prepare.modalities import Prepared
 
 if TYPE_CHECKING:
     from emotion.inference.timeline import Moment
 
 _BATCH = 16
+_DTYPES = ("float16", "float32", "float64", "int16", "int32", "uint8")
 _SAMPLES = 16 * 60 * 16_000
 """The most samples of a batch, padding included: one recording of an hour must not make its neighbours as long."""
 
@@ -132,7 +133,7 @@ class Predictor:
 
         Args:
             recording: A file of sound, a video or an image; or a waveform, shape (T,) or (T, channels), of floats with
-                full scale [-1, 1].
+                full scale [-1, 1] or of integers.
             sample_rate: Of the waveform, in Hz.
 
         Raises:
@@ -168,15 +169,14 @@ class Predictor:
             raise EmotionError("this model looks at faces and cannot be given a waveform")
         if not sample_rate or sample_rate < 1:
             raise EmotionError("a waveform needs its sample_rate, in Hz")
-        if waveform.ndim not in (1, 2) or not len(waveform) or not np.issubdtype(waveform.dtype, np.floating):
+        if waveform.ndim not in (1, 2) or not waveform.size or waveform.dtype.name not in _DTYPES:
             raise EmotionError(
-                f"a waveform holds floats and has the shape (T,) or (T, channels); this one holds {waveform.dtype} and "
-                f"has {waveform.shape}"
+                f"a waveform holds {', '.join(_DTYPES)} and has the shape (T,) or (T, channels); this one holds "
+                f"{waveform.dtype} and has {waveform.shape}"
             )
-        mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise EmotionError("the waveform holds NaN or infinite samples")
-        return self.reader.hear(resampled(mono, sample_rate, self.reader.sample_rate))
+        notes: list[str] = []
+        mono = waveform_of(waveform, sample_rate, self.reader.sample_rate, notes.append)
+        return self.reader.hear(mono, notes=[note.removeprefix("waveform: ") for note in notes])
 
     def judge(self, recordings: Iterable[Recording]) -> list[Prediction]:
         """Judge what `reader` has read, in its order."""

@@ -1,7 +1,7 @@
 """People's own files: found, and read as the files of a corpus are."""
 
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from emotion.corpora.base import media_files
 from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
-from emotion.media.audio import read_audio
+from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
-from emotion.media.video import length_of
+from emotion.media.video import NO_PICTURE, length_of
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import quantised
@@ -107,9 +107,9 @@ class Reader:
         Raises:
             MediaError: there is nothing.
         """
-        arrays, notes = {}, {}
+        arrays, notes, oddities = {}, {}, []
         try:
-            samples = self._samples(path) if self._listens else None
+            samples = self._samples(path, oddities.append) if self._listens else None
         except MediaError as error:
             samples, notes["sound"] = None, str(error)
         if samples is not None:
@@ -120,15 +120,22 @@ class Reader:
             except MediaError as error:
                 notes["faces"] = str(error)
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
-        told = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
+        reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
-            if "sound" in told and path.suffix.lower() in SUFFIXES:
-                told.pop("faces", None)  # nobody looks for one there
-            raise MediaError(f"{path}: {'; '.join(dict.fromkeys(told.values()))}")
-        return Recording(str(path), arrays, tuple(told.values()))
+            if "sound" in reasons and reasons.get("faces") == NO_PICTURE:
+                del reasons["faces"]  # nobody expects one there
+            raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
+        if "sound" in arrays:
+            reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}
+        return Recording(str(path), arrays, tuple(reasons.values()))
 
-    def hear(self, waveform: np.ndarray, name: str = "waveform") -> Recording:
+    def hear(self, waveform: np.ndarray, name: str = "waveform", notes: Sequence[str] = ()) -> Recording:
         """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].
+
+        Args:
+            waveform: As `emotion.media.audio.read_audio` or `waveform_of` return it.
+            name: Name of the recording.
+            notes: What was odd about it.
 
         Raises:
             MediaError: it is silent.
@@ -136,16 +143,14 @@ class Reader:
         samples = quantised(waveform)
         if not is_audible(samples):
             raise MediaError(f"{name}: is silent")
-        return Recording(name, {"sound": samples})
+        return Recording(name, {"sound": samples}, tuple(notes))
 
-    def _samples(self, path: Path) -> np.ndarray:
+    def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no sound")
-        return self.hear(read_audio(path, self.sample_rate), str(path)).arrays["sound"]
+        return self.hear(read_audio(path, self.sample_rate, report), str(path)).arrays["sound"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
-        if path.suffix.lower() in SUFFIXES:
-            raise MediaError(f"{path}: has no picture")
         if (seconds := length_of(path)) > LONGEST:
             raise MediaError(
                 f"{path}: is {seconds / 60:.0f} minutes long; cut it, or follow it with emotion predict --timeline"

@@ -3,6 +3,7 @@
 The recording is read once, and of it no more than a few windows are in memory.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Recording, is_audible
-from emotion.media.audio import stream_audio
+from emotion.media.audio import Report, stream_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
 from emotion.media.video import read_pictures
@@ -24,6 +25,8 @@ from emotion.prepare.waveforms import quantised
 
 if TYPE_CHECKING:
     from emotion.inference.predictor import Prediction, Predictor
+
+log = logging.getLogger(__name__)
 
 _BATCH = 16
 _SHOWN = 0.5
@@ -98,7 +101,7 @@ def _read(predictor: "Predictor", path: Path, window: float, hop: float, problem
     sound: Iterator[np.ndarray] = iter(())
     faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
     if "sound" in reader.modalities and not is_image(path):
-        sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop), problems)
+        sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop, problems.append), problems)
     if reader.cutter:
         faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
@@ -131,11 +134,13 @@ def _is_worth_it(length: float, index: int, window: float, hop: float) -> bool:
     return index == 0 or (length > window - hop and length >= _LEAST * window)
 
 
-def sound_windows(path: Path, sample_rate: int, window: float, hop: float) -> Iterator[np.ndarray]:
-    """The samples of successive windows, int16, shape (T,)."""
+def sound_windows(
+    path: Path, sample_rate: int, window: float, hop: float, report: Report = log.warning
+) -> Iterator[np.ndarray]:
+    """Yield the samples of successive windows, int16, shape (T,); `report` is as in `read_audio`."""
     length, step = round(window * sample_rate), max(1, round(hop * sample_rate))
     held, index = np.zeros(0, np.float32), 0
-    for chunk in stream_audio(path, sample_rate):
+    for chunk in stream_audio(path, sample_rate, report):
         held = np.concatenate([held, chunk])
         while len(held) >= length:
             yield quantised(held[:length])

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from emotion.media.files import MOST_PIXELS, MediaError
+from emotion.media.files import MOST_PIXELS, MediaError, head_of, require_file
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # which OpenCV reads when it is imported
 
@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"P5\n", b"P6\n")
+"""Of JPEG, PNG, BMP, TIFF (twice), JPEG 2000, PGM and PPM. GIF is left to FFmpeg, since it may move."""
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+_ORIENTATION = 0x0112  # the tag of Exif
 
 
 class StillPicture:
@@ -40,25 +44,66 @@ class StillPicture:
 
 
 class Image(StillPicture):
-    """A picture in a file; its time is 0.
+    """A picture in a file, turned as the file says; its time is 0.
 
     Raises:
         MediaError: the file is missing, or no image.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise MediaError(f"{path}: no such file")
-        data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
-        try:
-            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # turned as its Exif data say
-        except cv2.error as error:  # such as one of too many pixels
-            raise MediaError(f"{path}: cannot be decoded as an image") from error
-        if pixels is None:
-            raise MediaError(f"{path}: cannot be decoded as an image")
-        super().__init__(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+        require_file(path)
+        pixels = _decode_heif(path) if _is_heif(head_of(path)) else _decode(path)
+        super().__init__(pixels)
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file is an image, by its name."""
-    return str(path).lower().endswith(IMAGE_SUFFIXES)
+    """Return True if a file holds an image, by its content; by its suffix if there is no such file."""
+    path = Path(path)
+    if not path.is_file():
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    head = head_of(path)
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return is_webp or head.startswith(_BEGINNINGS) or _is_heif(head)
+
+
+def _is_heif(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _decode(path: Path) -> np.ndarray:
+    data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)  # turned as its Exif data say
+    except cv2.error as error:  # such as one of too many pixels
+        raise MediaError(f"{path}: cannot be decoded as an image") from error
+    if pixels is None:
+        raise MediaError(f"{path}: cannot be decoded as an image")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode_heif(path: Path) -> np.ndarray:
+    """Decode HEIC and AVIF, which OpenCV does not read, or not as it is to be shown."""
+    import PIL.Image
+    import PIL.ImageOps
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    try:
+        with PIL.Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise MediaError(f"{path}: cannot be decoded as an image (it has more than {MOST_PIXELS:,} pixels)")
+            orientation = image.info.get("original_orientation")
+            if orientation and not _turns_itself(path):
+                image.getexif()[_ORIENTATION] = orientation
+            return np.array(PIL.ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+        raise MediaError(f"{path}: cannot be decoded as an image") from error
+
+
+def _turns_itself(path: Path) -> bool:
+    """Return True if a HEIF file holds a turn or a mirroring of its own, which counts in the place of that of Exif."""
+    data = path.read_bytes()
+    start = data.find(b"ipco")
+    size = int.from_bytes(data[start - 4 : start], "big") if start > 0 else 0
+    properties = data[start : start + size]
+    return b"irot" in properties or b"imir" in properties

@@ -2,52 +2,99 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emotion.media.files import MediaError, last_clause, open_media, require_coding, undecodable
+from emotion.media.files import MediaError, last_clause, open_media, require_coding, start_of, undecodable
 from emotion.media.image import Image, is_image
 
 if TYPE_CHECKING:
     import av
+
+NO_PICTURE = "has no picture"
+_WIDEST_PIXEL = 16  # times as wide as high, or as high as wide; what a file says beyond is a mistake
+
+
+class Presentation(NamedTuple):
+    """How the frames of a video are to be shown, which differs from how they are stored.
+
+    Attributes:
+        transpose: True if rows become columns, before they are mirrored.
+        mirror: True if left and right are swapped.
+        flip: True if top and bottom are swapped.
+        aspect: Width of a pixel as it is stored, in heights.
+    """
+
+    transpose: bool = False
+    mirror: bool = False
+    flip: bool = False
+    aspect: float = 1.0
 
 
 class Picture:
     """A decoded frame of a video, kept as it was stored until its pixels are asked for.
 
     Attributes:
-        time: When it is shown, in seconds from the start of the file's first stream.
+        time: When it is shown, in seconds from the start of the file's clock.
     """
 
-    def __init__(self, frame: "av.VideoFrame", time: float) -> None:
-        self.time, self._frame = time, frame
-        self._turns = round(frame.rotation / 90) % 4
+    def __init__(self, frame: "av.VideoFrame", time: float, presentation: Presentation) -> None:
+        self.time, self._frame, self._presentation = time, frame, presentation
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height as it is shown, in pixels."""
-        width, height = self._frame.width, self._frame.height
-        return (height, width) if self._turns % 2 else (width, height)
+        width, height = max(1, round(self._frame.width * self._presentation.aspect)), self._frame.height
+        return (height, width) if self._presentation.transpose else (width, height)
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
-        """Red-green-blue, shape (H, W, 3), uint8, turned as the file says that it is to be shown.
+        """Return red-green-blue pixels, shape (H, W, 3), uint8, as the file says that they are to be shown.
 
         Args:
             longest: What the longer side is scaled to; None keeps the size.
         """
-        frame = self._frame
-        width, height = frame.width, frame.height
+        size = self.size
         if longest:
-            scale = longest / max(width, height)
-            width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels = frame.reformat(width, height, "rgb24").to_ndarray()
-        # The display matrix turns counter-clockwise, as does numpy.
-        return np.ascontiguousarray(np.rot90(pixels, self._turns))
+            scale = longest / max(size)
+            size = tuple(max(1, round(side * scale)) for side in size)
+        width, height = reversed(size) if self._presentation.transpose else size
+        pixels = self._frame.reformat(width, height, "rgb24").to_ndarray()
+        if self._presentation.transpose:
+            pixels = pixels.transpose(1, 0, 2)
+        if self._presentation.mirror:
+            pixels = pixels[:, ::-1]
+        return np.ascontiguousarray(pixels[::-1] if self._presentation.flip else pixels)
+
+
+def presentation_of(stream: "av.video.stream.VideoStream", frame: "av.VideoFrame") -> Presentation:
+    """Return how the frames of `stream`, of which `frame` is the first, are to be shown."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if not 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL:
+        aspect = 1.0
+    a, b, c, d = _matrix_of(frame)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Presentation(False, a < 0, d < 0, aspect)
+    return Presentation(True, c < 0, b < 0, aspect)
+
+
+def _matrix_of(frame: "av.VideoFrame") -> tuple[float, float, float, float]:
+    """Return the part of a frame's display matrix that turns and mirrors: a point goes to (ax + cy, bx + dy)."""
+    from av.sidedata.sidedata import Type
+
+    try:
+        found = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
+    except ValueError:  # there is side data of a kind that the binding does not know yet
+        turns = round(frame.rotation / 90) % 4
+        return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[turns]
+    if not found:
+        return 1, 0, 0, 1
+    matrix = np.frombuffer(bytes(found[0]), np.int32).reshape(3, 3)
+    return tuple(matrix[:2, :2].ravel().tolist())
 
 
 def read_pictures(path: Path) -> Iterator[Picture | Image]:
-    """The frames of a video in the order in which they are shown, decoded as they are asked for.
+    """Yield the frames of a video in the order in which they are shown, decoded as they are asked for.
 
     Frames that are damaged are left out; so is what follows where a file ends too soon.
 
@@ -58,14 +105,17 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
         yield Image(path)
         return
 
-    count = 0
+    count, presentation = 0, Presentation()
     try:
         with open_media(path) as container:
             stream = picture_stream(container, path)
             stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or 25)
+            rate, start = float(stream.average_rate or 25), start_of(container)
             for frame in container.decode(stream):
-                yield Picture(frame, count / rate if frame.time is None else frame.time)
+                if not count:
+                    presentation = presentation_of(stream, frame)
+                    start = frame.time if start is None else start
+                yield Picture(frame, count / rate if frame.time is None else frame.time - start, presentation)
                 count += 1
     except undecodable() as error:
         if not count:
@@ -75,7 +125,7 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
 
 
 def picture_times(path: Path) -> np.ndarray:
-    """When each frame of a video is shown, in seconds, sorted, as far as the file goes; nothing is decoded.
+    """Return when each frame of a video is shown, in seconds, sorted, as far as the file goes; nothing is decoded.
 
     Raises:
         MediaError: as `read_pictures`.
@@ -83,19 +133,24 @@ def picture_times(path: Path) -> np.ndarray:
     if is_image(path):
         return np.zeros(1)
 
-    times = []
+    times, start = [], None
     try:
         with open_media(path) as container:
-            stream = picture_stream(container, path)
+            stream, start = picture_stream(container, path), start_of(container)
             packets = container.demux(stream)
             # Where the file ends too soon, those before are kept.
-            times.extend(float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None)
+            times.extend(
+                float(packet.pts * packet.time_base)
+                for packet in packets
+                if packet.pts is not None and not packet.is_discard
+            )
     except undecodable() as error:
         if not times:
             raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
     if not times:
         raise MediaError(f"{path}: holds no frames")
-    return np.sort(np.array(times))
+    times = np.sort(np.array(times))
+    return times - (times[0] if start is None else start)
 
 
 def read_middle_picture(path: Path) -> np.ndarray:
@@ -125,10 +180,12 @@ def length_of(path: Path) -> float:
 
     try:
         with open_media(path) as container:
+            start = start_of(container) or 0.0
             if container.duration is not None:
-                return container.duration / av.time_base
+                # Matroska counts from 0, wherever its clock begins.
+                return container.duration / av.time_base - (start if "matroska" in container.format.name else 0.0)
             ends = (packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None)
-            return float(max(ends, default=0))
+            return max(0.0, float(max(ends, default=0)) - start)
     except undecodable() as error:
         raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
@@ -143,6 +200,7 @@ def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.
 
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:  # a cover is no picture of who speaks
-        raise MediaError(f"{path}: has no picture")
-    require_coding(moving[0], path)
-    return moving[0]
+        raise MediaError(f"{path}: {NO_PICTURE}")
+    chosen = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
+    require_coding(chosen, path)
+    return chosen

@@ -23,7 +23,7 @@ from emotion.prepare.tracking import Found, Track, boxes_at, follow
 if TYPE_CHECKING:
     from emotion.prepare.face_detection import FaceDetector
 
-FORMAT = 1  # part of the cache key: raise it when the pictures that are stored change
+FORMAT = 2  # part of the cache key: raise it when the pictures that are stored change
 BOX_COLUMNS = ("time", "left", "top", "right", "bottom", "probability")
 """What the column `boxes` holds of each picture: seconds, pixels of the whole picture, and MTCNN's probability."""
 

@@ -1,5 +1,6 @@
 """The sound of every recording as one int16 memory map."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,9 @@ from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
 from emotion.prepare.store import Column, Done, Store, load_or_make, source_of
 
-FORMAT = 2  # part of the cache key: raise it when the samples that are stored change
+log = logging.getLogger(__name__)
+
+FORMAT = 3  # part of the cache key: raise it when the samples that are stored change
 INT16_FULL_SCALE = 32768
 _BATCH = 64
 
@@ -32,11 +35,15 @@ def prepare_waveforms(table: pd.DataFrame, directory: Path, sample_rate: int, ca
     key = fingerprint({"format": FORMAT, "sample_rate": sample_rate, "sources": sources})
 
     def decode(recording: str) -> Done:
+        notes: list[str] = []
         try:
-            waveform = read_audio(directory / paths[recording], sample_rate)
+            waveform = read_audio(directory / paths[recording], sample_rate, notes.append)
         except MediaError as error:
-            return Done(recording, {}, str(error).replace(f"{directory}{os.sep}", ""))
-        return Done(recording, {"waveforms": quantised(waveform)})
+            return Done(recording, {}, _relative(str(error)))
+        return Done(recording, {"waveforms": quantised(waveform)}, note="; ".join(map(_relative, notes)))
+
+    def _relative(text: str) -> str:
+        return text.replace(f"{directory}{os.sep}", "")
 
     def decode_all(recordings: Sequence[str]) -> Iterator[Done]:
         """In order, on all cores, a bounded number of recordings ahead."""
@@ -46,7 +53,10 @@ def prepare_waveforms(table: pd.DataFrame, directory: Path, sample_rate: int, ca
 
     folder = (cache or cache_directory()) / "waveforms" / key
     columns = {"waveforms": Column("int16")}
-    return load_or_make(folder, list(paths), columns, decode_all, "preparing the sound")
+    store = load_or_make(folder, list(paths), columns, decode_all, "preparing the sound")
+    if len(odd := store.index["note"][store.index["note"] != ""]):
+        log.warning("%d recordings have odd sound; such as %s", len(odd), odd.iloc[0])
+    return store
 
 
 def quantised(waveform: np.ndarray) -> np.ndarray:
