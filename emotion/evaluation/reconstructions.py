@@ -145,6 +145,8 @@ def _write_sound(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sampl
         power = inverse.mfcc_to_mel(features, n_mels=kind.bank.shape[1])
     else:
         power = 10 ** (features / 10)
-    waveform = inverse.mel_to_audio(power, sr=sample_rate, n_fft=stack.n_fft, hop_length=stack.hop_length)
+    waveform = inverse.mel_to_audio(
+        power, sr=sample_rate, n_fft=stack.n_fft, hop_length=stack.hop_length, fmin=kind.f_min
+    )
     loudest = np.abs(waveform).max(initial=1e-9)
     write_wav(path, waveform / loudest * 0.9, sample_rate)

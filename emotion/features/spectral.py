@@ -28,7 +28,7 @@ class LogMel(FeatureSet):
         super().__init__()
         if not 0 <= f_min < sample_rate / 2:
             raise EmotionError(f"f_min={f_min:g} is not between 0 and half the sample rate, {sample_rate / 2:g} Hz")
-        self.top_db, self.num_features = top_db, n_mels
+        self.top_db, self.f_min, self.num_features = top_db, f_min, n_mels
         bank = torchaudio.functional.melscale_fbanks(
             1 + n_fft // 2, f_min, sample_rate / 2, n_mels, sample_rate, norm="slaney", mel_scale="slaney"
         )

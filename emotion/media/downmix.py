@@ -1,8 +1,8 @@
 """One rule by which every decoder's channels become one, whatever the container.
 
-Channels that carry a signal are averaged, and the average gets the level of the strongest of them: the same sound has
-the same level as mono, as stereo and as the centre of 5.1. Where the channels cancel each other, the strongest stands
-for all.
+Channels that carry a signal are averaged; channels that are silent, or far below the others as what leaks from the
+centre of 5.1 into its sides, would only lower the level and are left out. Where the channels cancel each other, the
+strongest is used alone. So the same sound has the same level as mono, as stereo and as the centre of 5.1.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-CARRIES_DB = 40.0
+CARRIES_DB = 12.0
 """A channel carries a signal if its loudest moment is no further than this below that of the strongest channel."""
 CANCELS = 0.5
-"""Channels cancel if their average has less than this part of the power that unrelated channels would leave."""
+"""Channels cancel each other if their average has less than this part of what it has of unrelated channels' power."""
+_SILENT_DB = 60.0
 FLOAT_PEAK = 4.0
 """Floats up to this value have a full scale of 1; above, they are taken for integers, or are of an unknown scale."""
 _INTEGER_SCALES = (2**15, 2**23, 2**31)
@@ -71,13 +72,16 @@ def mix_of(levels: Levels, low_frequency: int | None = None) -> Mix:
     used = np.flatnonzero(carries)
     strongest = used[power[used].argmax()]
     weights = carries / len(used)
-    average = weights @ levels.products @ weights
-    alone = (np.arange(count) == strongest).astype(np.float32)
-    if average < CANCELS * (weights**2 @ power):
-        return Mix(alone, (f"its channels cancel each other; channel {strongest + 1} of {count} is used",))
-    silent = np.flatnonzero(~carries)
-    notes = (f"channel {silent[0] + 1} of 2 is silent and is left out",) if count == 2 and len(silent) else ()
-    return Mix((weights * np.sqrt(power[strongest] / average)).astype(np.float32), notes)
+    if weights @ levels.products @ weights < CANCELS * (weights**2 @ power):
+        alone = np.arange(count) == strongest
+        note = f"its channels cancel each other; channel {strongest + 1} of {count} is used alone"
+        return Mix(alone.astype(np.float32), (note,))
+    left_out = np.flatnonzero(~carries)
+    if count > 2 or not len(left_out):  # of more than two, some are silent as a rule
+        return Mix(weights.astype(np.float32))
+    below = 10 * np.log10(levels.loudest[strongest] / max(levels.loudest[left_out[0]], 1e-20))
+    level = "silent" if below > _SILENT_DB else f"{below:.0f} dB below the other"
+    return Mix(weights.astype(np.float32), (f"channel {left_out[0] + 1} of 2 is {level} and is left out",))
 
 
 def full_scale(peak: float) -> float | None:
