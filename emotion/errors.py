@@ -4,6 +4,7 @@ import difflib
 import errno
 import io
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNREAD = 141  # the exit status of what ends since nobody reads it: 128 + SIGPIPE
 _ALIKE = 0.6  # of two words, from 0 to 1
 
 
@@ -79,7 +81,10 @@ def one_line_errors() -> Iterator[None]:
     threading.excepthook = lambda thread: None if _foreseen(thread.exc_value) else threading.__excepthook__(thread)
     try:
         yield
+        sys.stdout.flush()
     except (EmotionError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            sys.exit(_UNREAD)
         if not _foreseen(error):
             raise
         print(f"error: {error if isinstance(error, EmotionError) else _not_writable(error)}", file=sys.stderr)
@@ -87,6 +92,18 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _is_unread() -> bool:
+    """Return True if standard output is a pipe, which `| head` has closed; nothing more is written to it then."""
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):  # it is no file at all
+        return False
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+    return True
 
 
 def is_not_writable(error: BaseException | None) -> bool:

@@ -1,12 +1,18 @@
-"""The `emotion` command: everything that is not training or evaluating a run."""
+"""The `emotion` command."""
 
 import argparse
+import importlib
 import logging
 import sys
 
 from emotion.cli import corpora, models, predict, results
 from emotion.errors import one_line_errors
 
+_HYDRA = {
+    "train": "train a model; takes what train.py takes, such as data=ravdess model=audio_lstm",
+    "evaluate": "evaluate a finished run; takes what evaluate.py takes, such as run=RUN_DIR split=dev",
+}
+"""Commands whose arguments Hydra reads, and their help."""
 _COMMANDS = (
     corpora.add_download,
     corpora.add_prepare,
@@ -25,11 +31,23 @@ _COMMANDS = (
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] and sys.argv[1] in _HYDRA:
+        _run_hydra(sys.argv[1])
+        return
     parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, description in _HYDRA.items():
+        commands.add_parser(name, help=description)
     for add in _COMMANDS:
         add(commands)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with one_line_errors():
         arguments.call(arguments)
+
+
+def _run_hydra(name: str) -> None:
+    module = importlib.import_module(f"emotion.hydra_cli.{name}")
+    # Processes that join a training run sys.argv again, so it has to name a script.
+    sys.argv = [str(module.__file__), *sys.argv[2:]]
+    module.main()

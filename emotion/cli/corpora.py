@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from emotion.cli import outputs
+
 
 def add_prepare(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion prepare`."""
@@ -14,6 +16,7 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
         metavar="PNG",
         help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
     )
+    outputs.add_force(parser)
     parser.set_defaults(call=_prepare)
 
 
@@ -24,6 +27,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from emotion.data.build import build_datamodule
     from emotion.entry import check_overrides, explained
 
+    outputs.require_free([arguments.contact_sheet], (), arguments.force)
     overrides = check_overrides(arguments.overrides)
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = compose("train", overrides=arguments.overrides)

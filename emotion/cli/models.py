@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from emotion.cli import outputs
+
 _FORMATS = ("onnx", "pt2", "bundle")
 
 
@@ -33,12 +35,15 @@ def add_export(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "--check", nargs="+", default=[], metavar="FILE", help="recordings on which it is checked, instead of dev"
     )
+    outputs.add_force(parser)
     parser.set_defaults(call=_export)
 
 
 def _export(arguments: argparse.Namespace) -> None:
     form = arguments.format
     output = arguments.output or Path("bundle" if form == "bundle" else f"model.{form}")
+    if form != "bundle":  # which wants an empty folder
+        outputs.require_free([output], map(Path, arguments.check), arguments.force)
     if form == "bundle":
         from emotion.inference.bundle import bundle
 

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from emotion.cli import outputs
 from emotion.errors import EmotionError, printable
+
+_INTERRUPTED = 130  # the exit status: 128 + SIGINT
 
 
 def add_predict(commands: "argparse._SubParsersAction") -> None:
@@ -14,11 +17,21 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
     _add_model(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument("--timeline", action="store_true", help="judge long recordings window by window, face by face")
-    parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="of a timeline (3)")
-    parser.add_argument("--hop", type=float, default=1.0, metavar="SECONDS", help="from window to window (1)")
+    parser.add_argument("--timeline", action="store_true", help="predict window by window, for each face")
+    parser.add_argument(
+        "--window", type=float, metavar="SECONDS", help="length of a window of a timeline (default: 3); makes one"
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="time from window to window (default: 1); makes a timeline"
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the timeline of one recording")
-    parser.add_argument("--overlay", type=Path, metavar="MP4", help="write one video with boxes, labels and timeline")
+    parser.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="FILE",
+        help="draw boxes and labels: into an MP4, with the timeline, for a video; into a PNG or JPEG for an image",
+    )
+    outputs.add_force(parser)
     parser.set_defaults(call=_predict)
 
 
@@ -32,24 +45,45 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from emotion.inference import Problem, output, recordings
+    from emotion.media.image import is_image
     from emotion.progress import track
 
     found = recordings.find(arguments.files)
     drawn = [path for path in (arguments.plot, arguments.overlay) if path]
     if drawn and len(found.files) != 1:
         raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")
+    models = [path for path in (arguments.model, arguments.run) if path]
+    outputs.require_free(drawn, [*found.files, *models], arguments.force)
+    if arguments.plot and is_image(found.files[0]):
+        raise EmotionError(f"{found.files[0]} is an image and has no timeline to plot; --overlay draws on it")
+    if arguments.overlay:
+        from emotion.inference.overlay import require_suffix
+
+        require_suffix(found.files[0], arguments.overlay)
     predictor = _predictor(arguments)
-    if arguments.timeline or drawn:
-        judged = _timelines(predictor, found.files, arguments)
+    if arguments.timeline or drawn or (arguments.window, arguments.hop) != (None, None):
+        predicted = _timelines(predictor, found.files, arguments)
     else:
-        judged = track(predictor.predict(found.files), "judging recordings", len(found.files))
-    answers = list(judged)
+        predicted = track(predictor.predict(found.files), "predicting", len(found.files))
+    answers, interrupted = [], False
+    try:
+        for answer in predicted:
+            answers.append(answer)  # noqa: PERF402 (keeps what there is when interrupted)
+    except KeyboardInterrupt:
+        interrupted = True
     output.show(answers, predictor.labels, arguments.format)
+    if interrupted:
+        print(f"interrupted: {_amount(answers)}", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
     for problem in (*found.missing, *problems):
         print(f"error: {printable(problem)}", file=sys.stderr)
     if problems or found.missing:
         sys.exit(1)
+
+
+def _amount(answers: Sequence[object]) -> str:
+    return "no prediction was made" if not answers else f"the first {len(answers):,} predictions are above"
 
 
 def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imported lazily)
@@ -71,13 +105,20 @@ def _timelines(
 
     for file in files:
         try:
-            windows = predictor.timeline(file, arguments.window, arguments.hop)
-            moments = list(track(windows, f"judging {file.name}, window by window", None))
+            moments = []
+            windows = predictor.timeline(file, *_windows(arguments))
+            for moment in track(windows, f"predicting {file.name}, window by window", None):
+                moments.append(moment)
+                yield moment
             _draw_timeline(file, moments, predictor.labels, arguments)
         except MediaError as error:
             yield Problem(str(file), str(error).removeprefix(f"{file}: "))
-        else:
-            yield from moments
+
+
+def _windows(arguments: argparse.Namespace) -> tuple[float, float]:
+    """Return the length of a window and the time to the next, in seconds; windows never leave gaps."""
+    window = 3.0 if arguments.window is None else arguments.window
+    return window, min(1.0, window) if arguments.hop is None else arguments.hop
 
 
 def _draw_timeline(

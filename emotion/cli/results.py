@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from emotion.cli import outputs
 from emotion.errors import EmotionError
 
 
@@ -26,6 +27,7 @@ def add_report(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
     )
+    outputs.add_force(parser)
     parser.set_defaults(call=_report)
 
 
@@ -33,6 +35,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import figures, report, results_page, run_figures, systems
     from emotion.files import write_text
 
+    written = (arguments.output, arguments.csv, arguments.figure, arguments.curve, arguments.learning_curves)
+    outputs.require_free(written, (), arguments.force)
     runs = systems.find(arguments.runs)
     if arguments.keep:
         systems.keep(runs, arguments.keep)
@@ -89,6 +93,7 @@ def add_robustness(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
     parser.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
+    outputs.add_force(parser)
     parser.set_defaults(call=_robustness)
 
 
@@ -96,6 +101,7 @@ def _robustness(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import figures, report, robustness, systems
     from emotion.files import write_text
 
+    outputs.require_free((arguments.csv, arguments.figure), (), arguments.force)
     runs = systems.find(arguments.runs)
     robustness.measure([run.directory for run in runs], arguments.noise)
     table = robustness.table(runs)
@@ -114,12 +120,15 @@ def add_figures(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
     )
+    outputs.add_force(parser)
     parser.set_defaults(call=_figures)
 
 
 def _figures(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import clip_figures, figures, run_figures
 
+    media = [path for path in arguments.paths if not path.is_dir()]
+    outputs.require_free([arguments.output / f"{path.stem}.png" for path in media], media, arguments.force)
     for path in arguments.paths:
         if path.is_dir():
             drawn = run_figures.draw(path)

@@ -62,8 +62,11 @@ def find(wanted: Iterable[str]) -> Found:
     files: dict[Path, None] = {}
     missing = []
     for text in wanted:
-        path = Path(text)
-        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))
+        if not text.strip():
+            missing.append("an empty file name was given; name a file, a folder (. is this one) or a pattern")
+            continue
+        path = Path(text).expanduser()
+        matches = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
         found = [file for match in matches for file in (_media_below(match) if match.is_dir() else [match])]
         files |= dict.fromkeys(found)
         if not matches:

@@ -1,0 +1,36 @@
+"""`python train.py` and `emotion train`: train a model with a composed configuration."""
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from emotion.config import DIRECTORY
+from emotion.entry import command_line
+from emotion.errors import one_line_errors
+from emotion.sweeps import summarised
+
+
+@hydra.main(version_base="1.3", config_path=str(DIRECTORY), config_name="train")
+def _train(config: DictConfig) -> float:
+    """Train with the composed configuration; return the dev metric that sweeps optimise."""
+    from pathlib import Path
+
+    from emotion import sweeps, tasks
+
+    job = HydraConfig.get()
+    run_dir, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
+    if job.mode == RunMode.MULTIRUN:
+        return sweeps.train_job(config, run_dir, overrides, job.job.num)
+    with one_line_errors():  # within the job, or Hydra adds lines of its own
+        return tasks.train(config, run_dir, overrides)
+
+
+def main() -> None:
+    """Run the command line."""
+    with command_line("train"), summarised():
+        _train()
+
+
+if __name__ == "__main__":
+    main()
