@@ -1,15 +1,26 @@
-"""Fixtures: a cache of the session's own, the demo corpus, and the real corpora where they are at hand."""
+"""Fixtures: a cache of the session's own, the demo corpus, and the real corpora where they are at hand.
+
+Whatever takes long to make is made once for all workers of a session, in a folder that they share.
+"""
 
 import os
 import re
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; processes that tests start inherit it
+
+import filelock
 import pytest
 import torch
 
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parent.parent
 CLASSES = 8
+_SHARED = "EMOTION_TESTS_FOLDER"
 _TAKE = "01-03-01-01-01-01"
 
 
@@ -37,10 +48,35 @@ def skip(reason):
     (pytest.fail if os.environ.get("EMOTION_SKIP_NOTHING") else pytest.skip)(reason)
 
 
+def pytest_configure(config):
+    """Make the folder that all workers share; they inherit its name."""
+    if _SHARED not in os.environ:
+        os.environ[_SHARED] = tempfile.mkdtemp(prefix="emotion-tests-")
+        config.add_cleanup(_remove_shared)
+
+
+def _remove_shared():
+    shutil.rmtree(os.environ.pop(_SHARED), ignore_errors=True)
+
+
+def once(name, make):
+    """The folder `name`, which `make(folder)` fills once in a session, whichever worker comes first."""
+    folder = Path(os.environ[_SHARED]) / name
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
+def cache():
     """Nothing is read from or written to the user's own cache, by subprocesses neither."""
-    path = tmp_path_factory.mktemp("cache")
+    path = Path(os.environ[_SHARED]) / "cache"
+    path.mkdir(exist_ok=True)
     patch = pytest.MonkeyPatch()
     patch.setenv("EMOTION_CACHE", str(path))
     patch.delenv("EMOTION_TRACEBACK", raising=False)
@@ -67,26 +103,59 @@ def face(demo_root):
 
 
 @pytest.fixture(scope="session")
-def own_videos(demo_root, tmp_path_factory):
+def own_videos(demo_root):
     """Five people in eight emotions, as `<emotion>/person<number>.mp4`, and one sound without a picture."""
-    from emotion.corpora.demo import Demo
-    from emotion.labels import EMOTIONS
 
-    takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
-    Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
-    root = tmp_path_factory.mktemp("videos")
-    for take in takes:
-        folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
-        folder.mkdir(exist_ok=True)
-        (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
-    (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
-    return root
+    def link(root):
+        from emotion.corpora.demo import Demo
+        from emotion.labels import EMOTIONS
+
+        takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
+        Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
+        for take in takes:
+            folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
+            folder.mkdir(exist_ok=True)
+            (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
+        (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
+
+    return once("videos", link)
 
 
 @pytest.fixture
 def typed(own_videos):
     """The overrides with which those videos are the corpus."""
     return ("data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5")
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Run a command line in this process, in `tmp_path`: what it printed, and its exit status.
+
+    Nothing is drawn for TensorBoard.
+
+    The first argument is `train`, `evaluate`, or a subcommand of `emotion`.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    from emotion import cli
+
+    monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["emotion", *map(str, arguments)])
+        monkeypatch.chdir(tmp_path)
+        capfd.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            GlobalHydra.instance().clear()
+        printed, errors = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, status, printed, errors)
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +179,7 @@ def told():
     """Tell what a hostile input or a mishap came to, for docs/robustness.md.
 
     The page is a record of the tests: each row that they tell must be in it.
-    `EMOTION_WRITE_ROBUSTNESS=1 pytest -m robust` writes it anew.
+    `EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust` writes it anew.
     """
 
     def tell(group, what, happened, replaced=()):
@@ -120,7 +189,7 @@ def told():
         _TOLD.append(row)
         if not os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
             known = map(_in_our_words, ROBUSTNESS.read_text().splitlines())
-            assert _in_our_words(_line(row)) in known, "EMOTION_WRITE_ROBUSTNESS=1 pytest -m robust writes it anew"
+            assert _in_our_words(_line(row)) in known, "EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust writes it anew"
 
     return tell
 
@@ -193,9 +262,11 @@ def compose():
 
 
 @pytest.fixture
-def train_in_process(compose, tmp_path):
-    """Train with overrides, in this process; returns the run directory."""
+def train_in_process(compose, tmp_path, monkeypatch):
+    """Train with overrides, in this process, without pictures for TensorBoard; returns the run directory."""
     from emotion.tasks import train
+
+    monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
 
     def train_with(*overrides, name="run"):
         run_dir = tmp_path / name
@@ -206,16 +277,18 @@ def train_in_process(compose, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained():
     """A run on the demo corpus, long enough to have learnt something."""
-    import hydra
 
-    from emotion.config import DIRECTORY
-    from emotion.tasks import train
+    def run(folder):
+        import hydra
 
-    run_dir = tmp_path_factory.mktemp("trained") / "run"
-    overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
-    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = hydra.compose("train", overrides=overrides)
-    train(config, run_dir, overrides)
-    return run_dir
+        from emotion.config import DIRECTORY
+        from emotion.tasks import train
+
+        overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
+        with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+            config = hydra.compose("train", overrides=overrides)
+        train(config, folder / "run", overrides)
+
+    return once("trained", run) / "run"

@@ -82,6 +82,7 @@ def test_how_units_are_used_is_checked(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_speech_clip_of_ravdess_has_its_units(real_data, compose):
     config = compose("data=ravdess", f"data.root={real_data}", "model=action_units", TABLE)
     datamodule = build_datamodule(config)
@@ -105,6 +106,7 @@ def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
         setup("action_units.table=nowhere.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("handling", "count"), [("stop", 700), ("skip", 700), ("partial", 1440)])
 def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling, count):
     source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";")
@@ -120,6 +122,7 @@ def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling,
     assert bool((batch["action_unit_frames"] > 0).all()) is (handling != "partial")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["action_units", "late_fusion"])
 def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, train_in_process, compose, model):
     visual = ["model/visual=action_units"] if model == "late_fusion" else []

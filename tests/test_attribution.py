@@ -34,6 +34,7 @@ def test_what_speaks_for_a_label_adds_up_to_its_logit(compose, model):
     assert part.speaks.sum() == pytest.approx(float(gain), rel=0.1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_network_looks_where_the_difference_is(compose):
     torch.manual_seed(0)
     sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.network.widths=[8,16,16]")
@@ -59,6 +60,7 @@ def test_a_network_looks_where_the_difference_is(compose):
     assert part.speaks[0, 24:40, 8:24].mean() > 2 * part.speaks.mean()
 
 
+@pytest.mark.slow
 def test_a_fusion_is_explained_for_each_of_its_parts(fusion, tmp_path):
     whole = one_of(make_batch())
     parts = attribution.attribute(fusion, whole, 0)

@@ -30,6 +30,7 @@ def run(tmp_path_factory):
     return run_dir
 
 
+@pytest.mark.slow
 def test_only_one_emotion_is_trained_on(run):
     sides = runs.load_splits(run)
     assert set(sides["emotion"][sides["split"] == "train"]) == {"happy"}
@@ -68,6 +69,7 @@ def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
     assert said.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_it_may_be_resumed(train_in_process):
     whole = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=2", "scheduler=constant", name="whole")
     half = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=1", "scheduler=constant", name="half")
@@ -137,6 +139,7 @@ def test_the_head_is_a_logistic_regression(classes):
     np.testing.assert_allclose(said, expected.predict_proba(embeddings[:, -1:].numpy()), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_features_of_which_no_sound_can_be_made(train_in_process):
     run_dir = train_in_process(
         "model=autoencoder",

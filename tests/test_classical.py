@@ -92,6 +92,7 @@ def _vectors(classifier, batches):
     return np.concatenate([classifier.encoder(batch).double().numpy() for batch in batches])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", CLASSICAL)
 def test_a_run_of_every_estimator(train_in_process, model, demo_root):
     run_dir = train_in_process(f"model={model}", "features=mfcc", *QUICK.get(model, ()))
@@ -109,6 +110,7 @@ def test_a_run_of_every_estimator(train_in_process, model, demo_root):
         assert list(said.probabilities.values()) == pytest.approx([getattr(row, label) for label in EMOTIONS], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, compose):
     run_dir = train_in_process(*SIMPLE, "model.grid={C:[0.0001,0.1,1000.0]}", "training.class_weights=false")
     grid = pd.read_csv(run_dir / "grid.csv")
@@ -126,6 +128,7 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors["train"].mean(axis=0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose):
     typed = (*SIMPLE, "model.grid={C:[0.001,0.1]}", "training.class_weights=false")
     before = train_in_process(*typed, name="before")
@@ -152,6 +155,7 @@ def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose
         judge("dev")
 
 
+@pytest.mark.slow
 def test_evaluation_gives_the_same_again(train_in_process, compose):
     run_dir = train_in_process(*SIMPLE)
     typed = [f"run={run_dir}"]
@@ -159,6 +163,7 @@ def test_evaluation_gives_the_same_again(train_in_process, compose):
     assert figures["test/uar"] == runs.load_metrics(run_dir)["test/uar"]
 
 
+@pytest.mark.slow
 def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
     run_dir = train_in_process("model=svm", f"model.vector.run={trained}", name="svm")
     own, parent = (runs.load_classifier(path, runs.load_config(path), 8) for path in (run_dir, trained))
@@ -168,6 +173,7 @@ def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
     assert str(trained) not in (run_dir / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_figures_of_a_run_without_epochs(train_in_process):
     run_dir = train_in_process(*SIMPLE, "model.grid.C=[1.0]")
     assert [path.name for path in run_figures.draw(run_dir)] == ["confusion_matrix.png", "hardest.png"]
@@ -176,6 +182,7 @@ def test_figures_of_a_run_without_epochs(train_in_process):
         run_figures.explain(run_dir, [recording])
 
 
+@pytest.mark.slow
 def test_splines_and_action_units(train_in_process, compose, real_data):
     assert runs.load_metrics(train_in_process(*SIMPLE, "model/vector=splines", name="splines"))["test/uar"] > 0.2
     typed = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model/vector=action_units")
@@ -184,6 +191,7 @@ def test_splines_and_action_units(train_in_process, compose, real_data):
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
 
 
+@pytest.mark.slow
 def test_a_file_of_a_stranger_runs_nothing(train_in_process):
     run_dir = train_in_process(*SIMPLE, "model.grid={C:[1.0]}")
     config, file = runs.load_config(run_dir), run_dir / "checkpoints" / "best.skops"

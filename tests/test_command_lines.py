@@ -82,6 +82,7 @@ def test_evaluating_gives_the_figures_of_the_run(finished, evaluate):
     assert json.loads((folder / "metrics.json").read_text())["test/uar"] == own["test/uar"]
 
 
+@pytest.mark.slow
 def test_real_speech_from_training_to_evaluation_on_dev(real_data, train, evaluate, tmp_path):
     overrides = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "protocol.fold=2")
     result = train(*overrides, "trainer.max_epochs=1", "run_dir=mine")
@@ -98,6 +99,7 @@ def test_real_speech_from_training_to_evaluation_on_dev(real_data, train, evalua
     assert "**only 1 of 5**" in report.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_makes_a_run_of_each_job(train, tmp_path):
     result = train("-m", "protocol.fold=0,1", "debug=fast", "run_dir=sweep")
     assert result.returncode == 0, result.stderr
@@ -105,6 +107,7 @@ def test_a_sweep_makes_a_run_of_each_job(train, tmp_path):
     assert folds == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_in_place(train, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), *FAST, "trainer.max_epochs=40", "run_dir=killed"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
@@ -134,18 +137,20 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_with_the_remedy(train, tmp_path, mistake):
+def test_a_mistake_is_one_line_with_the_remedy(command, tmp_path, mistake):
     arguments, words = MISTAKES[mistake]
-    assert words in one_clear_line(train(*arguments))
+    assert words in one_clear_line(command("train", *arguments))
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_a_traceback_is_shown_when_asked_for(train):
     result = train("protocol.fold=9", EMOTION_TRACEBACK="1")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
 
 
+@pytest.mark.slow
 def test_evaluating_what_is_no_run(evaluate, finished, tmp_path):
     assert "needs run=RUN_DIR" in one_clear_line(evaluate())
     assert "does not exist" in one_clear_line(evaluate("run=nowhere"))
@@ -156,6 +161,7 @@ def test_evaluating_what_is_no_run(evaluate, finished, tmp_path):
     assert of_another_model.endswith("change it with +model.pictures.mirror=true")
 
 
+@pytest.mark.slow
 def test_evaluating_a_damaged_run(evaluate, finished, tmp_path):
     def copy(name):
         return shutil.copytree(finished[1], tmp_path / name)
@@ -175,6 +181,7 @@ def test_evaluating_a_damaged_run(evaluate, finished, tmp_path):
     assert "refused" in one_clear_line(evaluate("run=hostile"))
 
 
+@pytest.mark.slow
 def test_emotion_prepare_and_splits(tmp_path, demo_root):
     result = run("-m", "emotion.cli", "prepare", "data=demo", "--contact-sheet", "sheet.png", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -64,6 +64,7 @@ def test_a_cache_of_an_older_version_is_left_alone(corpus, tmp_path, monkeypatch
     told("Daily life", "a cache that an older version made", "is not read; a new one is made beside it")
 
 
+@pytest.mark.slow
 def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
     arguments = ["data=ravdess", f"data.root={corpus.parent}"]
     command = [sys.executable, str(ROOT / "train.py"), *SHORT, *arguments]
@@ -79,6 +80,7 @@ def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_on_another_machine(trained, corpus, tmp_path, told):
     """The run was moved, its corpus lies elsewhere, and nothing of the first machine is there."""
     moved = tmp_path / "moved" / "run"
@@ -115,6 +117,7 @@ def test_line_ends_of_windows(trained, tmp_path, told):
     told("Daily life", "line ends of Windows, and the mark that Excel begins a CSV with", "are read")
 
 
+@pytest.mark.slow
 def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
     locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = train(f"run_dir={tmp_path / 'run'}", without=("PYTHONIOENCODING",), **locale)
@@ -134,6 +137,7 @@ def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
     )
 
 
+@pytest.mark.slow
 def test_no_home_directory(tmp_path, told):
     done = train(f"run_dir={tmp_path / 'run'}", without=("EMOTION_CACHE", "XDG_CACHE_HOME"), HOME="/nonexistent/home")
     if os.geteuid():
@@ -150,6 +154,7 @@ def test_no_home_directory(tmp_path, told):
     told("Daily life", "no home directory", "is trained where EMOTION_CACHE names a folder; else one line asks for it")
 
 
+@pytest.mark.slow
 def test_a_corpus_that_must_not_be_written(corpus, tmp_path, told):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     for path in (*corpus.rglob("*"), corpus):
@@ -162,6 +167,7 @@ def test_a_corpus_that_must_not_be_written(corpus, tmp_path, told):
     told("Daily life", "a read-only corpus", "is trained on; nothing in it was touched")
 
 
+@pytest.mark.slow
 def test_optimised_python_checks_as_much(tmp_path, told):
     """Nothing that protects results is an `assert`."""
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))

@@ -38,6 +38,7 @@ def scalars(run_dir):
     return {name: [event.value for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
+@pytest.mark.slow
 def test_three_processes_have_the_figures_of_one(train, tmp_path):
     printed = train(*SMALL, *THREE, "run_dir=three")
     run_dir = tmp_path / "three"
@@ -55,6 +56,7 @@ def test_three_processes_have_the_figures_of_one(train, tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_of_several_processes_equals_an_unbroken_one(train, tmp_path):
     train(*SMALL, *THREE, "run_dir=whole")
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, *THREE, "run_dir=broken"]
@@ -72,6 +74,7 @@ def test_a_resumed_fit_of_several_processes_equals_an_unbroken_one(train, tmp_pa
         assert broken[key] == pytest.approx(whole[key], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_distributed_jobs(train, tmp_path):
     train(
         "-m", *SMALL, "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=1", "seed=0,1", "run_dir=sweep"
@@ -121,6 +124,7 @@ def test_what_is_prepared_is_mapped_not_copied(compose):
         assert isinstance(base, np.memmap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=4"])
 def test_other_ways_to_train_learn_as_well(train_in_process, how):
     run_dir = train_in_process("optimizer.lr=0.005", "trainer.max_epochs=12", "data.batch_size=16", how)

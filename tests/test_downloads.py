@@ -74,6 +74,7 @@ def unpacked(root, part="Video_Song_Actor_01"):
     return {path.name: path.read_bytes() for path in (root / "ravdess" / part).rglob("*.mp4")}
 
 
+@pytest.mark.slow
 def test_a_corpus_is_downloaded_verified_and_ready(server, tmp_path):
     done = typed(server, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -124,6 +125,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_ends_in_a_verified_corpus_or_in_one_line(fault, server, tmp_path, told):
     asked_for, faults, expected = FAULTS[fault]
@@ -154,6 +156,7 @@ def test_an_interrupted_download_goes_on_where_it_ended(server, tmp_path):
     assert server.contents_asked() == [f"bytes={have}-"] and set(unpacked(tmp_path)) == set(SUNG)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_is_never_taken_for_whole(server, tmp_path, told):
     server.files[SONG] = archive({f"Actor_01/{name}": noise(name, 3_000_000) for name in SUNG})
     server.faults = {SONG: ["slow"]}
@@ -235,6 +238,7 @@ def test_recordings_that_lie_in_the_folder_itself_keep_company(server, tmp_path)
     assert len(Ravdess().scan(Ravdess().locate(str(tmp_path)))) == 1 + len(SUNG)
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_collide(server, tmp_path):
     server.faults = {SONG: ["slow"]}
     results = []
@@ -258,6 +262,7 @@ def test_proxies_of_the_environment_are_used(server, tmp_path, monkeypatch):
     assert server.asked[0][0] == "/listed"
 
 
+@pytest.mark.slow
 def test_no_network_is_one_line(tmp_path):
     silent = CorpusServer()
     silent._server.server_close()
@@ -274,6 +279,7 @@ def test_too_little_space_is_said_before_anything_is_downloaded(server, tmp_path
     told("Downloads", "a disk without room", str(error.value), {str(tmp_path): "DIR"})
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path, told):
     (tmp_path / "ravdess").write_text("a file")
     done = typed(server, tmp_path)
@@ -281,6 +287,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path, told):
     told("Downloads", "a folder that cannot be written", done.stderr, {str(tmp_path): "DIR"})
 
 
+@pytest.mark.slow
 def test_tess_of_single_files_and_of_an_archive(server, tmp_path):
     server.files = {
         "OAF_back_angry.wav": noise("1"),
@@ -295,6 +302,7 @@ def test_tess_of_single_files_and_of_an_archive(server, tmp_path):
     assert "2 of 2,800 speech recordings" in done.stdout and "Pichora-Fuller" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_dataverse_cannot_write_elsewhere(server, tmp_path):
     server.files = {"../../OAF_back_angry.wav": noise("1")}
     done = typed(server, tmp_path / "below" / "it", corpus="tess")
@@ -302,6 +310,7 @@ def test_a_dataverse_cannot_write_elsewhere(server, tmp_path):
     assert not list(tmp_path.rglob("*.wav"))
 
 
+@pytest.mark.slow
 def test_emodb_and_a_damaged_archive_of_it(server, tmp_path):
     good = archive({"wav/03a01Fa.wav": noise("1"), "erkennung.txt": b"labels"})
     at = good.index(noise("1")[:16]) if noise("1")[:16] in good else 200
@@ -372,6 +381,7 @@ def test_what_is_no_archive_is_one_line(content, tmp_path):
         unpack(path, tmp_path / "folder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -392,6 +402,7 @@ def test_wrong_options_are_explained(options, expected, tmp_path):
     assert not (tmp_path / "corpora").exists()
 
 
+@pytest.mark.slow
 def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeypatch):
     """Real takes of the demo corpus under names of RAVDESS, as if they were published."""
     from hydra import compose, initialize_config_dir
@@ -418,6 +429,7 @@ def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeyp
         build_datamodule(compose("train", ["data=demo", "+data.download=true"]))
 
 
+@pytest.mark.slow
 def test_a_run_of_somebody_else_downloads_nothing(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     path = tmp_path / "run" / "config.yaml"

@@ -223,6 +223,7 @@ def test_the_published_size():
     assert (video.embed_dim, sound.embed_dim) == (1728, 1500)
 
 
+@pytest.mark.slow
 def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own_videos, compose):
     run_dir = train_in_process("experiment=earlier/s3", *typed, *SMALL, "data.on_problem=skip")
     table = pd.read_csv(run_dir / "predictions.csv")
@@ -266,6 +267,7 @@ def test_its_estimators(compose, system, estimator):
     assert isinstance(build_classifier(config, 8).head, EstimatorHead)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vgg16"])
 def test_whole_frames_into_networks(train_in_process, typed, kind):
     options = ["faces.frames=2", "model.pictures.size=64", "trainer.max_epochs=1", "data.on_problem=skip"]

@@ -23,6 +23,7 @@ def clips(demo_root):
     return sorted((demo_root / "Actor_01").glob("03-*.wav"))[:5]
 
 
+@pytest.mark.slow
 def test_a_model_of_sound_runs_without_torch(trained, clips, tmp_path):
     path = tmp_path / "model.onnx"
     command = [sys.executable, "-m", "emotion.cli"]
@@ -40,6 +41,7 @@ def test_a_model_of_sound_runs_without_torch(trained, clips, tmp_path):
         assert said["emotion"] == one.emotion
 
 
+@pytest.mark.slow
 def test_any_length_and_number_of_recordings_with_what_is_padded_left_out(trained, tmp_path):
     import onnxruntime
 
@@ -78,6 +80,7 @@ def both(own_videos, tmp_path_factory):
     return run_dir
 
 
+@pytest.mark.slow
 def test_sound_and_faces_or_one_of_them(both, own_videos, tmp_path):
     path = tmp_path / "model.onnx"
     files = [own_videos / "happy" / name for name in ("person01.mp4", "person01_again.wav", "person02.mp4")]
@@ -90,6 +93,7 @@ def test_sound_and_faces_or_one_of_them(both, own_videos, tmp_path):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_exported_program_needs_torch_alone(both, own_videos, tmp_path):
     path = tmp_path / "model.pt2"
     assert export.export(both, path, "pt2").difference < 1e-5
@@ -107,6 +111,7 @@ assert "emotion" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monkeypatch):
     write = export._write_onnx
     monkeypatch.setattr(export, "_write_onnx", lambda *given: lambda some: write(*given)(some) + 1e-3)
@@ -115,6 +120,7 @@ def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_or_used_is_said(trained, train_in_process, clips, tmp_path, monkeypatch):
     with pytest.raises(EmotionError, match=r"nothing\.wav: no such file"):
         export.export(trained, tmp_path / "model.onnx", "onnx", [str(tmp_path / "nothing.wav")])
@@ -155,6 +161,7 @@ def test_pictures_are_resized_as_torch_resizes_bytes(length, size):
     assert torch.equal(_as_on_a_cpu(pictures, size), resized(pictures, size).float())
 
 
+@pytest.mark.slow
 def test_real_speech(real_data, trained, tmp_path):
     clips = sorted((real_data / "ravdess_originals").rglob("*.wav"))
     export.export(trained, tmp_path / "model.onnx", "onnx", list(map(str, clips[:3])))

@@ -10,6 +10,7 @@ from emotion.prepare.faces import BOX_COLUMNS
 from emotion.tasks import evaluate
 
 
+@pytest.mark.slow
 def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
     config = compose(*typed, "model=face_cnn", "faces.frames=4", "faces.seconds=0.8")
     datamodule = build_datamodule(config)
@@ -27,6 +28,7 @@ def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
         assert np.ptp(times[offset : offset + length]) < 0.8
 
 
+@pytest.mark.slow
 def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplog):
     for handling, count, consequence in (("skip", 40, "take no part"), ("partial", 41, "go on without")):
         config = compose(*typed, "model=late_fusion", "model/visual=face_cnn", f"data.on_problem={handling}")
@@ -38,6 +40,7 @@ def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplo
         assert all(len(batch["label"]) for batch in datamodule.all_batches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
 def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed, model):
     changes = ["trainer.max_epochs=2", "augment=[flip,move,light,erase,spec_augment]"]

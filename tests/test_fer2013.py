@@ -95,6 +95,7 @@ def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
         Fer2013("train").scan(few / "fer2013")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
 def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
     sizes = ("model.pictures.size=48", "model.pictures.color=grey", "model.network.widths=[8,16]")
@@ -107,6 +108,7 @@ def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
     assert 0 <= metrics["test/uar"] <= 1
 
 
+@pytest.mark.slow
 def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_root, tmp_path):
     sizes = ("model.pictures.size=48", "model.network.widths=[8,16]")
     faces = train_in_process(

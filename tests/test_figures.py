@@ -42,6 +42,7 @@ def test_real_clips_show_both(real_data, tmp_path):
     assert cv2.imread(str(tmp_path / "clip.png")).std() > 20
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_refuses(sound, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     command = [sys.executable, "-m", "emotion.cli", "figures", "--output", str(tmp_path / "drawn")]
@@ -64,6 +65,7 @@ def test_the_hardest_are_those_whose_truth_was_least_probable():
     assert list(hardest["probability"]) == [0.01, 0.2]
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn(train_in_process):
     run_dir = train_in_process("trainer.max_epochs=3")
     curves = run_figures.curves(run_dir)
@@ -82,6 +84,7 @@ def test_a_run_is_drawn(train_in_process):
         run_figures.explain(run_dir, ["demo/x"])
 
 
+@pytest.mark.slow
 def test_learning_curves_average_the_runs_of_a_name(train_in_process, tmp_path):
     short = [train_in_process(f"seed={seed}", "trainer.max_epochs=2", name=f"run{seed}") for seed in (0, 1)]
     table = run_figures.learning_curves(systems.find([tmp_path]))

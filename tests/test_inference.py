@@ -55,6 +55,7 @@ def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_p
         assert one == pytest.approx(other, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_videos):
     model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
     run_dir = train_in_process(*typed, *model, *SMALL, name="both")
@@ -69,6 +70,7 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
     assert (heard.modalities, heard.notes) == (("sound",), ("has no picture",))
 
 
+@pytest.mark.slow
 def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_path):
     model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
@@ -140,6 +142,7 @@ def test_files_are_found_by_name_folder_and_pattern(tmp_path):
     assert [text.rsplit(": ", 1)[1].split()[0] for text in missing] == ["no", "no", "no"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo_root, tmp_path):
     (tmp_path / "text.mp4").write_text("this is no video")
     (tmp_path / "empty.wav").touch()
@@ -194,6 +197,7 @@ def test_a_single_sample_is_answered_and_silence_is_said(trained, tmp_path):
         predictor(np.zeros(16_000), sample_rate=16_000)
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_answer_about_files_alone_are_refused(train_in_process, real_data):
     run_dir = train_in_process("features.normalize=speaker", "trainer.max_epochs=1", name="by_speaker")
     with pytest.raises(EmotionError, match=r"features\.normalize=train"):

@@ -49,6 +49,7 @@ def finished(tmp_path, demo_root):
 
 
 # Of a run: its tables, its curves, its checkpoints; each is the first to find no room.
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [4, 40, 122])
 def test_a_full_disk_leaves_what_was_there(finished, room):
     before = {path: path.read_bytes() for path in finished.rglob("*.ckpt")}
@@ -65,6 +66,7 @@ def test_a_full_disk_leaves_what_was_there(finished, room):
     assert json.loads((finished / "metrics.json").read_text())["epochs"] == 6
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_preparing(tmp_path):
     command = (ROOT / "train.py", *SMALL)
     cache = {"EMOTION_CACHE": str(tmp_path / "cache")}
@@ -75,6 +77,7 @@ def test_a_full_disk_while_preparing(tmp_path):
     assert run(*command, "run_dir=later", cwd=tmp_path, **cache).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(tmp_path, demo_root):
     # Root may write anywhere, but into this.
     assert "/sys/run" in one_line(run(ROOT / "train.py", "run_dir=/sys/run", cwd=tmp_path))
@@ -84,6 +87,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, demo_root):
     ).replace("x.md", "report.md")
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_before_its_first_epoch_begins_again(tmp_path, demo_root):
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, "run_dir=early"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
@@ -97,6 +101,7 @@ def test_what_was_interrupted_before_its_first_epoch_begins_again(tmp_path, demo
     assert "holds a run already" in one_line(run(*command[1:], cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_random_kills_change_nothing(tmp_path):
     result = run(ROOT / "tests" / "random_kills.py", "--kills", "3", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -21,6 +21,7 @@ def speech(demo_root):
     return read_audio(sorted((demo_root / "Actor_01").glob("03-*.wav"))[0], 16_000)
 
 
+@pytest.mark.slow
 def test_a_file_at_its_own_pace(trained, speech, tmp_path):
     soundfile.write(tmp_path / "clip.wav", np.resize(speech, 4 * 16_000), 16_000)
     command = [sys.executable, "-m", "emotion.cli", "live", str(tmp_path / "clip.wav"), "--run", str(trained)]
@@ -66,6 +67,7 @@ def test_a_microphone(trained, speech, monkeypatch):
     assert [estimate.time for estimate in estimates] == sorted(estimate.time for estimate in estimates)
 
 
+@pytest.mark.slow
 def test_a_camera(train_in_process, typed, face, monkeypatch):
     model = ("model=face_cnn", "data.on_problem=skip", "trainer.max_epochs=1", "faces.frames=4")
     predictor = Predictor.from_run(train_in_process(*typed, *model))

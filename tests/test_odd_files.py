@@ -234,6 +234,7 @@ def oddly_named(demo_root, tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_people_s_own_names_go_all_the_way(oddly_named, train_in_process, trained, told, capfd):
     typed = ("data=folder", f"data.root={oddly_named}", "protocol=random", "trainer.max_epochs=1")
     run_dir = train_in_process(*typed)
@@ -253,6 +254,7 @@ def test_people_s_own_names_go_all_the_way(oddly_named, train_in_process, traine
         told("Names of files", what, "is trained on, judged and listed under its name")
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text(demo_root, trained, tmp_path, told):
     folder = tmp_path / "happy"
     folder.mkdir()
@@ -267,6 +269,7 @@ def test_names_that_are_no_text(demo_root, trained, tmp_path, told):
     assert done.returncode == 1 and "its name is no UTF-8; rename it" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_a_name_cannot_move_the_cursor(oddly_named, trained, form):
     command = ["predict", "--run", trained, "--format", form, oddly_named / "sad"]

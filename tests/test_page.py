@@ -50,6 +50,7 @@ def hand_in(view, kind, file):
     return view.inner_text("#told")
 
 
+@pytest.mark.slow
 def test_the_answer_stands_on_the_page(view, trained, demo_root):
     clip = sorted((demo_root / "Actor_02").glob("03-*.wav"))[3]
     assert "judged by sound" in hand_in(view, "Sound", clip)
@@ -61,11 +62,13 @@ def test_the_answer_stands_on_the_page(view, trained, demo_root):
     assert view.get_by_role("tab", name="Picture").count() == 0  # this model sees nothing
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told(view, tmp_path):
     (tmp_path / "notes.wav").write_text("no sound")
     assert "This cannot be judged: cannot be decoded" in hand_in(view, "Sound", tmp_path / "notes.wav")
 
 
+@pytest.mark.slow
 def test_it_is_reached_from_this_machine_alone(address):
     port = int(address.rsplit(":", 1)[1])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

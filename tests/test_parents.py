@@ -64,6 +64,7 @@ def same(one, other):
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more(
     finished, started, tmp_path, train_in_process, compose
 ):
@@ -88,6 +89,7 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
     assert judged["test/uar"] == json.loads((fused / "metrics.json").read_text())["test/uar"]
 
 
+@pytest.mark.slow
 def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished, started, train_in_process):
     fused = train_in_process(*started, "trainer.max_epochs=1", "model.audio.learning_rate_factor=0.01")
     faster = train_in_process(*started, "trainer.max_epochs=1", name="faster")
@@ -101,6 +103,7 @@ def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished,
     assert moved(fused, "visual", "units") > 0
 
 
+@pytest.mark.slow
 def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_process):
     stays = ("model.audio.frozen=2", "model.visual.frozen=true")
     two = train_in_process(*started, *stays, "trainer.max_epochs=2")
@@ -114,6 +117,7 @@ def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_proces
         assert same(parent, own) == expected
 
 
+@pytest.mark.slow
 def test_the_mean_of_log_probabilities_needs_no_training(finished, started, train_in_process):
     frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
     fused = train_in_process(*started, *frozen)
@@ -127,6 +131,7 @@ def test_the_mean_of_log_probabilities_needs_no_training(finished, started, trai
     np.testing.assert_allclose(both, expected, atol=2e-3)  # files hold six digits of small probabilities
 
 
+@pytest.mark.slow
 def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_process, compose):
     frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
     fused = train_in_process(*started, *frozen)
@@ -149,6 +154,7 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
             evaluate(compose(*typed, config_name="evaluate"), typed)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, train_in_process, compose):
     fused = train_in_process(*started, "trainer.max_epochs=1", "scheduler=constant")
     before = json.loads((fused / "environment.json").read_text())["starts_from"]
@@ -161,6 +167,7 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
         train(compose(*typed), fused, typed[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

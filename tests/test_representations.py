@@ -132,6 +132,7 @@ def few(demo_root, tmp_path_factory):
     return (*corpus, "protocol=speakers5", "labels=happy_sad", "features.seconds=0.3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["true", "false"])
 def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of, few, frozen):
     path, _ = weights_of("wav2vec2")
@@ -153,6 +154,7 @@ def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of
     assert runs.load_metrics(svm)["test/uar"] >= 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_unbroken_one(train_in_process, weights_of, few):
     path, _ = weights_of("wav2vec2")
     options = [*few, "model=wav2vec2", f"features.sets.wav2vec2.weights={path}", "scheduler=constant"]

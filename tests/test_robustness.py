@@ -139,6 +139,7 @@ def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
     assert not spoilt["waveform"][1, 2000:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
 def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
     sizes = []
@@ -166,6 +167,7 @@ def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
     assert list(robustness.in_words(table)["disturbance"][:2]) == ["none", "white noise 20 dB SNR"]
 
 
+@pytest.mark.slow
 def test_runs_measured_together_are_measured_as_if_alone(trained, train_in_process, tmp_path):
     other = train_in_process("trainer.max_epochs=1", "seed=1", "model.network.dropout=0", name="seed1")
     pairs = [[shutil.copytree(run, tmp_path / when / run.name) for run in (trained, other)] for when in "ab"]

@@ -105,6 +105,7 @@ def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_
     assert predictor(tmp_path / "crop.png").probabilities == pytest.approx(said.probabilities, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_it_answers_where_no_run_is_named(demo_root):
     clip = sorted((demo_root / "Actor_01").glob("03-*.wav"))[0]
     command = [sys.executable, "-m", "emotion.cli", "predict", str(clip), "--format", "json"]
@@ -113,6 +114,7 @@ def test_it_answers_where_no_run_is_named(demo_root):
     assert said["modalities"] == ["sound"]
 
 
+@pytest.mark.slow
 def test_its_card_says_how_good_it_is_and_for_what_not():
     text = card()
     assert not re.search(r"\{\w", text)

@@ -35,6 +35,7 @@ def best_of(printed):
     return shlex.split(line.removeprefix("best: "))
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
     result = sweep("optimizer.lr=1e30,0.001", "run_dir=grid")
     assert result.returncode == 1
@@ -61,6 +62,7 @@ def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
     assert ours["dev/loss"] == theirs["dev/loss"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_nothing_finished_says_so(sweep):
     result = sweep(f"{TOO_FAST},2e30", "seed=0")
     assert result.returncode == 1
@@ -68,6 +70,7 @@ def test_a_sweep_of_which_nothing_finished_says_so(sweep):
     assert "none of them finished" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_left_and_never_tests(sweep, tmp_path):
     search = ("hparams_search=mfcc_cnn", "hydra.sweeper.n_trials=2", "model.network.channels=[4,4,4,4]")
     first = sweep(*search, "optimizer.lr=tag(log, interval(1e29, 1e30))")
@@ -99,6 +102,7 @@ LAUNCHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_jobs_side_by_side_are_those_one_after_the_other(sweep, tmp_path, launcher):
     jobs = (f"optimizer.lr=0.001,{TOO_FAST.split('=')[1]},0.003", "model.network.channels=[4,4,4,4]")

@@ -43,6 +43,7 @@ def drawn(page, tmp_path, name):
     return len(np.unique(picture.reshape(-1, 3) // 16, axis=0))
 
 
+@pytest.mark.slow
 def test_people_see_curves_pictures_hyperparameters_and_embeddings(page, tmp_path):
     page.goto(f"{page.address}#timeseries")
     for curve in ("loss", "uar"):  # in sight without scrolling

@@ -82,6 +82,7 @@ def test_faces_keep_their_numbers(face, tmp_path):
             assert middle == pytest.approx(20 + 112 if number == 0 else 380 + 112, abs=15)
 
 
+@pytest.mark.slow
 def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
     model = ("model=late_fusion", "model/visual=face_cnn", "data.on_problem=partial")
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
@@ -112,6 +113,7 @@ def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
     assert [(row["start"], row["end"], row["face"]) for row in rows][::3] == [("0.0", "3.0", "1"), ("6.0", "9.0", "")]
 
 
+@pytest.mark.slow
 def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
     sizes = [key.replace("visual.", "") for key in SMALL]
     predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_problem=skip", *sizes))
@@ -120,6 +122,7 @@ def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
         list(predictor.timeline(tmp_path / "empty.mp4"))
 
 
+@pytest.mark.slow
 def test_the_command_line(trained, speech, tmp_path):
     (tmp_path / "text.mp4").write_text("no film")
     command = [sys.executable, "-m", "emotion.cli", "predict", "--run", str(trained)]

@@ -210,6 +210,7 @@ def own_folder(demo_root, tmp_path):
     return tmp_path / "own"
 
 
+@pytest.mark.slow
 def test_own_folders_are_split_by_their_speakers(train_in_process, own_folder):
     own = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
     by_person = train_in_process(
@@ -233,6 +234,7 @@ def test_evaluating_on_own_folders(trained, compose, own_folder):
     assert figures["test/uar"] > 0.4
 
 
+@pytest.mark.slow
 def test_two_corpora_are_reported_apart(train_in_process, real_data):
     run_dir = train_in_process(
         "data=ravdess_tess", f"data.root={real_data}", "trainer.max_epochs=1", "trainer.limit_train_batches=2"
@@ -246,6 +248,7 @@ def test_two_corpora_are_reported_apart(train_in_process, real_data):
     assert "test/ravdess/recall/calm" in metrics
 
 
+@pytest.mark.slow
 def test_a_label_scheme_changes_the_outputs(train_in_process):
     run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "labels=valence")
     table = pd.read_csv(run_dir / "predictions.csv")
@@ -283,6 +286,7 @@ def test_one_batch_is_learnt_by_heart(compose):
     assert (classifier.probabilities(batch).argmax(dim=1) == batch["label"]).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_same_seed_same_result_and_another_seed_another(train_in_process):
     first, second = (train_in_process(*QUICK, "trainer.max_epochs=2", name=name) for name in "ab")
     assert_same_run(first, second)
@@ -298,6 +302,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_resumed_run_equals_an_uninterrupted_one(train_in_process, monkeypatch, recipe):
     overrides = (*QUICK, *RECIPES[recipe])
@@ -317,6 +322,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(train_in_process, monkeypatch
     assert_same_run(whole, resumed)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     run_dir = train_in_process(*QUICK, "scheduler=constant", "trainer.max_epochs=2", name="short")
     moved = run_dir.rename(run_dir.parent / "long")
@@ -335,6 +341,7 @@ def test_paths_that_were_typed_stay_at_home_however_they_were_typed(tmp_path, co
     assert OmegaConf.load(tmp_path / "overrides.yaml") == ["seed=3"]
 
 
+@pytest.mark.slow
 def test_a_planned_learning_rate_cannot_be_lengthened(train_in_process, trained):
     with pytest.raises(EmotionError, match="planned for"):
         train_in_process(f"resume={trained}", "trainer.max_epochs=99", name=str(trained))
@@ -347,6 +354,7 @@ def test_a_run_is_never_written_over(train_in_process, trained):
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_networks_learn_the_same(train_in_process):
     recipe = ("trainer.max_epochs=2", "model=audio_lstm")
@@ -358,11 +366,13 @@ def test_compiled_networks_learn_the_same(train_in_process):
     assert set(runs.load_weights(run_dir)) == set(runs.load_weights(run_dir.parent / "plain"))
 
 
+@pytest.mark.slow
 def test_speaker_normalisation_is_marked_transductive(train_in_process):
     run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "features.normalize=speaker")
     assert metrics_of(run_dir)["transductive"] is True
 
 
+@pytest.mark.slow
 def test_features_cached_or_not_train_alike(train_in_process):
     runs_ = [
         train_in_process(*QUICK, "trainer.max_epochs=2", "augment=none", f"features.cache={cached}", name=cached)
@@ -415,6 +425,7 @@ def test_an_empty_split_is_named(train_in_process, monkeypatch):
         train_in_process(*QUICK)
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_root, tmp_path, monkeypatch):
     import shutil
 
