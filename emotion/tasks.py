@@ -38,6 +38,8 @@ from emotion.training.reconstruction import fit_autoencoder
 
 log = logging.getLogger(__name__)
 
+_DECIDE_SPLITS = ("data.name", "data.channel", "data.train_channel", "protocol.name", "protocol.fold", "labels")
+"""The keys that decide which recordings a run is trained, chosen and tested on, besides the recordings themselves."""
 _OF_EVALUATION = ("run", "split", "without")
 _OF_TRAINING = ("parameters", "epochs", "fit_seconds")
 
@@ -54,32 +56,51 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     Returns:
         The dev figure that chose the epoch.
     """
-    if rank_zero_only.rank:
+    if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
         logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process tells it all
-    resume_from, starts = None, {}
+        return _train(config, run_dir, overrides, hints)
+    if config.resume:
+        runs.require(run_dir)
+    with runs.claimed(run_dir):
+        return _train(config, run_dir, overrides, hints)
+
+
+def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool) -> float:
+    resume_from, splits, starts = None, None, {}
     if config.resume:
         config, resume_from = _resumed(config, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
+        splits = runs.load_sides(run_dir)
     elif rank_zero_only.rank == 0 and runs.is_begun(run_dir):
-        raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
+        raise runs.DirectoryTakenError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
     else:
         config, starts = parents.adopt(config, overrides)
     require_device(config.trainer)
     pl.seed_everything(config.seed, verbose=False)
-    datamodule = build_datamodule(config)
+    datamodule = build_datamodule(config, splits)
     datamodule.setup()
+    if splits is not None:
+        may_lack = config.data.on_problem != "stop"
+        runs.require_recordings(run_dir, splits["recording"], datamodule.table["recording"], may_lack)
     memory.give_back()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
-    if rank_zero_only.rank == 0:
-        runs.describe(run_dir, config, overrides, _sides(config, datamodule.table, inherited), starts)
+    describe = partial(
+        runs.describe, run_dir, config, overrides, _sides(config, datamodule.table, inherited), dict(starts)
+    )
+    if rank_zero_only.rank == 0 and not resume_from:
+        describe()  # what goes on is described anew only once an epoch of it is finished: it may fail before
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
-    fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
+    fitted = _fit(config, classifier, datamodule, run_dir, resume_from, describe)
     if not fitted.is_main:
         return 0.0
+    if resume_from:
+        describe()  # even if no epoch was left
     judged = _judge(config, classifier, datamodule, fitted)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
@@ -134,13 +155,15 @@ def _fit(
     datamodule: EmotionDataModule,
     run_dir: Path,
     resume_from: Path | None,
+    describe: Callable[[], None],
 ) -> Fitted:
-    """Fit `classifier` in the way of its head."""
+    """Fit `classifier` in the way of its head; a run that goes on calls `describe` with its first checkpoint."""
     if isinstance(classifier.head, EstimatorHead):
         return fit_estimator(config, classifier, datamodule, run_dir)
     log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
     fit_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
-    return fit_it(config, classifier, datamodule, run_dir, resume_from)
+    resumed = {"resume_from": resume_from, "on_first_epoch": describe} if resume_from else {}
+    return fit_it(config, classifier, datamodule, run_dir, **resumed)
 
 
 def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted) -> pd.DataFrame:
@@ -172,6 +195,16 @@ def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[D
         raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
     saved = runs.load_config(run_dir)
     changed = transplant(saved, config, overrides)
+    for key in _DECIDE_SPLITS:
+        wanted, own = OmegaConf.select(changed, key), OmegaConf.select(saved, key)
+        if wanted != own:
+            raise EmotionError(f"{key}={wanted} cannot be changed when a run is resumed, which has {key}={own}")
+    epochs = runs.trained_epochs(run_dir)
+    if changed.trainer.max_epochs < epochs:
+        raise EmotionError(
+            f"trainer.max_epochs={changed.trainer.max_epochs}: {epochs} epochs of {run_dir} are trained already; at "
+            f"least {epochs} are allowed"
+        )
     if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
         raise EmotionError(
             f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
@@ -201,8 +234,12 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     device = device_of(changed)
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
-    datamodule = build_datamodule(changed)
+    splits = runs.load_sides(run_dir) if _same_recordings(own, changed) else None
+    datamodule = build_datamodule(changed, splits)
     datamodule.setup()
+    if splits is not None:
+        expected, found = (t.loc[t["split"] == split, "recording"] for t in (splits, datamodule.table))
+        runs.require_recordings(run_dir, expected, found, changed.data.on_problem != "stop")
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _cache_features(own, classifier, datamodule, device)
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
@@ -227,6 +264,12 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
     return results
+
+
+def _same_recordings(own: DictConfig, changed: DictConfig) -> bool:
+    """Return True if an evaluation is about the splits of the run itself."""
+    keys = (*_DECIDE_SPLITS, "data.corpus")
+    return all(OmegaConf.select(own, key) == OmegaConf.select(changed, key) for key in keys)
 
 
 def _withholding(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batch], Batch] | None:

@@ -1,5 +1,8 @@
 """From a configuration to a data module."""
 
+import logging
+
+import pandas as pd
 from omegaconf import DictConfig
 
 from emotion import protocols
@@ -7,11 +10,20 @@ from emotion.config import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.sources import prepared
-from emotion.protocols.generate import make
+from emotion.labels import scheme
+from emotion.protocols.generate import make, saved
+
+log = logging.getLogger(__name__)
 
 
-def build_datamodule(config: DictConfig) -> EmotionDataModule:
-    """The data module of a whole configuration; no sound is read yet."""
+def build_datamodule(config: DictConfig, splits: pd.DataFrame | None = None) -> EmotionDataModule:
+    """Build the data module of a whole configuration; no sound is read yet.
+
+    Args:
+        config: The whole configuration.
+        splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which then count
+            instead of what the protocol makes of the recordings at hand.
+    """
     data = config.data
     corpus = instantiate(data.corpus, Corpus)
     if data.get("download"):
@@ -20,7 +32,7 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
         provide(corpus, data.root, data.channel, needs_video="faces" in config.model.modalities)
     return EmotionDataModule(
         corpus,
-        _protocol(corpus, config),
+        _protocol(corpus, config, splits),
         config.labels,
         data.root,
         data.channel,
@@ -34,11 +46,28 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
     )
 
 
-def _protocol(corpus: Corpus, config: DictConfig) -> protocols.Protocol:
+def _protocol(corpus: Corpus, config: DictConfig, splits: pd.DataFrame | None) -> protocols.Protocol:
     """From the committed CSVs; where a corpus has none at all, from the recordings that are there."""
     settings, members = config.protocol, tuple(member.name for member in corpus.members)
-    if protocols.available(corpus.name, members):
-        shares = settings.get("dev_shares_speakers", False)
+    committed, shares = protocols.available(corpus.name, members), settings.get("dev_shares_speakers", False)
+    if splits is not None:
+        if not committed:
+            _report_added(corpus, config, splits)
+        return saved(settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares)
+    if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     rows = corpus.scan(corpus.locate(config.data.root)).to_dict("records")
     return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent)
+
+
+def _report_added(corpus: Corpus, config: DictConfig, splits: pd.DataFrame) -> None:
+    """Report recordings that have come to a corpus since a run divided it."""
+    table = corpus.scan(corpus.locate(config.data.root), config.data.channel)
+    known = table["emotion"].isin(scheme(config.labels))
+    added = table.loc[known & ~table["recording"].isin(splits["recording"]), "recording"]
+    if len(added):
+        log.warning(
+            "%s recordings at hand are not in the splits of the run and take no part, such as %s",
+            f"{len(added):,}",
+            added.iloc[0],
+        )

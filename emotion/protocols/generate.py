@@ -18,7 +18,7 @@ from emotion.corpora.several import RavdessTess
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold
+from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold, number_of_folds
 
 Row = dict[str, str]  # as in a table of recordings
 Fold = dict[str, list[Row]]  # split -> its rows
@@ -301,6 +301,24 @@ def make(name: str, corpus: str, rows: list[Row], fold: int, speaker_independent
     split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]
     table = pd.DataFrame(split_of, columns=[*COLUMNS, "split"])
     return Protocol(name, int(fold), len(folds), speaker_independent, table)
+
+
+def saved(
+    name: str, corpus: str, splits: pd.DataFrame, fold: int, speaker_independent: bool, dev_shares_speakers: bool
+) -> Protocol:
+    """Return the protocol of a run as its `splits.csv` has it, whatever recordings are at hand now.
+
+    Args:
+        name: Name of the protocol.
+        corpus: Name of the corpus.
+        splits: Columns `split`, `recording`, `speaker` and `emotion`; the splits are train, dev and test.
+        fold: Number of the fold.
+        speaker_independent: See `Protocol`.
+        dev_shares_speakers: See `Protocol`.
+    """
+    made = {"speakers5": 5, "loso": splits["speaker"].nunique()}
+    folds = number_of_folds(corpus, name) or made.get(name, 1)
+    return Protocol(name, int(fold), folds, speaker_independent, splits[[*COLUMNS, "split"]], dev_shares_speakers)
 
 
 def generate(directory: Path = DIRECTORY) -> int:

@@ -22,7 +22,7 @@ from emotion.errors import EmotionError, is_not_writable
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
-from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
+from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
 from emotion.training.module import EmotionModule
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ def fit(
     run_dir: Path,
     resume_from: Path | None = None,
     module: EmotionModule | None = None,
+    on_first_epoch: Callable[[], None] | None = None,
 ) -> Fitted:
     """Train `classifier` and leave the weights of the best epoch in it.
 
@@ -65,13 +66,14 @@ def fit(
         run_dir: Receives `checkpoints/` and `tensorboard/`.
         resume_from: A checkpoint of the same run to go on from.
         module: What trains it, if not by its answers.
+        on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
     """
     require_device(config.trainer)
     checkpoints = run_dir / "checkpoints"
     if not classifier.learns:
         return _kept(classifier, checkpoints)
     timer = Timer()  # whose time is kept in checkpoints
-    trainer = _trainer(config, run_dir, timer)
+    trainer = _trainer(config, run_dir, timer, on_first_epoch)
     if config.training.get("compile"):  # which older runs do not know
         compile_networks(classifier)
     before = os.environ.copy()
@@ -100,7 +102,9 @@ def fit(
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
 
 
-def _trainer(config: DictConfig, run_dir: Path, timer: Timer) -> pl.Trainer:
+def _trainer(
+    config: DictConfig, run_dir: Path, timer: Timer, on_first_epoch: Callable[[], None] | None
+) -> pl.Trainer:
     """What runs the epochs, and writes to the run directory."""
     training = config.training
     callbacks = build_callbacks(
@@ -111,6 +115,8 @@ def _trainer(config: DictConfig, run_dir: Path, timer: Timer) -> pl.Trainer:
         training.ema_decay,
         sys.stderr.isatty(),
     )
+    if on_first_epoch:
+        callbacks.append(FirstEpoch(on_first_epoch))  # Lightning calls checkpoints last, wherever they stand
     quiet_lightning()
     return pl.Trainer(
         **to_plain(config.trainer),
