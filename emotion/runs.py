@@ -298,9 +298,7 @@ def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[s
     missing = sorted(set(expected) - set(found))
     if not missing:
         return
-    text = (
-        f"{len(missing):,} recordings of {run_dir}/splits.csv are missing or cannot be used, such as {missing[0]}"
-    )
+    text = f"{len(missing):,} recordings of {run_dir}/splits.csv are missing or cannot be used, such as {missing[0]}"
     if not may_lack:
         raise EmotionError(
             f"{text}; give their folder with data.root=DIR, or go on without them with data.on_problem=skip; "

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import memory, parents, runs
 from emotion.config import key_of, to_plain
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.build import build_datamodule
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
@@ -343,6 +344,12 @@ def _cache_features(
             sets = {n: {k: v for k, v in given.items() if k not in runs.WEIGHTS} for n, given in own["sets"].items()}
             described = own | {"sets": sets, "sample_rate": config.data.sample_rate}
             datamodule.cache_features(front_end, described, device)
+        unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
+        if front_end.transductive and unknown.any():
+            raise EmotionError(
+                f"normalize=speaker needs the speaker of every recording; those of {unknown.sum():,} are unknown, such "
+                f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
+            )
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
@@ -356,7 +363,7 @@ def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, sp
             f"{int(shared.sum())} of the {len(judged)} recordings of this {split} split were used to train or choose "
             f"the run, as {run_dir}/splits.csv tells; its figure would be no result"
         )
-    return not judged["speaker"].isin(seen["speaker"]).any()
+    return not judged["speaker"].isin([*seen["speaker"], UNKNOWN_SPEAKER]).any()
 
 
 def _provenance(

@@ -1,6 +1,7 @@
 """From a configuration to a data module."""
 
 import logging
+from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -8,10 +9,11 @@ from omegaconf import DictConfig
 from emotion import protocols
 from emotion.config import instantiate
 from emotion.corpora import Corpus
+from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.sources import prepared
 from emotion.labels import scheme
-from emotion.protocols.generate import make, saved
+from emotion.protocols.generate import OF_ANY_CORPUS, make, saved
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ def build_datamodule(config: DictConfig, splits: pd.DataFrame | None = None) -> 
             instead of what the protocol makes of the recordings at hand.
     """
     data = config.data
-    corpus = instantiate(data.corpus, Corpus)
+    corpus = instantiate(data.corpus, Corpus, on_problem=data.on_problem)
     if data.get("download"):
         from emotion.downloads import provide
 
@@ -56,8 +58,34 @@ def _protocol(corpus: Corpus, config: DictConfig, splits: pd.DataFrame | None) -
         return saved(settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares)
     if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
-    rows = corpus.scan(corpus.locate(config.data.root)).to_dict("records")
-    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent)
+    directory = corpus.locate(config.data.root)
+    rows = corpus.scan(directory).to_dict("records")
+    if settings.name in OF_ANY_CORPUS and settings.name != "all_test":
+        rows = _with_copies(directory, rows)
+    on_problem = config.data.on_problem
+    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, on_problem)
+
+
+def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Mark recordings that have byte-identical files, which have to stay in one split, and report them."""
+    groups = find_copies(directory, rows)
+    if not groups:
+        return rows
+    known = {row["recording"]: row for row in rows}
+    for column, what in (("emotion", "emotions"), ("speaker", "speakers")):
+        differ = [group for group in groups if len({known[key][column] for key in group}) > 1]
+        if differ:
+            example = " and ".join(f"{key} ({known[key][column]})" for key in differ[0][:2])
+            log.warning(
+                "%s groups of byte-identical files have different %s, such as %s", f"{len(differ):,}", what, example
+            )
+    first = {key: group[0] for group in groups for key in group}
+    log.warning(
+        "%s recordings are byte-identical to others and stay in one split with them, such as %s",
+        f"{len(first):,}",
+        " and ".join(groups[0][:2]),
+    )
+    return [row | {"copies": first.get(row["recording"], "")} for row in rows]
 
 
 def _report_added(corpus: Corpus, config: DictConfig, splits: pd.DataFrame) -> None:

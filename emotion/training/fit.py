@@ -102,9 +102,7 @@ def fit(
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
 
 
-def _trainer(
-    config: DictConfig, run_dir: Path, timer: Timer, on_first_epoch: Callable[[], None] | None
-) -> pl.Trainer:
+def _trainer(config: DictConfig, run_dir: Path, timer: Timer, on_first_epoch: Callable[[], None] | None) -> pl.Trainer:
     """What runs the epochs, and writes to the run directory."""
     training = config.training
     callbacks = build_callbacks(
