@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from emotion.evaluation.predictions import figures, predict, without, write_pred
 from emotion.evaluation.reconstructions import write_reconstructions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
-from emotion.labels import OF_CORPUS, classes
+from emotion.labels import FROM_DATA, OF_CORPUS, classes, label_names
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 _DECIDE_SPLITS = ("data.name", "data.channel", "data.train_channel", "protocol.name", "protocol.fold", "labels")
 """The keys that decide which recordings a run is trained, chosen and tested on, besides the recordings themselves."""
 _OF_EVALUATION = ("run", "split", "without")
+_FEW = 10  # recordings of a class
 _OF_TRAINING = ("parameters", "epochs", "fit_seconds")
 
 
@@ -82,6 +83,8 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
     pl.seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config, splits)
     datamodule.setup()
+    if config.labels == FROM_DATA:
+        config.labels = list(datamodule.classes)  # so that everything that reopens the run finds them
     if splits is not None:
         may_lack = config.data.on_problem != "stop"
         runs.require_recordings(run_dir, splits["recording"], datamodule.table["recording"], may_lack)
@@ -97,6 +100,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
+    _report_small_splits(datamodule)
     fitted = _fit(config, classifier, datamodule, run_dir, resume_from, describe)
     if not fitted.is_main:
         return 0.0
@@ -105,6 +109,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
     judged = _judge(config, classifier, datamodule, fitted)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _chance(datamodule, *predictions["split"].unique())
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     if isinstance(classifier.head, ErrorHead):
@@ -114,7 +119,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
     from emotion.evaluation.tensorboard import write_summary
 
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
-    _say(run_dir, config, results)
+    _say(run_dir, results)
     if hints:
         _say_what_next(run_dir, config)
     return results[runs.objective(config)]
@@ -246,6 +251,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _chance(datamodule, split)
     results |= _provenance(changed, classifier, datamodule, independent)
     results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
     lacking = f"_without_{config.without}" if config.without else ""
@@ -259,7 +265,8 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     runs.write_config(folder, changed)
-    log.info("%s on %s: %s", run_dir, split, _headline(results, split))
+    log.info("%s on %s: %s (chance %.3f)", run_dir, split, _headline(results, split), results[f"{split}/chance"])
+    _report_small_splits(datamodule, [split])
     log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
     if 1 < groups["speakers"][0] < intervals.FEW:
         log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
@@ -374,7 +381,7 @@ def _provenance(
         "model": config.model.name,
         "data": config.data.name,
         "channel": config.data.channel,
-        "labels": config.labels,
+        "labels": label_names(config.labels),
         "protocol": config.protocol.name,
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
@@ -402,11 +409,44 @@ def _headline(results: dict[str, Any], split: str) -> str:
     return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
 
 
-def _say(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
+def _chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
+    """Return `<split>/chance`, the UAR of guessing: over the classes that a split holds, as its UAR is."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
+
+
+def _report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
+    """Warn where a split lacks classes, and where recalls rest on a few recordings."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    for split, own in counts.items():
+        missing = [name for name, count in own.items() if not count]
+        if missing and split == "train":
+            log.warning("train holds no recordings of %s, which the model cannot learn", ", ".join(missing))
+        elif missing and len(missing) < len(own):
+            log.warning(
+                "%s holds %d of %d classes, over which UAR and chance are computed; missing: %s",
+                split,
+                len(own) - len(missing),
+                len(own),
+                ", ".join(missing),
+            )
+    few = {split: {n: c for n, c in own.items() if 0 < c < _FEW} for split, own in counts.items() if split != "train"}
+    if few := {split: own for split, own in few.items() if own}:
+        told = "; ".join(
+            f"{split} {min(own.values())} of {min(own, key=own.get)}{_and_others(len(own) - 1)}"
+            for split, own in few.items()
+        )
+        log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, told)
+
+
+def _and_others(count: int) -> str:
+    return f" and few of {count} other classes" if count > 1 else " and few of another class" if count else ""
+
+
+def _say(run_dir: Path, results: dict[str, Any]) -> None:
     log.info("dev  %s", _headline(results, "dev"))
-    chance = 1 / len(classes(config.labels))
     if "test/uar" in results:
-        log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
+        log.info("test %s (chance %.3f)", _headline(results, "test"), results["test/chance"])
     log.info("run  %s", _shown(run_dir))
 
 

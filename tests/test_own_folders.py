@@ -136,7 +136,7 @@ def test_text_that_is_called_ts_is_a_problem_of_one_file(tmp_path, compose):
     (tmp_path / "happy" / "index.ts").write_text("export const answer = 42;\n")
     assert len(scanned(tmp_path)) == 2
     typed = ("data=folder", f"data.root={tmp_path}", "protocol=all_test")
-    with pytest.raises(EmotionError, match="1 of the folder files cannot be used, such as index.ts|happy/index.ts"):
+    with pytest.raises(EmotionError, match=r"1 of the folder files cannot be used, such as .*happy/index\.ts"):
         build_datamodule(compose(*typed)).setup()
     datamodule = build_datamodule(compose(*typed, "data.on_problem=skip"))
     datamodule.setup()
@@ -167,8 +167,8 @@ def test_the_level_of_emotions_is_the_one_where_all_folders_are(tmp_path, tree, 
 
 
 def listing(root, rows, header="path,emotion,speaker"):
-    for path, *_ in rows:
-        tone(root / path, 200 + len(path) + hash(path) % 400)
+    for number, (path, *_) in enumerate(rows):
+        tone(root / path, 200 + number)
     (root / "list.csv").write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
 
 
@@ -336,7 +336,7 @@ def test_repeated_rows_count_once(tmp_path, caplog):
 
 def test_a_path_in_which_nobody_is_found(tmp_path):
     touch(tmp_path / "happy" / "person07.wav", tmp_path / "happy" / "a.wav")
-    with pytest.raises(EmotionError, match="finds nobody in happy/a.wav"):
+    with pytest.raises(EmotionError, match=r"finds nobody in happy/a\.wav"):
         scanned(tmp_path, speaker="person..")
     table = scanned(tmp_path, speaker="person..", on_problem="skip")
     assert table["speaker"].to_dict() == {"folder/happy/a": "unknown", "folder/happy/person07": "person07"}

@@ -12,7 +12,7 @@ from emotion.corpora import Corpus
 from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.sources import prepared
-from emotion.labels import scheme
+from emotion.labels import FROM_DATA, emotions_in, scheme
 from emotion.protocols.generate import OF_ANY_CORPUS, make, saved
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,14 @@ def build_datamodule(config: DictConfig, splits: pd.DataFrame | None = None) -> 
         from emotion.downloads import provide
 
         provide(corpus, data.root, data.channel, needs_video="faces" in config.model.modalities)
+    protocol, labels = _protocol(corpus, config, splits), config.labels
+    if labels == FROM_DATA:
+        at_hand = corpus.scan(corpus.locate(data.root), data.channel)
+        labels = emotions_in(at_hand.loc[at_hand["recording"].isin(protocol.table["recording"]), "emotion"])
     return EmotionDataModule(
         corpus,
-        _protocol(corpus, config, splits),
-        config.labels,
+        protocol,
+        labels,
         data.root,
         data.channel,
         data.sample_rate,
