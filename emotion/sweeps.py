@@ -17,6 +17,7 @@ from emotion import runs
 from emotion.config import key_of, quoted
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors
 from emotion.files import write_text
+from emotion.values import check_config
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Sweep(Callback):
         """Hydra calls this before it makes the directory of a run."""
         if "run" not in config and not any(os.environ.get(name, "0") != "0" for name in _RANKS):
             with one_line_errors():  # or Hydra goes on after a warning
+                _check(config)
                 if _is_by_default(config, "hydra.run.dir"):
                     _set(config, "hydra.run.dir", runs.claim_new(Path(config.hydra.run.dir)))
 
@@ -48,6 +50,17 @@ class Sweep(Callback):
             if database.parent in folder.parents:
                 folder = database.parent  # so that a search that goes on tells of its earlier trials too
         _started.append(folder)
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse values that are wrong, or not available here, before a directory is made."""
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    check_config(plain)
+    typed = [key_of(override) for override in config.hydra.overrides.task]
+    if config.trainer.accelerator in ("gpu", "cuda") or any(key.startswith("trainer.") for key in typed):
+        from emotion.training.fit import require_device
+
+        require_device(config.trainer)
 
 
 def _is_by_default(config: DictConfig, key: str) -> bool:

@@ -36,6 +36,7 @@ from emotion.protocols import SPLITS
 from emotion.training.estimator import fit_estimator
 from emotion.training.fit import Fitted, device_of, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
+from emotion.values import check_config
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     Returns:
         The dev figure that chose the epoch.
     """
+    check_config(config)
     if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
         logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process tells it all
         return _train(config, run_dir, overrides, hints)
@@ -90,6 +92,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
         runs.require_recordings(run_dir, splits["recording"], datamodule.table["recording"], may_lack)
     memory.give_back()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
+    _require_batches(config, sizes["train"])
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
     describe = partial(
@@ -123,6 +126,19 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
     if hints:
         _say_what_next(run_dir, config)
     return results[runs.objective(config)]
+
+
+def _require_batches(config: DictConfig, recordings: int) -> None:
+    """Refuse limits below one batch of the training split."""
+    size = config.data.batch_size
+    batches = recordings // size if recordings > size else 1
+    for key in ("limit_train_batches", "overfit_batches"):
+        limit = config.trainer.get(key)
+        if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
+            raise EmotionError(
+                f"trainer.{key}={limit:g}: at least {1 / batches:.3g}, or a whole number, is allowed, since the train "
+                f"split has {batches} batches"
+            )
 
 
 def _sides(config: DictConfig, table: pd.DataFrame, inherited: pd.DataFrame) -> pd.DataFrame:

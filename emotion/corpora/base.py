@@ -52,7 +52,7 @@ class Corpus(ABC):
         """
         if not root:
             raise EmotionError(f"the {self.name} corpus needs a folder: give data.root=DIR or set EMOTION_DATA")
-        for candidate in (Path(root) / self.name, Path(root)):
+        for candidate in (Path(root).expanduser() / self.name, Path(root).expanduser()):
             if candidate.is_dir():
                 return candidate
         raise EmotionError(

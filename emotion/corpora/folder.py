@@ -73,8 +73,8 @@ class Folder(Corpus):
 
     def locate(self, root: str | None) -> Path:
         """The folder `root` itself."""
-        if root and Path(root).is_dir():
-            return Path(root)
+        if root and Path(root).expanduser().is_dir():
+            return Path(root).expanduser()
         raise EmotionError(f"data=folder needs data.root=DIR, a folder of recordings; {root or 'nothing'} is none")
 
     def read(self, directory: Path) -> list[dict[str, str]]:

@@ -67,6 +67,7 @@ def find(wanted: Iterable[str]) -> Found:
     for text in wanted:
         if not text.strip():
             raise EmotionError("an empty name is no file; name files, folders or patterns, such as . for this folder")
+        text = text if Path(text).exists() else str(Path(text).expanduser())
         path = Path(text)
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))
         found = [file for match in matches for file in (_media_below(match, notes) if match.is_dir() else [match])]

@@ -1,5 +1,6 @@
 """Fit a classifier on the training split, choose the epoch on dev."""
 
+import inspect
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from torch import distributed
 
 from emotion.config import instantiate, to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.errors import EmotionError, is_not_writable
+from emotion.errors import EmotionError, is_not_writable, suggest
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
@@ -172,18 +173,22 @@ def _module(config: DictConfig, classifier: Classifier, datamodule: EmotionDataM
 
 
 def require_device(trainer: DictConfig) -> None:
-    """Refuse an accelerator that is not there.
+    """Refuse keys that Lightning does not know, and an accelerator that is not there.
 
     Args:
         trainer: The group `trainer`.
 
     Raises:
-        EmotionError: GPUs are asked for and torch sees none, or fewer.
+        EmotionError: a key is unknown, or GPUs are asked for and torch sees none, or fewer.
     """
+    known = inspect.signature(pl.Trainer).parameters
+    if unknown := [str(key) for key in trainer if key not in known]:
+        raise EmotionError(f"unknown key trainer.{unknown[0]}: {suggest(unknown[0], known)}")
     if not _is_gpu(trainer):
         return
     if not torch.cuda.is_available():
-        raise EmotionError("a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
+        asked = f"trainer.accelerator={trainer.accelerator}"
+        raise EmotionError(f"{asked}: a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
     here = torch.cuda.device_count()
     if isinstance(trainer.devices, int) and trainer.devices > here:
         raise EmotionError(f"trainer.devices={trainer.devices} GPUs were asked for, and torch sees {here} here")
