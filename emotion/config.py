@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +94,18 @@ def key_of(override: str) -> str:
         'data.root'
     """
     return override.split("=")[0].lstrip("+~")
+
+
+def quoted(value: str) -> str:
+    r"""Return a value as Hydra reads it back whatever is in it.
+
+    Example:
+        >>> quoted("it's=here, (or there)")
+        "'it\\'s=here, (or there)'"
+    """
+    # Before a quote Hydra takes two backslashes for one; elsewhere a backslash is itself.
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:

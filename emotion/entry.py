@@ -3,19 +3,33 @@
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from emotion import memory
-from emotion.config import DIRECTORY
+from emotion.config import DIRECTORY, quoted
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
+from emotion.runs import STARTS, WEIGHTS
+from emotion.values import check_value
+
+_PATHS = frozenset(
+    (
+        *("data.root", "data.corpus.table", "data.corpus.votes", "action_units.table", "run", "run_dir", "resume"),
+        *STARTS,
+        *("hydra.run.dir", "hydra.sweep.dir"),
+    )
+)
+"""The keys whose values are paths, besides those of weights."""
+_PATTERNS = ("data.corpus.speaker",)
+"""The keys whose values are regular expressions."""
 
 
 @contextmanager
@@ -29,6 +43,8 @@ def command_line(config_name: str) -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
     logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
     with one_line_errors():
+        multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+        sys.argv[1:] = quote_paths(sys.argv[1:], multirun)
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         overrides = check_overrides(typed, config_name)
         _check_run_directories(overrides)
@@ -61,8 +77,10 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
         try:
             overrides += OverridesParser.create().parse_overrides([argument])
         except OverrideParseException as error:
+            key, _, value = argument.partition("=")
             raise EmotionError(
-                f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces"
+                f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces, as in "
+                f"{shlex.quote(f'{key}={quoted(value)}')}"
             ) from error
     groups = {path.relative_to(DIRECTORY).as_posix() for path in DIRECTORY.rglob("*") if path.is_dir()}
     keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
@@ -75,7 +93,82 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
             raise EmotionError(f"unknown key {first}: {suggest(first, {g for g in groups if '/' not in g} | keys)}")
         if name in groups and not name.startswith("hydra"):
             _check_choices(name, override)
+        elif not override.is_delete():
+            _check_values(name, override)
     return overrides
+
+
+def quote_paths(arguments: list[str], multirun: bool = False) -> list[str]:
+    """Quote paths and patterns that Hydra's grammar would refuse or take apart, and expand `~` in paths.
+
+    Args:
+        arguments: What was typed, options included.
+        multirun: True if commas may separate the values of a sweep.
+
+    Example:
+        >>> quote_paths(["data.root=a&b [1], größe", "seed=1,2", "run_dir=out"])
+        ["data.root='a&b [1], größe'", 'seed=1,2', 'run_dir=out']
+    """
+    return [_quote_path(argument, multirun) if "=" in argument else argument for argument in arguments]
+
+
+def _quote_path(argument: str, multirun: bool) -> str:
+    key, _, text = argument.partition("=")
+    name = key.lstrip("+")
+    is_path = name in _PATHS or name.rpartition(".")[2] in WEIGHTS
+    if not text or not (is_path or name in _PATTERNS):
+        return argument
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"{name}={text}"])
+    except OverrideParseException:
+        override = None
+    exists = is_path and _exists(text)
+    if override is None or (override.is_sweep_override() and not multirun):
+        value = text
+    elif override.is_sweep_override():
+        value = text if exists else None
+    else:
+        value = override.value()
+        value = text if isinstance(value, list | dict) or exists else value
+    if not isinstance(value, str) or ("${" in value and not exists):
+        return argument  # null, a number, an interpolation, or the values of a sweep
+    expanded = _expanded(value) if is_path else value
+    return argument if override and expanded == override.value() == text else f"{key}={quoted(expanded)}"
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:  # there is no such user
+        return path
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(_expanded(path)).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_values(key: str, override: Override) -> None:
+    """Refuse a value that the key cannot have, in all jobs of a sweep."""
+    if override.is_sweep_override():
+        if override.is_choice_sweep() or override.is_range_sweep():
+            values = [value for value in override.sweep_iterator() if not isinstance(value, Glob)]
+        else:
+            values = []  # an interval, of which a search draws
+    else:
+        values = [override.value()]
+    for value in values:
+        if not isinstance(value, dict) and "${" not in str(value):
+            check_value(key, _plain(value))
+
+
+def _plain(value: object) -> object:
+    """Return a value as OmegaConf has it."""
+    if isinstance(value, QuotedString):
+        return value.text
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_choices(group: str, override: Override) -> None:

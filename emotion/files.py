@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def cache_directory() -> Path:
     """The folder for everything that can be made again: `EMOTION_CACHE`, else the user's cache."""
     configured = os.environ.get("EMOTION_CACHE")
-    return Path(configured) if configured else platformdirs.user_cache_path("emotion", appauthor=False)
+    return Path(configured).expanduser() if configured else platformdirs.user_cache_path("emotion", appauthor=False)
 
 
 @contextmanager

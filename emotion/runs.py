@@ -7,16 +7,19 @@ environment.json   versions, commit, device      splits.csv      who was on whic
 """
 
 import importlib.metadata
+import itertools
 import json
+import logging
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
     from emotion.models.base import Classifier
 
+log = logging.getLogger(__name__)
+
 PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
 PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
 INHERITED = "inherited"
@@ -44,6 +49,55 @@ STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run"
 WEIGHTS = ("weights", "pca_weights")
 """What keys are called, in whatever group, that name weights or a file of them."""
 _LARGEST_YAML = 1 << 20  # bytes
+
+
+class DirectoryTakenError(EmotionError):
+    """A run directory that holds a run already, or in which another process is training."""
+
+
+def claim_new(directory: Path) -> Path:
+    """Make a directory that did not exist, so that it is of one process alone.
+
+    Args:
+        directory: The wanted path; `_1`, `_2` and so on are appended while it exists.
+
+    Returns:
+        The directory that was made.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        candidate = directory.with_name(f"{directory.name}_{number}") if number else directory
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            continue
+        return candidate
+    raise AssertionError  # unreachable: the loop has no end
+
+
+@contextmanager
+def claimed(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training in `run_dir`; a process that is killed keeps nobody out.
+
+    Raises:
+        DirectoryTakenError: another process is training in it.
+    """
+    path = run_dir / ".lock"
+    lock = filelock.FileLock(path)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise DirectoryTakenError(
+            f"{run_dir} is in use: another process is training there; choose another run_dir, or wait for its end"
+        ) from None
+    except OSError as error:
+        raise EmotionError(f"cannot write {run_dir}: {error.strerror or error}; choose another run_dir") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def describe(
@@ -223,6 +277,36 @@ def load_splits(run_dir: Path) -> "pd.DataFrame":
     return table
 
 
+def load_sides(run_dir: Path) -> "pd.DataFrame":
+    """Load the recordings of the train, dev and test splits of a run, with the columns of `splits.csv`."""
+    splits = load_splits(run_dir)
+    return splits[splits["split"].isin(["train", "dev", "test"])].reset_index(drop=True)
+
+
+def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[str], may_lack: bool) -> None:
+    """Compare the recordings of a run with those at hand.
+
+    Args:
+        run_dir: The directory of the run.
+        expected: Keys of the recordings in its `splits.csv`.
+        found: Keys of the recordings that can be used now.
+        may_lack: True if missing recordings are reported only, as with `data.on_problem=skip`.
+
+    Raises:
+        EmotionError: some are missing, and `may_lack` is False.
+    """
+    missing = sorted(set(expected) - set(found))
+    if not missing:
+        return
+    text = f"{len(missing):,} recordings of {run_dir}/splits.csv are missing or cannot be used, such as {missing[0]}"
+    if not may_lack:
+        raise EmotionError(
+            f"{text}; give their folder with data.root=DIR, or go on without them with data.on_problem=skip; "
+            "other recordings are evaluated with data=… data.root=DIR protocol=all_test"
+        )
+    log.warning("%s, and take no part", text)
+
+
 def load_seen(run_dir: Path, split: str) -> "pd.DataFrame":
     """The rows of `splits.csv` that must not be in the `split` that a run is judged on: it was trained on them.
 
@@ -278,16 +362,33 @@ def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Ten
     Raises:
         EmotionError: it is missing or damaged.
     """
-    import torch
-
     from emotion.models.build import checkpoint_weights
+
+    content = _load_checkpoint(run_dir, checkpoint)
+    try:
+        return checkpoint_weights(content)
+    except Exception as error:
+        path = run_dir / "checkpoints" / checkpoint
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {told(error)}") from error
+
+
+def trained_epochs(run_dir: Path) -> int:
+    """Return the number of epochs that are finished in `last.ckpt`."""
+    try:
+        return int(_load_checkpoint(run_dir, "last.ckpt")["epoch"]) + 1
+    except (KeyError, TypeError, ValueError) as error:
+        raise EmotionError(f"{run_dir}/checkpoints/last.ckpt is no checkpoint of a fit that can go on") from error
+
+
+def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
+    import torch
 
     path = require(run_dir) / "checkpoints" / checkpoint
     if not path.is_file():
         raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
     try:
         with warnings.catch_warnings(action="ignore"):
-            return checkpoint_weights(torch.load(path, map_location="cpu", weights_only=True))
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise EmotionError(f"{path} is refused: it is damaged, or holds more than weights") from error
     except Exception as error:  # a damaged file fails in many ways, all of which mean the same

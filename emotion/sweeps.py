@@ -14,19 +14,35 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from emotion import runs
-from emotion.errors import TRACEBACK_VARIABLE, EmotionError
+from emotion.config import key_of, quoted
+from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors
 from emotion.files import write_text
+from emotion.values import check_config
 
 log = logging.getLogger(__name__)
 
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 _started: list[Path] = []  # where the jobs lie of the sweep that this process leads
 
 
 class Sweep(Callback):
-    """Remembers where a sweep that begins leaves its runs; Hydra makes one of every command."""
+    """Claims a directory for a run or a sweep that begins, and remembers that of a sweep; Hydra makes one of every
+    command.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before it makes the directory of a run."""
+        if "run" not in config and not any(os.environ.get(name, "0") != "0" for name in _RANKS):
+            with one_line_errors():  # or Hydra goes on after a warning
+                _check(config)
+                if _is_by_default(config, "hydra.run.dir"):
+                    _set(config, "hydra.run.dir", runs.claim_new(Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job."""
+        with one_line_errors():
+            if _is_by_default(config, "hydra.sweep.dir"):
+                _set(config, "hydra.sweep.dir", runs.claim_new(Path(config.hydra.sweep.dir)))
         folder, storage = Path(config.hydra.sweep.dir), str(OmegaConf.select(config, "hydra.sweeper.storage") or "")
         if storage.startswith("sqlite:///"):
             database = Path(storage.removeprefix("sqlite:///"))
@@ -34,6 +50,30 @@ class Sweep(Callback):
             if database.parent in folder.parents:
                 folder = database.parent  # so that a search that goes on tells of its earlier trials too
         _started.append(folder)
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse values that are wrong, or not available here, before a directory is made."""
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    check_config(plain)
+    typed = [key_of(override) for override in config.hydra.overrides.task]
+    if config.trainer.accelerator in ("gpu", "cuda") or any(key.startswith("trainer.") for key in typed):
+        from emotion.training.fit import require_device
+
+        require_device(config.trainer)
+
+
+def _is_by_default(config: DictConfig, key: str) -> bool:
+    """Return True if nobody has typed where a run or sweep goes."""
+    typed = [key_of(override) for override in [*config.hydra.overrides.task, *config.hydra.overrides.hydra]]
+    return not {"run_dir", "resume", key} & set(typed)
+
+
+def _set(config: DictConfig, key: str, path: Path) -> None:
+    """Change a directory in a composed configuration, and in those of the jobs that follow from it."""
+    with read_write(config.hydra), open_dict(config.hydra):
+        OmegaConf.update(config, key, str(path))
+        config.hydra.overrides.hydra.append(f"{key}={quoted(str(path))}")
 
 
 @contextmanager
@@ -91,6 +131,8 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
         from emotion.tasks import train
 
         return train(config, run_dir, overrides, hints=False)
+    except runs.DirectoryTakenError:
+        raise  # what is there is of another run
     except Exception as error:
         expected = isinstance(error, EmotionError) and not os.environ.get(TRACEBACK_VARIABLE)
         told = str(error) if expected else traceback.format_exc()
@@ -103,8 +145,7 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
 
 def _alone(run_dir: Path, overrides: list[str]) -> None:
     """Make processes that Lightning starts, which run the command again, do this job instead of the whole sweep."""
-    quoted = str(run_dir).replace("'", "\\'")
-    sys.argv = [sys.argv[0], *overrides, f"run_dir='{quoted}'"]
+    sys.argv = [sys.argv[0], *overrides, f"run_dir={quoted(str(run_dir))}"]
     job = HydraConfig.get()
     with read_write(job), open_dict(job):
         job.run.dir = str(run_dir)

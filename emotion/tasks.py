@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import memory, parents, runs
 from emotion.config import key_of, to_plain
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.build import build_datamodule
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
@@ -26,7 +27,7 @@ from emotion.evaluation.predictions import figures, predict, without, write_pred
 from emotion.evaluation.reconstructions import write_reconstructions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
-from emotion.labels import OF_CORPUS, classes
+from emotion.labels import FROM_DATA, OF_CORPUS, classes, label_names
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
@@ -35,10 +36,14 @@ from emotion.protocols import SPLITS
 from emotion.training.estimator import fit_estimator
 from emotion.training.fit import Fitted, device_of, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
+from emotion.values import check_config
 
 log = logging.getLogger(__name__)
 
+_DECIDE_SPLITS = ("data.name", "data.channel", "data.train_channel", "protocol.name", "protocol.fold", "labels")
+"""The keys that decide which recordings a run is trained, chosen and tested on, besides the recordings themselves."""
 _OF_EVALUATION = ("run", "split", "without")
+_FEW = 10  # recordings of a class
 _OF_TRAINING = ("parameters", "epochs", "fit_seconds")
 
 
@@ -54,35 +59,60 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     Returns:
         The dev figure that chose the epoch.
     """
-    if rank_zero_only.rank:
+    check_config(config)
+    if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
         logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process tells it all
-    resume_from, starts = None, {}
+        return _train(config, run_dir, overrides, hints)
+    if config.resume:
+        runs.require(run_dir)
+    with runs.claimed(run_dir):
+        return _train(config, run_dir, overrides, hints)
+
+
+def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool) -> float:
+    resume_from, splits, starts = None, None, {}
     if config.resume:
         config, resume_from = _resumed(config, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
+        splits = runs.load_sides(run_dir)
     elif rank_zero_only.rank == 0 and runs.is_begun(run_dir):
-        raise EmotionError(f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}")
+        raise runs.DirectoryTakenError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
     else:
         config, starts = parents.adopt(config, overrides)
     require_device(config.trainer)
     pl.seed_everything(config.seed, verbose=False)
-    datamodule = build_datamodule(config)
+    datamodule = build_datamodule(config, splits)
     datamodule.setup()
+    if config.labels == FROM_DATA:
+        config.labels = list(datamodule.classes)  # so that everything that reopens the run finds them
+    if splits is not None:
+        may_lack = config.data.on_problem != "stop"
+        runs.require_recordings(run_dir, splits["recording"], datamodule.table["recording"], may_lack)
     memory.give_back()
     sizes = {split: len(datamodule.dataset(split)) for split in SPLITS}  # an empty split fails here, not after training
+    _require_batches(config, sizes["train"])
     classifier = build_classifier(config, len(datamodule.classes))
     inherited, starts = _start(config, run_dir, classifier, datamodule, starts, resume_from)
-    if rank_zero_only.rank == 0:
-        runs.describe(run_dir, config, overrides, _sides(config, datamodule.table, inherited), starts)
+    describe = partial(
+        runs.describe, run_dir, config, overrides, _sides(config, datamodule.table, inherited), dict(starts)
+    )
+    if rank_zero_only.rank == 0 and not resume_from:
+        describe()  # what goes on is described anew only once an epoch of it is finished: it may fail before
 
     independent = "speaker-independent" if config.protocol.speaker_independent else "SPEAKER-DEPENDENT"
     log.info("protocol %s, fold %s (%s): %s", config.protocol.name, config.protocol.fold, independent, _in_words(sizes))
-    fitted = _fit(config, classifier, datamodule, run_dir, resume_from)
+    _report_small_splits(datamodule)
+    fitted = _fit(config, classifier, datamodule, run_dir, resume_from, describe)
     if not fitted.is_main:
         return 0.0
+    if resume_from:
+        describe()  # even if no epoch was left
     judged = _judge(config, classifier, datamodule, fitted)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
     results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _chance(datamodule, *predictions["split"].unique())
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     if isinstance(classifier.head, ErrorHead):
@@ -92,10 +122,23 @@ def train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool =
     from emotion.evaluation.tensorboard import write_summary
 
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
-    _say(run_dir, config, results)
+    _say(run_dir, results)
     if hints:
         _say_what_next(run_dir, config)
     return results[runs.objective(config)]
+
+
+def _require_batches(config: DictConfig, recordings: int) -> None:
+    """Refuse limits below one batch of the training split."""
+    size = config.data.batch_size
+    batches = recordings // size if recordings > size else 1
+    for key in ("limit_train_batches", "overfit_batches"):
+        limit = config.trainer.get(key)
+        if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
+            raise EmotionError(
+                f"trainer.{key}={limit:g}: at least {1 / batches:.3g}, or a whole number, is allowed, since the train "
+                f"split has {batches} batches"
+            )
 
 
 def _sides(config: DictConfig, table: pd.DataFrame, inherited: pd.DataFrame) -> pd.DataFrame:
@@ -134,13 +177,15 @@ def _fit(
     datamodule: EmotionDataModule,
     run_dir: Path,
     resume_from: Path | None,
+    describe: Callable[[], None],
 ) -> Fitted:
-    """Fit `classifier` in the way of its head."""
+    """Fit `classifier` in the way of its head; a run that goes on calls `describe` with its first checkpoint."""
     if isinstance(classifier.head, EstimatorHead):
         return fit_estimator(config, classifier, datamodule, run_dir)
     log.info("%s, %s parameters, on %s", config.model.name, f"{_size(classifier):,}", config.trainer.accelerator)
     fit_it = fit_autoencoder if isinstance(classifier.head, ErrorHead) else fit
-    return fit_it(config, classifier, datamodule, run_dir, resume_from)
+    resumed = {"resume_from": resume_from, "on_first_epoch": describe} if resume_from else {}
+    return fit_it(config, classifier, datamodule, run_dir, **resumed)
 
 
 def _judge(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted) -> pd.DataFrame:
@@ -172,6 +217,16 @@ def _resumed(config: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[D
         raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
     saved = runs.load_config(run_dir)
     changed = transplant(saved, config, overrides)
+    for key in _DECIDE_SPLITS:
+        wanted, own = OmegaConf.select(changed, key), OmegaConf.select(saved, key)
+        if wanted != own:
+            raise EmotionError(f"{key}={wanted} cannot be changed when a run is resumed, which has {key}={own}")
+    epochs = runs.trained_epochs(run_dir)
+    if changed.trainer.max_epochs < epochs:
+        raise EmotionError(
+            f"trainer.max_epochs={changed.trainer.max_epochs}: {epochs} epochs of {run_dir} are trained already; at "
+            f"least {epochs} are allowed"
+        )
     if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
         raise EmotionError(
             f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
@@ -201,13 +256,18 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     device = device_of(changed)
     classifier = runs.load_classifier(run_dir, own, len(classes(own.labels)))
 
-    datamodule = build_datamodule(changed)
+    splits = runs.load_sides(run_dir) if _same_recordings(own, changed) else None
+    datamodule = build_datamodule(changed, splits)
     datamodule.setup()
+    if splits is not None:
+        expected, found = (t.loc[t["split"] == split, "recording"] for t in (splits, datamodule.table))
+        runs.require_recordings(run_dir, expected, found, changed.data.on_problem != "stop")
     strangers = _refuse_training_recordings(run_dir, datamodule, split)
     _cache_features(own, classifier, datamodule, device)
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
     results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results |= _chance(datamodule, split)
     results |= _provenance(changed, classifier, datamodule, independent)
     results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
     lacking = f"_without_{config.without}" if config.without else ""
@@ -221,12 +281,19 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     runs.write_config(folder, changed)
-    log.info("%s on %s: %s", run_dir, split, _headline(results, split))
+    log.info("%s on %s: %s (chance %.3f)", run_dir, split, _headline(results, split), results[f"{split}/chance"])
+    _report_small_splits(datamodule, [split])
     log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
     if 1 < groups["speakers"][0] < intervals.FEW:
         log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
     return results
+
+
+def _same_recordings(own: DictConfig, changed: DictConfig) -> bool:
+    """Return True if an evaluation is about the splits of the run itself."""
+    keys = (*_DECIDE_SPLITS, "data.corpus")
+    return all(OmegaConf.select(own, key) == OmegaConf.select(changed, key) for key in keys)
 
 
 def _withholding(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batch], Batch] | None:
@@ -300,6 +367,12 @@ def _cache_features(
             sets = {n: {k: v for k, v in given.items() if k not in runs.WEIGHTS} for n, given in own["sets"].items()}
             described = own | {"sets": sets, "sample_rate": config.data.sample_rate}
             datamodule.cache_features(front_end, described, device)
+        unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
+        if front_end.transductive and unknown.any():
+            raise EmotionError(
+                f"normalize=speaker needs the speaker of every recording; those of {unknown.sum():,} are unknown, such "
+                f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
+            )
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
@@ -313,7 +386,7 @@ def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, sp
             f"{int(shared.sum())} of the {len(judged)} recordings of this {split} split were used to train or choose "
             f"the run, as {run_dir}/splits.csv tells; its figure would be no result"
         )
-    return not judged["speaker"].isin(seen["speaker"]).any()
+    return not judged["speaker"].isin([*seen["speaker"], UNKNOWN_SPEAKER]).any()
 
 
 def _provenance(
@@ -324,7 +397,7 @@ def _provenance(
         "model": config.model.name,
         "data": config.data.name,
         "channel": config.data.channel,
-        "labels": config.labels,
+        "labels": label_names(config.labels),
         "protocol": config.protocol.name,
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
@@ -352,11 +425,44 @@ def _headline(results: dict[str, Any], split: str) -> str:
     return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
 
 
-def _say(run_dir: Path, config: DictConfig, results: dict[str, Any]) -> None:
+def _chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
+    """Return `<split>/chance`, the UAR of guessing: over the classes that a split holds, as its UAR is."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
+
+
+def _report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
+    """Warn where a split lacks classes, and where recalls rest on a few recordings."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    for split, own in counts.items():
+        missing = [name for name, count in own.items() if not count]
+        if missing and split == "train":
+            log.warning("train holds no recordings of %s, which the model cannot learn", ", ".join(missing))
+        elif missing and len(missing) < len(own):
+            log.warning(
+                "%s holds %d of %d classes, over which UAR and chance are computed; missing: %s",
+                split,
+                len(own) - len(missing),
+                len(own),
+                ", ".join(missing),
+            )
+    few = {split: {n: c for n, c in own.items() if 0 < c < _FEW} for split, own in counts.items() if split != "train"}
+    if few := {split: own for split, own in few.items() if own}:
+        told = "; ".join(
+            f"{split} {min(own.values())} of {min(own, key=own.get)}{_and_others(len(own) - 1)}"
+            for split, own in few.items()
+        )
+        log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, told)
+
+
+def _and_others(count: int) -> str:
+    return f" and few of {count} other classes" if count > 1 else " and few of another class" if count else ""
+
+
+def _say(run_dir: Path, results: dict[str, Any]) -> None:
     log.info("dev  %s", _headline(results, "dev"))
-    chance = 1 / len(classes(config.labels))
     if "test/uar" in results:
-        log.info("test %s (chance %.3f)", _headline(results, "test"), chance)
+        log.info("test %s (chance %.3f)", _headline(results, "test"), results["test/chance"])
     log.info("run  %s", _shown(run_dir))
 
 

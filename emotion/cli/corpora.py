@@ -25,12 +25,15 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     from emotion.config import DIRECTORY
     from emotion.data.build import build_datamodule
-    from emotion.entry import check_overrides, explained
+    from emotion.entry import check_overrides, explained, quote_paths
+    from emotion.values import check_config
 
     outputs.require_free([arguments.contact_sheet], (), arguments.force)
-    overrides = check_overrides(arguments.overrides)
+    typed = quote_paths(arguments.overrides)
+    overrides = check_overrides(typed)
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = compose("train", overrides=arguments.overrides)
+        config = compose("train", overrides=typed)
+    check_config(config)
     datamodule = build_datamodule(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():

@@ -49,6 +49,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     from emotion.progress import track
 
     found = recordings.find(arguments.files)
+    for note in found.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
     drawn = [path for path in (arguments.plot, arguments.overlay) if path]
     if drawn and len(found.files) != 1:
         raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")

@@ -2,8 +2,10 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -25,7 +27,8 @@ COLUMNS = (
 `video` are paths relative to the corpus folder, empty where the take has none; what a corpus does not know is empty."""
 
 CHANNELS = ("speech", "song", "both")
-AUDIO_SUFFIXES = (".wav", ".flac")
+UNKNOWN_SPEAKER = "unknown"
+"""The speaker of recordings of which nobody knows who speaks: no person, and never taken for one."""
 
 
 class Corpus(ABC):
@@ -49,7 +52,7 @@ class Corpus(ABC):
         """
         if not root:
             raise EmotionError(f"the {self.name} corpus needs a folder: give data.root=DIR or set EMOTION_DATA")
-        for candidate in (Path(root) / self.name, Path(root)):
+        for candidate in (Path(root).expanduser() / self.name, Path(root).expanduser()):
             if candidate.is_dir():
                 return candidate
         raise EmotionError(
@@ -106,27 +109,89 @@ class Corpus(ABC):
         """Make sure that the videos of `recordings` are there, if the corpus can make them."""
 
 
-def media_files(directory: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    """Paths below `directory`, relative to it, that end in one of `suffixes` in any case.
+@dataclass
+class LeftOut:
+    """Paths that a search of a folder left out, relative to it.
 
-    Links to folders are not followed, and what is hidden, such as a download that has not ended, is left out.
+    Attributes:
+        files: Files of other suffixes.
+        links: Links to folders that were searched already.
+    """
+
+    files: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    def messages(self) -> list[str]:
+        """Return a line for each kind, with the number and an example."""
+        lines = []
+        if self.files:
+            suffixes = Counter(PurePosixPath(path).suffix.lower() or "no suffix" for path in self.files)
+            kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(3))
+            more = ", …" if len(suffixes) > 3 else ""
+            number, first = _count(self.files, "file"), self.files[0]
+            lines.append(f"{number} of other kinds left out ({kinds}{more}), such as {first}")
+        if self.links:
+            number, first = _count(self.links, "link"), self.links[0]
+            lines.append(f"{number} to folders that are searched anyway left out, such as {first}")
+        return lines
+
+
+def _count(items: list[str], noun: str) -> str:
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def media_files(directory: Path, suffixes: Iterable[str], left_out: LeftOut | None = None) -> Iterator[str]:
+    """Yield paths below `directory`, relative to it, that end in one of `suffixes` in any case.
+
+    Links to folders are followed after all folders that are none; each folder is searched once. What is hidden, such as
+    a download that has not ended, is left out.
+
+    Args:
+        directory: The folder.
+        suffixes: In lower case.
+        left_out: Receives what is not yielded, besides what is hidden.
 
     Raises:
         EmotionError: a folder must not be listed, or a name is no text.
     """
-    suffixes = tuple(suffixes)
-    for folder, subfolders, files in os.walk(directory, onerror=_not_listed):
+    suffixes, left_out = tuple(suffixes), left_out or LeftOut()
+    searched, links, root = set(), [str(directory)], Path(os.path.realpath(directory))
+    while links:
+        start = links.pop(0)
+        real = os.path.realpath(start)
+        if real in searched or Path(real) in root.parents:  # which would search everything around the folder
+            left_out.links.append(Path(start).relative_to(directory).as_posix())
+            continue
+        yield from _below(directory, start, suffixes, searched, links, left_out)
+
+
+def _below(
+    directory: Path, start: str, suffixes: tuple[str, ...], searched: set[str], links: list[str], left_out: LeftOut
+) -> Iterator[str]:
+    """Search `start`, and add the folders in it to `searched` and the links to folders to `links`."""
+    for folder, subfolders, files in os.walk(start, onerror=_not_listed):
+        real = os.path.realpath(folder)
+        if real in searched:
+            subfolders.clear()
+            continue
+        searched.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        below = [Path(folder, name) for name in subfolders]
+        links += [str(path) for path in below if path.is_symlink()]
         relative = Path(folder).relative_to(directory).as_posix()
         start = "" if relative == "." else f"{relative}/"
         for file in sorted(files):
-            if file.lower().endswith(suffixes) and not file.startswith("."):
-                if not _is_text(start + file):
-                    raise EmotionError(
-                        f"{directory}/{start}{file}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the "
-                        "locale is the cause"
-                    )
+            if file.startswith("."):
+                continue
+            if not file.lower().endswith(suffixes):
+                left_out.files.append(start + file)
+            elif _is_text(start + file):
                 yield start + file
+            else:
+                raise EmotionError(
+                    f"{directory}/{start}{file}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the locale is "
+                    "the cause"
+                )
 
 
 def _is_text(name: str) -> bool:

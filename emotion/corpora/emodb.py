@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import AUDIO_SUFFIXES, Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
+from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
 EMOTIONS = {
     "N": "neutral",
@@ -35,7 +36,7 @@ class EmoDb(Corpus):
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
         paths: dict[str, list[str]] = {}
-        for path in media_files(directory, AUDIO_SUFFIXES):
+        for path in media_files(directory, LOSSLESS_SUFFIXES):
             if _NAME.fullmatch(Path(path).stem):
                 paths.setdefault(Path(path).stem, []).append(path)
         return [_row(name, shortest(copies)) for name, copies in paths.items()]

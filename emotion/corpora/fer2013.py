@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from emotion.corpora.base import COLUMNS, Corpus, media_files
+from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, media_files
 from emotion.errors import EmotionError
 
 SIZE = 35_887
@@ -71,7 +71,13 @@ class Fer2013(Corpus):
             key = f"{self.name}/{'/'.join(place)}"
             emotion = EMOTIONS[place[1]] if voted is None else voted.get(key, "")
             if emotion:
-                made = {"recording": key, "speaker": "unknown", "emotion": emotion, "video": path, "channel": "speech"}
+                made = {
+                    "recording": key,
+                    "speaker": UNKNOWN_SPEAKER,
+                    "emotion": emotion,
+                    "video": path,
+                    "channel": "speech",
+                }
                 rows.append(dict.fromkeys(COLUMNS, "") | made | {"repetition": first.get(key, "")})
         return rows
 

@@ -2,19 +2,22 @@
 
 import logging
 import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
-from emotion.corpora.base import AUDIO_SUFFIXES, COLUMNS, Corpus, media_files
+from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, LeftOut, media_files
+from emotion.corpora.tables import clean, normalized, read_table
 from emotion.errors import EmotionError, suggest
 from emotion.labels import KNOWN
-from emotion.media.image import IMAGE_SUFFIXES, is_image
+from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, kind_of
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (*AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 SPELLINGS = {
     "anger": "angry",
     "boredom": "bored",
@@ -29,27 +32,40 @@ SPELLINGS = {
     "surprise": "surprised",
 }
 """Other words for our emotions."""
+_NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
+
+
+class _Listed(NamedTuple):
+    """One file: its path, and what is known of it; `speaker` is empty where the list does not name one."""
+
+    path: str
+    emotion: str
+    speaker: str = ""
 
 
 class Folder(Corpus):
     """A directory laid out as `<emotion>/<files>`, in any nesting, or one with a CSV of its files.
 
-    A video is both sound and picture, an image a picture alone; files that differ in their suffix alone are one
-    recording.
+    A video is both sound and picture, an image a picture alone; an audio file and a video that differ in their suffix
+    alone are one recording.
 
     Args:
-        table: A CSV with the columns `path` (relative to the folder), `emotion` and, if known, `speaker`; None reads
-            the emotion off the innermost folder that is named after one.
+        table: A CSV with the columns `path` (relative to the folder, or absolute), `emotion` and, if known, `speaker`;
+            None reads the emotion off the folders that are named after one. Where several folders of a path are, the
+            level counts at which most folders, and then most emotions, are; then the innermost.
         speaker: A regular expression: what it finds in a file's path is the speaker, such as `person..` in
             `happy/person07_3.wav`; if it has a group, what that finds. Without it, and without a `speaker` in the CSV,
             nobody knows who speaks, and no protocol can keep people apart.
+        on_problem: With `stop` a label that is no emotion, contradictory labels of one recording, and a path without a
+            speaker, are errors; else such rows are left out, and the speaker is unknown.
     """
 
     name = "folder"
     how_to_get = "sort its files into folders named after emotions"
 
-    def __init__(self, table: str | None = None, speaker: str | None = None) -> None:
-        self.table = table
+    def __init__(self, table: str | None = None, speaker: str | None = None, on_problem: str = "stop") -> None:
+        self.table, self.on_problem = table, on_problem
+        self._reported: set[str] = set()
         try:
             self.speaker = re.compile(speaker) if speaker else None
         except re.error as error:
@@ -57,80 +73,200 @@ class Folder(Corpus):
 
     def locate(self, root: str | None) -> Path:
         """The folder `root` itself."""
-        if root and Path(root).is_dir():
-            return Path(root)
+        if root and Path(root).expanduser().is_dir():
+            return Path(root).expanduser()
         raise EmotionError(f"data=folder needs data.root=DIR, a folder of recordings; {root or 'nothing'} is none")
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
-        listed = self._from_csv(directory / self.table) if self.table else self._from_folders(directory)
+        listed = self._from_csv(directory) if self.table else self._from_folders(directory)
+        keys = _keys(list(dict.fromkeys(file.path for file in listed)))
+        listed = self._consistent(listed, keys)
+        speakers = self._one_spelling({speaker for file in listed if (speaker := self._speaker_of(file))})
         rows: dict[str, dict[str, str]] = {}
-        for path, emotion, speaker in listed:
-            key = f"{self.name}/{PurePosixPath(path).with_suffix('')}"
+        for file in listed:
+            key = f"{self.name}/{keys[file.path]}"
             row = rows.setdefault(key, dict.fromkeys(COLUMNS, "") | {"recording": key, "channel": "speech"})
-            row["emotion"] = emotion
-            row["speaker"] = speaker or self._speaker_of(path)
-            shows = path.lower().endswith(VIDEO_SUFFIXES) or is_image(path)
-            row["video"] = path if shows else row["video"]
-            row["audio"] = row["audio"] if is_image(path) or (shows and row["audio"]) else path
+            row["emotion"] = file.emotion
+            row["speaker"] = speakers.get(self._speaker_of(file), row["speaker"] or UNKNOWN_SPEAKER)
+            kind = kind_of(file.path)
+            if kind != "audio":
+                row["video"] = file.path
+            sounds = kind == "video" and not file.path.lower().endswith(SILENT_SUFFIXES)
+            if kind == "audio" or (sounds and not row["audio"]):
+                row["audio"] = file.path
         return list(rows.values())
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        counts = table["emotion"].value_counts()
-        speakers = table["speaker"].nunique()
-        who = f"{speakers} speakers" if speakers > 1 else "speakers unknown"
+        counts, known = table["emotion"].value_counts(), table["speaker"] != UNKNOWN_SPEAKER
+        speakers = table.loc[known, "speaker"].nunique()
+        who = f"{speakers} speaker{'' if speakers == 1 else 's'}" if speakers else "speakers unknown"
+        if speakers and not known.all():
+            who += f" and {(~known).sum():,} recordings of unknown speakers"
         return f"folder: {len(table):,} recordings, {who}: " + ", ".join(
             f"{n} {emotion}" for emotion, n in counts.items()
         )
 
-    def _from_folders(self, directory: Path) -> list[tuple[str, str, str]]:
-        listed, homeless = [], []
-        for path in media_files(directory, SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES):
-            emotions = [emotion for part in PurePosixPath(path).parts[:-1] if (emotion := _emotion(part))]
-            if emotions:
-                listed.append((path, emotions[-1], ""))
-            else:
-                homeless.append(path)
+    def _report(self, text: str) -> None:
+        """Log a warning once, however often the folder is read."""
+        if text not in self._reported:
+            self._reported.add(text)
+            log.warning("%s", text)
+
+    def _from_folders(self, directory: Path) -> list[_Listed]:
+        left_out = LeftOut()
+        paths = list(media_files(directory, MEDIA_SUFFIXES, left_out))
+        emotions, ambiguous = _emotions_of(paths)
+        homeless = [path for path in paths if path not in emotions]
         if homeless:
-            log.warning(
-                "%d files are in no folder named after an emotion and take no part, such as %s; known: %s",
-                len(homeless),
-                homeless[0],
-                ", ".join(KNOWN),
+            self._report(
+                f"{len(homeless):,} files are in no folder named after an emotion and take no part, such as "
+                f"{homeless[0]}; known: {', '.join(KNOWN)}"
             )
-        return listed
-
-    def _from_csv(self, path: Path) -> list[tuple[str, str, str]]:
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            raise EmotionError(f"cannot read data.corpus.table {path}: {error}") from error
-        missing = {"path", "emotion"} - set(table.columns)
-        if missing:
-            raise EmotionError(
-                f"{path} lacks the column {sorted(missing)[0]}; it needs path, emotion and, if known, speaker"
+        if ambiguous:
+            self._report(
+                f"{len(ambiguous):,} files are in folders named after two emotions, such as {ambiguous[0]}, which is "
+                f"labelled {emotions[ambiguous[0]]}; rename one of the folders if that is wrong"
             )
-        for number, emotion in enumerate(table["emotion"], start=2):
-            if not _emotion(emotion):
-                known = suggest(emotion, [*KNOWN, *SPELLINGS])
-                raise EmotionError(f"{path} line {number}: {emotion!r} is no emotion that is known here: {known}")
-        for number, listed in enumerate(table["path"], start=2):
-            if PurePosixPath(listed).is_absolute() or ".." in PurePosixPath(listed).parts or not listed:
-                raise EmotionError(f"{path} line {number}: {listed!r} is no path below the folder of the corpus")
-        speakers = table["speaker"] if "speaker" in table else [""] * len(table)
-        return [(p, _emotion(e), s) for p, e, s in zip(table["path"], table["emotion"], speakers, strict=True)]
+        for message in left_out.messages():
+            self._report(message)
+        return [_Listed(path, emotions[path]) for path in paths if path in emotions]
 
-    def _speaker_of(self, path: str) -> str:
+    def _from_csv(self, directory: Path) -> list[_Listed]:
+        path = directory / Path(self.table).expanduser()
+        table = read_table(path, ("path", "emotion"))
+        if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
+            line, cell = unknown[0]
+            text = (
+                f"{path} line {line}: {cell!r} is no emotion that is known here: {suggest(cell, [*KNOWN, *SPELLINGS])}"
+            )
+            if self.on_problem == "stop":
+                raise EmotionError(f"{text}; {len(unknown):,} rows are left out with data.on_problem=skip")
+            self._report(f"{len(unknown):,} rows are left out, such as {text}")
+            table = table.drop([line for line, _ in unknown])
+        speakers = table["speaker"] if "speaker" in table else pd.Series("", table.index)
+        files = [
+            _Listed(_path_below(directory, cell, path, line), _emotion(emotion), normalized(speaker))
+            for line, cell, emotion, speaker in zip(table.index, table["path"], table["emotion"], speakers, strict=True)
+        ]
+        repeated = [file.path for file, count in Counter(files).items() if count > 1]
+        if repeated:
+            self._report(f"{path} lists {len(repeated):,} files more than once, such as {repeated[0]}")
+        return list(dict.fromkeys(files))
+
+    def _consistent(self, listed: Sequence[_Listed], keys: Mapping[str, str]) -> list[_Listed]:
+        """Refuse or leave out recordings that have two emotions, or two speakers."""
+        said: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for file in listed:
+            said[keys[file.path]].add((file.emotion, file.speaker))
+        wrong = {key: found for key, found in said.items() if len(found) > 1 and _contradict(found)}
+        if not wrong:
+            return list(listed)
+        first = next(file.path for file in listed if keys[file.path] in wrong)
+        found = wrong[keys[first]]
+        words = (
+            {emotion for emotion, _ in found} if len({e for e, _ in found}) > 1 else {speaker for _, speaker in found}
+        )
+        text = (
+            f"{len(wrong):,} recordings are listed under two emotions or speakers, such as {first} "
+            f"({' and '.join(sorted(words))})"
+        )
+        if self.on_problem == "stop":
+            raise EmotionError(f"{text}; mend {self.table}, or leave them out with data.on_problem=skip")
+        self._report(f"{text}, and left out")
+        return [file for file in listed if keys[file.path] not in wrong]
+
+    def _speaker_of(self, file: _Listed) -> str:
+        """The speaker as he is written; empty if unknown."""
+        if file.speaker.lower() not in _NO_SPEAKER:
+            return file.speaker
         if self.speaker is None:
-            return "unknown"
-        match = self.speaker.search(path)
-        if not match:
-            raise EmotionError(f"data.corpus.speaker={self.speaker.pattern} finds nobody in {path}")
-        return match[1 if self.speaker.groups else 0]
+            return ""
+        match = self.speaker.search(file.path)
+        name = normalized((match[1 if self.speaker.groups else 0] or "") if match else "")
+        if not name and self.on_problem == "stop":
+            raise EmotionError(f"data.corpus.speaker={self.speaker.pattern} finds nobody in {file.path}")
+        return name
+
+    def _one_spelling(self, names: Iterable[str]) -> dict[str, str]:
+        """Map names that differ in capitals, or in zeros before a number, onto the first of them."""
+        spellings: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(names):
+            spellings[name.lstrip("0") or "0" if name.isdecimal() else name.casefold()].append(name)
+        if several := [own for own in spellings.values() if len(own) > 1]:
+            self._report(
+                f"{len(several):,} speakers are written in several ways and count as one each, such as "
+                f"{' and '.join(several[0])}"
+            )
+        return {name: own[0] for own in spellings.values() for name in own}
 
 
 def _emotion(word: str) -> str | None:
-    word = word.strip().lower().replace(" ", "_").replace("-", "_")
+    word = normalized(word).lower().replace(" ", "_").replace("-", "_")
     word = SPELLINGS.get(word, word)
     return word if word in KNOWN else None
+
+
+def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Read emotions off folders; returns them by path, and the paths whose folders name two different ones.
+
+    A folder may be called after a person: Joy. So the level counts at which the largest part of all folders are
+    emotions, and then that at which most emotions are found, and then the innermost.
+    """
+    names: dict[int, set[str]] = defaultdict(set)
+    for path in paths:
+        for level, name in enumerate(PurePosixPath(path).parts[:-1]):
+            names[level].add(name)
+    rank = {}
+    for level, own in names.items():
+        found = [emotion for name in own if (emotion := _emotion(name))]
+        rank[level] = (len(found) / len(own), len(set(found)), level)
+    emotions, ambiguous = {}, []
+    for path in paths:
+        parts = enumerate(PurePosixPath(path).parts[:-1])
+        found = {level: emotion for level, name in parts if (emotion := _emotion(name))}
+        if found:
+            emotions[path] = found[max(found, key=rank.get)]
+            if len(set(found.values())) > 1:
+                ambiguous.append(path)
+    return emotions, ambiguous
+
+
+def _keys(paths: Sequence[str]) -> dict[str, str]:
+    """Name recordings after their paths without suffixes; files that are not one recording keep theirs."""
+    stems: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        stems[str(PurePosixPath(path).with_suffix(""))].append(path)
+    keys = {}
+    for stem, own in stems.items():
+        one = len(own) == 1 or sorted(map(kind_of, own)) == ["audio", "video"]
+        keys |= {path: stem if one else path for path in own}
+    whole = {path for path in paths if keys[path] == path}  # a.jpg beside a.png, and the stem of a.jpg.wav
+    return {path: path if key in whole else key for path, key in keys.items()}
+
+
+def _contradict(found: Iterable[tuple[str, str]]) -> bool:
+    """Return True if pairs of emotion and speaker name two emotions, or two speakers."""
+    emotions, speakers = zip(*found, strict=True)
+    known = {speaker.casefold() for speaker in speakers if speaker.lower() not in _NO_SPEAKER}
+    return len(set(emotions)) > 1 or len(known) > 1
+
+
+def _path_below(directory: Path, cell: str, table: Path, line: int) -> str:
+    """Return a path in a table as one relative to the folder of the corpus.
+
+    Raises:
+        EmotionError: it is none below that.
+    """
+    if "\\" in cell and not (directory / cell).exists():
+        cell = cell.replace("\\", "/")  # of Windows
+    path = Path(cell)
+    if path.is_absolute():
+        places = ((path, directory.absolute()), (path.parent.resolve() / path.name, directory.resolve()))
+        below = [place.relative_to(root) for place, root in places if place.is_relative_to(root)]
+        path = below[0] if below and ".." not in path.parts else path
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise EmotionError(f"{table} line {line}: {cell!r} is no path below the folder of the corpus")
+    forms = [path.as_posix(), *(unicodedata.normalize(form, path.as_posix()) for form in ("NFC", "NFD"))]
+    return next((form for form in forms if (directory / form).exists()), clean(forms[0]))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import AUDIO_SUFFIXES, Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
 from emotion.labels import EMOTIONS
+from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
 CHANNELS = {"01": "speech", "02": "song"}
 INTENSITIES = {"01": "normal", "02": "strong"}
@@ -68,7 +69,7 @@ class Ravdess(Corpus):
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
         paths: dict[tuple[str, str], list[str]] = {}
-        for path in media_files(directory, AUDIO_SUFFIXES + VIDEO_SUFFIXES):
+        for path in media_files(directory, LOSSLESS_SUFFIXES + VIDEO_SUFFIXES):
             match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
             if match:
                 paths.setdefault((match["modality"], match["take"]), []).append(path)

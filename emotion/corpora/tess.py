@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import AUDIO_SUFFIXES, Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
+from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
 EMOTIONS = {
     "neutral": "neutral",
@@ -49,7 +50,7 @@ class Tess(Corpus):
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
         paths: dict[tuple[str, str, str], list[str]] = {}
-        for path in media_files(directory, AUDIO_SUFFIXES):
+        for path in media_files(directory, LOSSLESS_SUFFIXES):
             match = _NAME.fullmatch(Path(path).stem)
             if match:
                 speaker, word, emotion = match[1].upper(), match[2].lower(), match[3].lower()

@@ -1,27 +1,45 @@
 """From a configuration to a data module."""
 
+import logging
+from pathlib import Path
+
+import pandas as pd
 from omegaconf import DictConfig
 
 from emotion import protocols
 from emotion.config import instantiate
 from emotion.corpora import Corpus
+from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.sources import prepared
-from emotion.protocols.generate import make
+from emotion.labels import FROM_DATA, emotions_in, scheme
+from emotion.protocols.generate import OF_ANY_CORPUS, make, saved
+
+log = logging.getLogger(__name__)
 
 
-def build_datamodule(config: DictConfig) -> EmotionDataModule:
-    """The data module of a whole configuration; no sound is read yet."""
+def build_datamodule(config: DictConfig, splits: pd.DataFrame | None = None) -> EmotionDataModule:
+    """Build the data module of a whole configuration; no sound is read yet.
+
+    Args:
+        config: The whole configuration.
+        splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which then count
+            instead of what the protocol makes of the recordings at hand.
+    """
     data = config.data
-    corpus = instantiate(data.corpus, Corpus)
+    corpus = instantiate(data.corpus, Corpus, on_problem=data.on_problem)
     if data.get("download"):
         from emotion.downloads import provide
 
         provide(corpus, data.root, data.channel, needs_video="faces" in config.model.modalities)
+    protocol, labels = _protocol(corpus, config, splits), config.labels
+    if labels == FROM_DATA:
+        at_hand = corpus.scan(corpus.locate(data.root), data.channel)
+        labels = emotions_in(at_hand.loc[at_hand["recording"].isin(protocol.table["recording"]), "emotion"])
     return EmotionDataModule(
         corpus,
-        _protocol(corpus, config),
-        config.labels,
+        protocol,
+        labels,
         data.root,
         data.channel,
         data.sample_rate,
@@ -34,11 +52,54 @@ def build_datamodule(config: DictConfig) -> EmotionDataModule:
     )
 
 
-def _protocol(corpus: Corpus, config: DictConfig) -> protocols.Protocol:
+def _protocol(corpus: Corpus, config: DictConfig, splits: pd.DataFrame | None) -> protocols.Protocol:
     """From the committed CSVs; where a corpus has none at all, from the recordings that are there."""
     settings, members = config.protocol, tuple(member.name for member in corpus.members)
-    if protocols.available(corpus.name, members):
-        shares = settings.get("dev_shares_speakers", False)
+    committed, shares = protocols.available(corpus.name, members), settings.get("dev_shares_speakers", False)
+    if splits is not None:
+        if not committed:
+            _report_added(corpus, config, splits)
+        return saved(settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares)
+    if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
-    rows = corpus.scan(corpus.locate(config.data.root)).to_dict("records")
-    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent)
+    directory = corpus.locate(config.data.root)
+    rows = corpus.scan(directory).to_dict("records")
+    if settings.name in OF_ANY_CORPUS and settings.name != "all_test":
+        rows = _with_copies(directory, rows)
+    on_problem = config.data.on_problem
+    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, on_problem)
+
+
+def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Mark recordings that have byte-identical files, which have to stay in one split, and report them."""
+    groups = find_copies(directory, rows)
+    if not groups:
+        return rows
+    known = {row["recording"]: row for row in rows}
+    for column, what in (("emotion", "emotions"), ("speaker", "speakers")):
+        differ = [group for group in groups if len({known[key][column] for key in group}) > 1]
+        if differ:
+            example = " and ".join(f"{key} ({known[key][column]})" for key in differ[0][:2])
+            log.warning(
+                "%s groups of byte-identical files have different %s, such as %s", f"{len(differ):,}", what, example
+            )
+    first = {key: group[0] for group in groups for key in group}
+    log.warning(
+        "%s recordings are byte-identical to others and stay in one split with them, such as %s",
+        f"{len(first):,}",
+        " and ".join(groups[0][:2]),
+    )
+    return [row | {"copies": first.get(row["recording"], "")} for row in rows]
+
+
+def _report_added(corpus: Corpus, config: DictConfig, splits: pd.DataFrame) -> None:
+    """Report recordings that have come to a corpus since a run divided it."""
+    table = corpus.scan(corpus.locate(config.data.root), config.data.channel)
+    known = table["emotion"].isin(scheme(config.labels))
+    added = table.loc[known & ~table["recording"].isin(splits["recording"]), "recording"]
+    if len(added):
+        log.warning(
+            "%s recordings at hand are not in the splits of the run and take no part, such as %s",
+            f"{len(added):,}",
+            added.iloc[0],
+        )

@@ -1,7 +1,7 @@
 """The LightningDataModule: a corpus, split by a protocol, as batches."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, action_units_of, faces_of, sound_of
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
-from emotion.labels import classes, scheme
+from emotion.labels import FROM_DATA, classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Prepared
 from emotion.protocols import SPLITS, Protocol
 
@@ -32,7 +32,7 @@ class EmotionDataModule(pl.LightningDataModule):
     Args:
         corpus: What is read.
         protocol: Who is train, dev and test.
-        labels: Name of the label scheme.
+        labels: Name of the label scheme, or a list of emotions; see `emotion.labels.scheme`.
         root: Where the corpus is looked for; see `Corpus.locate`.
         channel: `speech`, `song` or `both`.
         sample_rate: Of the prepared sound, in Hz.
@@ -55,7 +55,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self,
         corpus: Corpus,
         protocol: Protocol,
-        labels: str,
+        labels: str | Sequence[str],
         root: str | None,
         channel: str,
         sample_rate: int,
@@ -73,6 +73,7 @@ class EmotionDataModule(pl.LightningDataModule):
             raise EmotionError(f"data.batch_size={batch_size} must be at least 1")
         self.corpus, self.protocol, self.root, self.channel = corpus, protocol, root, channel
         self.train_channel = train_channel or channel
+        self.label_scheme = label_names(labels)
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
         self.modalities = dict(modalities or {"sound": None})
@@ -251,7 +252,9 @@ class EmotionDataModule(pl.LightningDataModule):
         table = recordings.merge(sides, on="recording")
         wanted = np.where(table["split"] == "train", self.train_channel, self.channel)
         heard = (wanted == "both") | (table["channel"] == wanted)
-        table = table[heard & table["emotion"].isin(self.labels)].reset_index(drop=True)
+        table = table[heard]
+        self._report_dropped(table.loc[~table["emotion"].isin(self.labels), "emotion"])
+        table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
         if self.only:
             table = table[(table["split"] != "train") | (table["emotion"].map(self.labels) == self.only)]
             table = table.reset_index(drop=True)
@@ -259,6 +262,24 @@ class EmotionDataModule(pl.LightningDataModule):
         table["label"] = table["emotion"].map(self.labels).map(label_index)
         table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
         return table
+
+    def _report_dropped(self, emotions: pd.Series) -> None:
+        """Report recordings that take no part because the label scheme has no label for their emotions."""
+        if emotions.empty:
+            return
+        counts = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.value_counts().items())
+        log.warning(
+            "%s recordings take no part, whose emotions have no label with labels=%s (%s); labels=%s takes all",
+            f"{len(emotions):,}",
+            self.label_scheme,
+            counts,
+            FROM_DATA,
+        )
+
+    def recordings_per_class(self, split: str) -> dict[str, int]:
+        """Return the number of recordings of each class in a split, in the order of `classes`."""
+        counts = self.table.loc[self.table["split"] == split, "label"].value_counts()
+        return {name: int(counts.get(index, 0)) for index, name in enumerate(self.classes)}
 
     def _soft_targets(self, shares: pd.DataFrame | None) -> torch.Tensor | None:
         """The share of each class in what annotators said, shape (recordings, num_classes); None where nobody asked."""

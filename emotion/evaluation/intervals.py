@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from emotion.corpora.base import UNKNOWN_SPEAKER
+
 FEW = 10
 """With fewer speakers an interval is a guess."""
 
@@ -15,7 +17,7 @@ class Interval(NamedTuple):
 
     Attributes:
         value: Of the recordings at hand.
-        low: Not below 0; NaN where there are fewer than two speakers, or not the same ones of all seeds.
+        low: Not below 0; NaN where there are fewer than two speakers, unknown ones, or not the same ones of all seeds.
         high: Not above 1; likewise.
         speakers: On whom it rests.
     """
@@ -51,7 +53,7 @@ def over_speakers(
 
     value, speakers = mean(), set(seeds[0]["speaker"])
     count = len(speakers)
-    if count < 2 or any(set(rows["speaker"]) != speakers for rows in seeds):
+    if count < 2 or UNKNOWN_SPEAKER in speakers or any(set(rows["speaker"]) != speakers for rows in seeds):
         return Interval(value, float("nan"), float("nan"), count)
     without = np.array([mean(speaker) for speaker in sorted(speakers)])
     deviation = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())

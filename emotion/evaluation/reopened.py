@@ -15,7 +15,7 @@ def reopen(run_dir: Path) -> tuple[DictConfig, Classifier, EmotionDataModule]:
     """The configuration of a run, its best model, and its corpus, set up; sound is served as waveforms."""
     config = runs.load_config(runs.require(run_dir))
     classifier = runs.load_classifier(run_dir, config, len(classes(config.labels)))
-    datamodule = build_datamodule(config)
+    datamodule = build_datamodule(config, runs.load_sides(run_dir))
     datamodule.setup()
     for front_end in classifier.front_ends:
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)

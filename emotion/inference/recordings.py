@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.corpora.base import media_files
-from emotion.corpora.folder import SUFFIXES, VIDEO_SUFFIXES
+from emotion.corpora.base import LeftOut, media_files
 from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
-from emotion.media.image import IMAGE_SUFFIXES, Image, is_image
+from emotion.media.image import Image, is_image
+from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.video import NO_PICTURE, length_of
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared
@@ -48,10 +48,12 @@ class Found:
     Attributes:
         files: In the order in which they were asked for, each once.
         missing: What was asked for and is not there, each in words.
+        notes: What folders hold besides, in words.
     """
 
     files: tuple[Path, ...] = ()
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find(wanted: Iterable[str]) -> Found:
@@ -60,24 +62,27 @@ def find(wanted: Iterable[str]) -> Found:
     A file that is named itself is taken whatever its suffix.
     """
     files: dict[Path, None] = {}
-    missing = []
+    missing, notes = [], []
     for text in wanted:
         if not text.strip():
             missing.append("an empty file name was given; name a file, a folder (. is this one) or a pattern")
             continue
-        path = Path(text).expanduser()
+        path = Path(text) if Path(text).exists() else Path(text).expanduser()
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
-        found = [file for match in matches for file in (_media_below(match) if match.is_dir() else [match])]
+        found = [file for match in matches for file in (_media_below(match, notes) if match.is_dir() else [match])]
         files |= dict.fromkeys(found)
         if not matches:
             missing.append(f"{text}: no such file")
         elif not found:
             missing.append(f"{text}: no sound, video or image is in this folder")
-    return Found(tuple(files), tuple(missing))
+    return Found(tuple(files), tuple(missing), tuple(notes))
 
 
-def _media_below(folder: Path) -> list[Path]:
-    return [folder / path for path in media_files(folder, SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES)]
+def _media_below(folder: Path, notes: list[str]) -> list[Path]:
+    left_out = LeftOut()
+    found = [folder / path for path in media_files(folder, MEDIA_SUFFIXES, left_out)]
+    notes += [f"{folder}: {message}" for message in left_out.messages()]
+    return found
 
 
 def is_audible(samples: np.ndarray) -> bool:

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from emotion.media.files import MOST_PIXELS, MediaError, head_of, require_file
+from emotion.media.suffixes import IMAGE_SUFFIXES
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # which OpenCV reads when it is imported
 
 import cv2
 import numpy as np
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"P5\n", b"P6\n")
 """Of JPEG, PNG, BMP, TIFF (twice), JPEG 2000, PGM and PPM. GIF is left to FFmpeg, since it may move."""
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")

@@ -5,6 +5,7 @@ machine and with every version of every library, as no library's random generato
 """
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from itertools import chain
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.corpora.demo import Demo
 from emotion.corpora.ravdess import ACTORS, Ravdess
 from emotion.corpora.several import RavdessTess
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold
+from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold, number_of_folds
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, str]  # as in a table of recordings
 Fold = dict[str, list[Row]]  # split -> its rows
@@ -178,14 +182,26 @@ def _only_happy_sad(rows: list[Row]) -> list[Row]:
 def _units(rows: list[Row]) -> list[Unit]:
     """Each row by itself, but the identical pair as one."""
     pair = tuple(row for row in rows if _take(row) in IDENTICAL_PAIR)
-    return [(row,) for row in rows if row not in pair] + ([pair] if pair else [])
+    return _joined([row for row in rows if row not in pair], "recording") + ([pair] if pair else [])
 
 
 def _by_speaker(rows: list[Row]) -> list[Unit]:
-    groups = defaultdict(list)
+    return _joined(rows, "speaker")
+
+
+def _joined(rows: list[Row], column: str) -> list[Unit]:
+    """Rows that have the same value in `column`, or share a file (see `make`), as one unit each."""
+    of_value: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups[row["speaker"]].append(row)
-    return [tuple(group) for group in groups.values()]
+        places = [(column, row[column])] + ([("copies", row["copies"])] if row.get("copies") else [])
+        units = {id(unit): unit for place in places if (unit := of_value.get(place))}
+        first, *others = units.values() or [[]]
+        for other in others:
+            first += other
+            of_value |= {place: first for place, unit in of_value.items() if unit is other}
+        first.append(row)
+        of_value |= dict.fromkeys(places, first)
+    return [tuple(unit) for unit in {id(unit): unit for unit in of_value.values()}.values()]
 
 
 def _take(row: Row) -> str:
@@ -279,8 +295,19 @@ OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {"fer2013": {"official": _offic
 """The same, for one corpus each."""
 
 
-def make(name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool) -> Protocol:
-    """A protocol that is not committed, for the recordings `rows`; the same recordings give the same splits anywhere.
+def make(
+    name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool, on_problem: str = "stop"
+) -> Protocol:
+    """Make a protocol that is not committed; the same recordings give the same splits anywhere.
+
+    Args:
+        name: Name of the protocol.
+        corpus: Name of the corpus.
+        rows: The recordings; those with the same value of `copies`, if there is one, stay in one split.
+        fold: Number of the fold.
+        speaker_independent: See `Protocol`.
+        on_problem: With `stop`, recordings of unknown speakers are an error where speakers are kept apart; else they
+            are left out.
 
     Raises:
         EmotionError: there is no such protocol or fold, or there are too few speakers for it.
@@ -288,8 +315,9 @@ def make(name: str, corpus: str, rows: list[Row], fold: int, speaker_independent
     generators = OF_ANY_CORPUS | OF_ONE_CORPUS.get(corpus, {})
     if name not in generators:
         raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
-    speakers = len({row["speaker"] for row in rows})
     wanted = {"speakers5": 5, "loso": 3}.get(name, 0)
+    rows = _of_known_speakers(rows, name, on_problem) if wanted else rows
+    speakers = len(_by_speaker(rows))
     if speakers < wanted:
         raise EmotionError(
             f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
@@ -301,6 +329,38 @@ def make(name: str, corpus: str, rows: list[Row], fold: int, speaker_independent
     split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]
     table = pd.DataFrame(split_of, columns=[*COLUMNS, "split"])
     return Protocol(name, int(fold), len(folds), speaker_independent, table)
+
+
+def saved(
+    name: str, corpus: str, splits: pd.DataFrame, fold: int, speaker_independent: bool, dev_shares_speakers: bool
+) -> Protocol:
+    """Return the protocol of a run as its `splits.csv` has it, whatever recordings are at hand now.
+
+    Args:
+        name: Name of the protocol.
+        corpus: Name of the corpus.
+        splits: Columns `split`, `recording`, `speaker` and `emotion`; the splits are train, dev and test.
+        fold: Number of the fold.
+        speaker_independent: See `Protocol`.
+        dev_shares_speakers: See `Protocol`.
+    """
+    made = {"speakers5": 5, "loso": splits["speaker"].nunique()}
+    folds = number_of_folds(corpus, name) or made.get(name, 1)
+    return Protocol(name, int(fold), folds, speaker_independent, splits[[*COLUMNS, "split"]], dev_shares_speakers)
+
+
+def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]:
+    """Leave out recordings of unknown speakers, or refuse them; if all are, nothing is said here."""
+    unknown = [row["recording"] for row in rows if row["speaker"] in ("", UNKNOWN_SPEAKER)]
+    if unknown and len(unknown) < len(rows):
+        text = (
+            f"the speakers of {len(unknown):,} of {len(rows):,} recordings are unknown, such as {unknown[0]}, and "
+            f"protocol {name} keeps speakers apart"
+        )
+        if on_problem == "stop":
+            raise EmotionError(f"{text}; name them, or leave those recordings out with data.on_problem=skip")
+        log.warning("%s: they are left out", text)
+    return [row for row in rows if row["speaker"] not in ("", UNKNOWN_SPEAKER)]
 
 
 def generate(directory: Path = DIRECTORY) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ class StagedLearning(pl.Callback):
         for encoder in pl_module.classifier.encoders:
             encoder.start_epoch(trainer.current_epoch)
         pl_module.train()
+
+
+class FirstEpoch(pl.Callback):
+    """Calls a function in the main process when the first epoch of a fit is finished.
+
+    Args:
+        call: The function.
+    """
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call: Callable[[], None] | None = call
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call it once."""
+        if self._call and trainer.is_global_zero:
+            self._call()
+        self._call = None
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

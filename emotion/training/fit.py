@@ -1,5 +1,6 @@
 """Fit a classifier on the training split, choose the epoch on dev."""
 
+import inspect
 import logging
 import os
 import sys
@@ -18,11 +19,11 @@ from torch import distributed
 
 from emotion.config import instantiate, to_plain
 from emotion.data.datamodule import EmotionDataModule
-from emotion.errors import EmotionError, is_not_writable
+from emotion.errors import EmotionError, is_not_writable, suggest
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
-from emotion.training.callbacks import AtomicCheckpoints, build_callbacks
+from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
 from emotion.training.module import EmotionModule
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def fit(
     run_dir: Path,
     resume_from: Path | None = None,
     module: EmotionModule | None = None,
+    on_first_epoch: Callable[[], None] | None = None,
 ) -> Fitted:
     """Train `classifier` and leave the weights of the best epoch in it.
 
@@ -65,13 +67,14 @@ def fit(
         run_dir: Receives `checkpoints/` and `tensorboard/`.
         resume_from: A checkpoint of the same run to go on from.
         module: What trains it, if not by its answers.
+        on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
     """
     require_device(config.trainer)
     checkpoints = run_dir / "checkpoints"
     if not classifier.learns:
         return _kept(classifier, checkpoints)
     timer = Timer()  # whose time is kept in checkpoints
-    trainer = _trainer(config, run_dir, timer)
+    trainer = _trainer(config, run_dir, timer, on_first_epoch)
     if config.training.get("compile"):  # which older runs do not know
         compile_networks(classifier)
     before = os.environ.copy()
@@ -100,7 +103,7 @@ def fit(
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
 
 
-def _trainer(config: DictConfig, run_dir: Path, timer: Timer) -> pl.Trainer:
+def _trainer(config: DictConfig, run_dir: Path, timer: Timer, on_first_epoch: Callable[[], None] | None) -> pl.Trainer:
     """What runs the epochs, and writes to the run directory."""
     training = config.training
     callbacks = build_callbacks(
@@ -111,6 +114,8 @@ def _trainer(config: DictConfig, run_dir: Path, timer: Timer) -> pl.Trainer:
         training.ema_decay,
         sys.stderr.isatty(),
     )
+    if on_first_epoch:
+        callbacks.append(FirstEpoch(on_first_epoch))  # Lightning calls checkpoints last, wherever they stand
     quiet_lightning()
     return pl.Trainer(
         **to_plain(config.trainer),
@@ -168,18 +173,22 @@ def _module(config: DictConfig, classifier: Classifier, datamodule: EmotionDataM
 
 
 def require_device(trainer: DictConfig) -> None:
-    """Refuse an accelerator that is not there.
+    """Refuse keys that Lightning does not know, and an accelerator that is not there.
 
     Args:
         trainer: The group `trainer`.
 
     Raises:
-        EmotionError: GPUs are asked for and torch sees none, or fewer.
+        EmotionError: a key is unknown, or GPUs are asked for and torch sees none, or fewer.
     """
+    known = inspect.signature(pl.Trainer).parameters
+    if unknown := [str(key) for key in trainer if key not in known]:
+        raise EmotionError(f"unknown key trainer.{unknown[0]}: {suggest(unknown[0], known)}")
     if not _is_gpu(trainer):
         return
     if not torch.cuda.is_available():
-        raise EmotionError("a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
+        asked = f"trainer.accelerator={trainer.accelerator}"
+        raise EmotionError(f"{asked}: a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
     here = torch.cuda.device_count()
     if isinstance(trainer.devices, int) and trainer.devices > here:
         raise EmotionError(f"trainer.devices={trainer.devices} GPUs were asked for, and torch sees {here} here")

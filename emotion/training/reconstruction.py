@@ -1,5 +1,6 @@
 """Train an autoencoder on one emotion; how badly it reconstructs a recording then tells whether that is another."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def fit_autoencoder(
     datamodule: EmotionDataModule,
     run_dir: Path,
     resume_from: Path | None = None,
+    on_first_epoch: Callable[[], None] | None = None,
 ) -> Fitted:
     """Train the autoencoder of `classifier` as `fit` does, then fit its head on dev, where all classes are."""
     if not config.training.monitor.endswith("loss"):
@@ -91,7 +93,7 @@ def fit_autoencoder(
     if datamodule.dataset("dev").label.unique().numel() < 2:
         raise EmotionError(f"the dev split holds {config.model.only} alone, so nothing can be told from it there")
     module = ReconstructionModule(config.model.only, classifier, datamodule.classes, config.optimizer, config.scheduler)
-    fitted = fit(config, classifier, datamodule, run_dir, resume_from, module)
+    fitted = fit(config, classifier, datamodule, run_dir, resume_from, module, on_first_epoch)
     if fitted.is_main:
         classifier.cpu().eval()
         with torch.no_grad():

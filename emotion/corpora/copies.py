@@ -1,0 +1,51 @@
+"""Find recordings whose files are byte-identical: in two splits, one would be tested on what it was trained on."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+
+_HEAD = 1 << 16  # bytes; nearly all files that differ do so there
+
+
+def find_copies(directory: Path, rows: Iterable[Mapping[str, str]]) -> list[list[str]]:
+    """Group recordings that have a byte-identical file.
+
+    Args:
+        directory: The folder of the corpus.
+        rows: With `recording`, `audio` and `video`, as in a table of recordings.
+
+    Returns:
+        Keys of recordings, for each content that more than one recording has. Files that cannot be read are left out.
+    """
+    owners: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for path in {row["audio"], row["video"]} - {""}:
+            owners[path].add(row["recording"])
+    groups: list[list[str]] = [sorted(owners)]
+    for identity in (_size, lambda path: _digest(path, _HEAD), _digest):
+        groups = [part for group in groups for part in _divide(directory, group, identity)]
+    contents = ({recording for path in group for recording in owners[path]} for group in groups)
+    return [sorted(recordings) for recordings in contents if len(recordings) > 1]
+
+
+def _divide(directory: Path, paths: Iterable[str], identity: Callable[[Path], Hashable]) -> list[list[str]]:
+    """Divide paths by what `identity` returns of them; those that are alone are left out."""
+    groups: dict[Hashable, list[str]] = defaultdict(list)
+    for path in paths:
+        try:
+            groups[identity(directory / path)].append(path)
+        except OSError:  # is reported where it is decoded
+            continue
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _digest(path: Path, limit: int | None = None) -> bytes:
+    with open(path, "rb") as file:
+        if limit:
+            return hashlib.blake2b(file.read(limit)).digest()
+        return hashlib.file_digest(file, "blake2b").digest()

@@ -1,0 +1,118 @@
+"""Read CSVs as spreadsheets and people write them: any encoding, separator and spelling of the column names."""
+
+import csv
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from emotion.errors import EmotionError, told
+
+_SEPARATORS = (",", ";", "\t", "|")
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\0"
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+
+
+def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV whose separator, encoding and capitals in the names of columns may be any.
+
+    Args:
+        path: The file.
+        needed: Names of columns that it must have, in lower case.
+
+    Returns:
+        All cells as text, without spaces around them; names of columns in lower case; the index holds line numbers.
+
+    Raises:
+        EmotionError: it cannot be read, or lacks a column.
+    """
+    try:
+        text = _decode(path.read_bytes())
+        header, rows = _rows(text, needed)
+    except (OSError, ValueError, csv.Error) as error:
+        raise EmotionError(f"cannot read {path}: {told(error)}") from error
+    header = [name.lower() for name in header]
+    while header and not header[-1]:  # what a separator at the end of lines makes
+        header.pop()
+    if missing := sorted(set(needed) - set(header)):
+        raise EmotionError(f"{path} lacks the column {missing[0]}; its columns are {', '.join(header)}")
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise EmotionError(f"{path} has the column {twice[0]!r} twice")
+    for line, cells in rows.items():
+        if any(cells[len(header) :]):
+            raise EmotionError(
+                f"{path} line {line} has {len(cells)} cells, and the first line {len(header)}: put cells that hold the "
+                "separator in quotes"
+            )
+    width = len(header)
+    cells = [(own + [""] * width)[:width] for own in rows.values()]
+    return pd.DataFrame(cells, index=list(rows), columns=header, dtype=str)
+
+
+def _rows(text: str, needed: Sequence[str]) -> tuple[list[str], dict[int, list[str]]]:
+    """Return the cells of the first line, and of those after it by their numbers; empty lines are left out."""
+    lines = text.splitlines(keepends=True)
+    first = next((number for number, line in enumerate(lines) if clean(line)), 0)
+    separator, start = "", clean(lines[first]).lower() if lines else ""
+    if start.startswith("sep=") or start == "sep":  # of Excel
+        separator, first = lines[first].strip("\r\n")[4:5], first + 1
+    separator = separator or _separator("".join(lines[first : first + 1]), needed)
+    reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True)
+    numbered = ((first + reader.line_num, list(map(clean, cells))) for cells in reader)
+    rows = {line: cells for line, cells in numbered if any(cells)}
+    header = rows.pop(min(rows)) if rows else []
+    return header, rows
+
+
+def clean(cell: str) -> str:
+    r"""Return a cell without white space or invisible characters around it.
+
+    Example:
+        >>> clean("\ufeff 04\u00a0")
+        '04'
+    """
+    before = None
+    while cell != before:
+        before, cell = cell, cell.strip().strip(_INVISIBLE)
+    return cell
+
+
+def normalized(cell: str) -> str:
+    r"""Return a cell with all forms of a character as one (Unicode NFKC), and single spaces.
+
+    Example:
+        >>> normalized("\uff10\uff14 \u00a0b")
+        '04 b'
+    """
+    return " ".join(clean(unicodedata.normalize("NFKC", cell)).split())
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding)
+    half = content[: len(content) // 2 * 2][:1000]
+    if half and max(half[0::2].count(0), half[1::2].count(0)) > len(half) // 4:  # UTF-16 without a mark
+        return content.decode("utf-16-le" if half[1::2].count(0) > half[0::2].count(0) else "utf-16-be")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _separator(header: str, needed: Sequence[str]) -> str:
+    """Choose the separator with which the header has most of the `needed` columns, and then most columns."""
+
+    def names(separator: str) -> list[str]:
+        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        return [clean(cell).lower() for cell in cells]
+
+    return max(_SEPARATORS, key=lambda separator: (len(set(needed) & {*names(separator)}), len(names(separator))))

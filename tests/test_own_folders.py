@@ -1,0 +1,349 @@
+"""Folders and tables as people have them: everything that can be read is found, and what is left out is counted."""
+
+import logging
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from emotion.corpora.base import LeftOut, media_files
+from emotion.corpora.copies import find_copies
+from emotion.corpora.folder import Folder
+from emotion.data.build import build_datamodule
+from emotion.errors import EmotionError
+from emotion.inference import recordings
+from emotion.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_SUFFIXES, VIDEO_SUFFIXES, kind_of
+
+RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def all_messages(caplog):
+    caplog.set_level(logging.INFO)
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(str(path).encode())
+
+
+def tone(path, hertz):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(RATE // 4) / RATE
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time), RATE)
+
+
+def scanned(root, **settings):
+    return Folder(**settings).scan(root).set_index("recording")
+
+
+# Which files are found.
+
+
+def test_suffixes_are_of_one_kind_and_in_lower_case():
+    kinds = (AUDIO_SUFFIXES, VIDEO_SUFFIXES, IMAGE_SUFFIXES)
+    every = [suffix for kind in kinds for suffix in kind]
+    assert len(every) == len(set(every)) and all(suffix == suffix.lower() and suffix[0] == "." for suffix in every)
+    assert set(SILENT_SUFFIXES) <= set(VIDEO_SUFFIXES)
+    for kind, suffixes in zip(("audio", "video", "image"), kinds, strict=True):
+        assert {kind_of(f"a{suffix}") for suffix in suffixes} == {kind}
+
+
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_every_suffix_is_found(tmp_path, change):
+    every = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    touch(*(tmp_path / "happy" / f"{number}{change(suffix)}" for number, suffix in enumerate(every)))
+    table = scanned(tmp_path)
+    assert len(table) == len(every) == len(recordings.find([str(tmp_path)]).files)
+    for number, suffix in enumerate(every):
+        row = table.loc[f"folder/happy/{number}"]
+        assert bool(row["audio"]) == (suffix not in IMAGE_SUFFIXES + SILENT_SUFFIXES)
+        assert bool(row["video"]) == (suffix not in AUDIO_SUFFIXES)
+
+
+def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path, caplog):
+    touch(*(tmp_path / "happy" / name for name in ("a.wav", "notes.txt", "b.xyz", "c", ".d.wav", ".DS_Store")))
+    assert list(scanned(tmp_path).index) == ["folder/happy/a"]
+    expected = "3 files of other kinds left out (1 .xyz, 1 no suffix, 1 .txt), such as happy/b.xyz"
+    assert expected in caplog.text
+    assert recordings.find([str(tmp_path)]).notes == (f"{tmp_path}: {expected}",)
+
+
+def test_what_is_reported_is_reported_once(tmp_path, caplog):
+    touch(tmp_path / "happy" / "a.wav", tmp_path / "happy" / "notes.txt", tmp_path / "misc" / "b.wav")
+    corpus = Folder()
+    corpus.scan(tmp_path)
+    corpus.scan(tmp_path)
+    assert caplog.text.count("1 file of other kinds left out") == 1
+    assert caplog.text.count("are in no folder named after an emotion") == 1
+
+
+def test_linked_folders_are_followed_and_searched_once(tmp_path):
+    touch(tmp_path / "real" / "happy" / "a.wav", tmp_path / "corpus" / "sad" / "b.wav")
+    corpus = tmp_path / "corpus"
+    (corpus / "happy").symlink_to(tmp_path / "real" / "happy")
+    (corpus / "above").symlink_to(tmp_path)
+    (corpus / "sad" / "again").symlink_to(corpus)
+    (corpus / "angry").symlink_to("sad")
+    (tmp_path / "real" / "happy" / "loop").symlink_to(corpus / "happy")
+    table = scanned(corpus)
+    assert table["emotion"].to_dict() == {"folder/happy/a": "happy", "folder/sad/b": "sad"}
+    left_out = LeftOut()
+    assert sorted(media_files(corpus, (".wav",), left_out)) == ["happy/a.wav", "sad/b.wav"]
+    assert sorted(left_out.links) == ["above", "angry", "happy/loop", "sad/again"]
+    assert left_out.messages() == ["4 links to folders that are searched anyway left out, such as above"]
+    assert len(recordings.find([str(corpus)]).files) == 2
+
+
+def test_a_linked_folder_is_labelled_as_the_folder_itself_is(tmp_path):
+    """Not as the link, although its name comes first."""
+    touch(tmp_path / "sad" / "x" / "a.wav", tmp_path / "happy" / "b.wav")
+    (tmp_path / "happy" / "favourites").symlink_to(tmp_path / "sad" / "x")
+    assert scanned(tmp_path)["emotion"].to_dict() == {"folder/happy/b": "happy", "folder/sad/x/a": "sad"}
+
+
+def test_only_an_audio_file_and_a_video_are_one_recording(tmp_path):
+    names = (
+        "1.jpg",
+        "1.png",
+        "2.wav",
+        "2.mp4",
+        "3.wav",
+        "3.mp3",
+        "4.heic",
+        "4.wav",
+        "5.mts",
+        "5.aac",
+        "6.jpg",
+        "6.gif",
+    )
+    touch(*(tmp_path / "happy" / name for name in (*names, "7.jpg", "7.png", "7.jpg.wav")))
+    table = scanned(tmp_path)
+    assert [key.removeprefix("folder/happy/") for key in table.index] == [
+        *("1.jpg", "1.png", "2", "3.mp3", "3.wav", "4.heic", "4.wav", "5", "6.gif", "6.jpg"),
+        *("7.jpg", "7.jpg.wav", "7.png"),
+    ]
+    assert table.loc["folder/happy/2", ["audio", "video"]].tolist() == ["happy/2.wav", "happy/2.mp4"]
+    assert table.loc["folder/happy/5", ["audio", "video"]].tolist() == ["happy/5.aac", "happy/5.mts"]
+    assert table.loc["folder/happy/6.gif", ["audio", "video"]].tolist() == ["", "happy/6.gif"]
+
+
+def test_text_that_is_called_ts_is_a_problem_of_one_file(tmp_path, compose):
+    tone(tmp_path / "happy" / "a.wav", 200)
+    (tmp_path / "happy" / "index.ts").write_text("export const answer = 42;\n")
+    assert len(scanned(tmp_path)) == 2
+    typed = ("data=folder", f"data.root={tmp_path}", "protocol=all_test")
+    with pytest.raises(EmotionError, match=r"1 of the folder files cannot be used, such as .*happy/index\.ts"):
+        build_datamodule(compose(*typed)).setup()
+    datamodule = build_datamodule(compose(*typed, "data.on_problem=skip"))
+    datamodule.setup()
+    assert list(datamodule.table["recording"]) == ["folder/happy/a"]
+
+
+# Folders that are called after people.
+
+TREES = {
+    "speakers below emotions": (("sad/Joy/a.wav", "sad/Anna/b.wav", "happy/Anna/c.wav"), ("sad", "sad", "happy")),
+    "speakers above emotions": (("Joy/sad/a.wav", "Anna/happy/b.wav", "Anna/angry/c.wav"), ("sad", "happy", "angry")),
+    "one speaker": (("sad/Joy/a.wav", "angry/Joy/b.wav", "happy/Joy/c.wav"), ("sad", "angry", "happy")),
+    "any nesting": (("happy/a.wav", "session/sad/b.wav", "session/x/y/angry/c.wav"), ("happy", "sad", "angry")),
+}
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_the_level_of_emotions_is_the_one_where_all_folders_are(tmp_path, tree, caplog):
+    paths, emotions = TREES[tree]
+    touch(*(tmp_path / path for path in paths))
+    table = scanned(tmp_path).set_index("audio")
+    assert tuple(table.loc[list(paths), "emotion"]) == emotions
+    ambiguous = "are in folders named after two emotions, such as" in caplog.text
+    assert ambiguous == (tree != "any nesting")
+
+
+# Speakers.
+
+
+def listing(root, rows, header="path,emotion,speaker"):
+    for number, (path, *_) in enumerate(rows):
+        tone(root / path, 200 + number)
+    (root / "list.csv").write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+
+
+def test_cells_of_speakers_are_stripped_and_normalized(tmp_path, caplog):
+    names = ["04", "04 ", "\u00a004", " 04\u200b", "\uff10\uff14", "4", "Anna  B", "anna b"]
+    listing(tmp_path, [(f"{number}.wav", "happy", name) for number, name in enumerate(names)])
+    assert scanned(tmp_path, table="list.csv")["speaker"].tolist() == ["04"] * 6 + ["Anna B"] * 2
+    assert "2 speakers are written in several ways and count as one each, such as 04 and 4" in caplog.text
+
+
+def many(speakers):
+    emotions = ("happy", "sad")
+    return [(f"{e}/{number}.wav", e, speaker) for e in emotions for number, speaker in enumerate(speakers)]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u00a0", "?", "NA", "unknown", "nan"])
+@pytest.mark.parametrize("protocol", ["speakers5", "loso"])
+def test_unknown_speakers_are_nobody(tmp_path, compose, blank, protocol, caplog):
+    listing(tmp_path, many(["a", blank, "b", "c", blank, "d", "e"]))
+    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", f"protocol={protocol}")
+    words = (
+        "the speakers of 4 of 14 recordings are unknown, such as folder/happy/1, and protocol "
+        f"{protocol} keeps speakers apart"
+    )
+    with pytest.raises(EmotionError, match=f"{words}; name them, or leave those recordings out"):
+        build_datamodule(compose(*typed))
+    protocol = build_datamodule(compose(*typed, "data.on_problem=skip")).protocol
+    assert f"{words}: they are left out" in caplog.text
+    assert set(protocol.table["speaker"]) == set("abcde") and len(protocol.table) == 10
+    assert protocol.table.groupby("speaker")["split"].nunique().max() == 1
+
+
+def test_a_protocol_of_speakers_of_whom_none_is_known(tmp_path, compose):
+    listing(tmp_path, many([""] * 7))
+    with pytest.raises(EmotionError, match="needs 5 speakers and 0 are known"):
+        build_datamodule(
+            compose("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
+        )
+
+
+def test_speakers_are_counted_without_the_unknown(tmp_path):
+    listing(tmp_path, many(["a", "b", ""]))
+    corpus = Folder("list.csv")
+    described = corpus.describe(corpus.scan(tmp_path), "speech")
+    assert described.startswith("folder: 6 recordings, 2 speakers and 2 recordings of unknown speakers: ")
+
+
+# Copies.
+
+
+def test_copies_are_found_by_content(tmp_path):
+    tone(tmp_path / "a.wav", 200)
+    tone(tmp_path / "b.wav", 201)
+    shutil.copyfile(tmp_path / "a.wav", tmp_path / "c.wav")
+    rows = [{"recording": name, "audio": f"{name}.wav", "video": ""} for name in "abc"]
+    rows.append({"recording": "d", "audio": "missing.wav", "video": "c.wav"})
+    assert find_copies(tmp_path, rows) == [["a", "c", "d"]]
+
+
+@pytest.mark.parametrize("protocol", ["random", "speakers5"])
+def test_copies_stay_in_one_split(tmp_path, compose, protocol, caplog):
+    for number in range(60):
+        tone(tmp_path / ("happy", "sad", "angry")[number % 3] / f"s{number % 20:02}_{number}.wav", 100 + 3 * number)
+    pairs = [(number, number + 3) for number in range(0, 60, 6)]
+    for one, other in pairs:
+        first, second = (next(tmp_path.rglob(f"s??_{number}.wav")) for number in (one, other))
+        shutil.copyfile(first, second)
+    shutil.copyfile(next(tmp_path.rglob("s??_1.wav")), next(tmp_path.rglob("s??_2.wav")))  # of another emotion
+    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.speaker=s..", f"protocol={protocol}")
+    table = build_datamodule(compose(*typed)).protocol.table
+    split = {int(key.rpartition("_")[2]): value for key, value in zip(table["recording"], table["split"], strict=True)}
+    assert len(split) == 60 and set(split.values()) == {"train", "dev", "test"}
+    assert all(split[one] == split[other] for one, other in [*pairs, (1, 2)])
+    assert "22 recordings are byte-identical to others and stay in one split with them, such as" in caplog.text
+    assert "1 groups of byte-identical files have different emotions, such as folder/happy/" not in caplog.text
+    assert "1 groups of byte-identical files have different emotions, such as folder/angry/s02_2 (angry)" in caplog.text
+    if protocol == "speakers5":
+        assert table.groupby("speaker")["split"].nunique().max() == 1
+
+
+# Tables.
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", ", ", " ; "])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_tables_of_any_separator_and_encoding(tmp_path, separator, encoding):
+    rows = [("Path", " EMOTION", "Speaker "), ("happy/größe.wav", "Joy", "Jürgen"), ("sad\\b.wav", " sadness ", "2")]
+    text = "\r\n".join(separator.join(row) for row in rows) + "\r\n"
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    touch(tmp_path / "happy" / "größe.wav", tmp_path / "sad" / "b.wav")
+    table = scanned(tmp_path, table="list.csv")
+    assert table[["audio", "emotion", "speaker"]].to_numpy().tolist() == [
+        ["happy/größe.wav", "happy", "Jürgen"],
+        ["sad/b.wav", "sad", "2"],
+    ]
+
+
+def test_tables_as_excel_writes_them(tmp_path):
+    (tmp_path / "list.csv").write_text('sep=;\n"path";"emotion";"note";\n"a;b.wav";"happy";"x";\n;;;\n\nc.wav;sad\n')
+    assert scanned(tmp_path, table="list.csv")["audio"].tolist() == ["a;b.wav", "c.wav"]
+    (tmp_path / "list.csv").write_text("path,emotion\na,b.wav,happy\n")
+    with pytest.raises(EmotionError, match=r"list\.csv line 2 has 3 cells, and the first line 2: put cells"):
+        scanned(tmp_path, table="list.csv")
+
+
+def test_absolute_paths_below_the_folder(tmp_path):
+    root = tmp_path / "corpus"
+    touch(root / "happy" / "a.wav", tmp_path / "b.wav")
+    (tmp_path / "link").symlink_to(root)
+    (root / "happy" / "b.wav").symlink_to(tmp_path / "b.wav")
+    for start in (root, tmp_path / "link"):
+        (root / "list.csv").write_text(
+            f"path,emotion\n{start}/happy/a.wav,happy\n{start}/./happy/b.wav,sad\n./c.wav,sad"
+        )
+        for base in (root, tmp_path / "link"):
+            assert scanned(base, table="list.csv")["audio"].tolist() == ["c.wav", "happy/a.wav", "happy/b.wav"]
+    (root / "list.csv").write_text(f"path,emotion\n{tmp_path}/b.wav,happy\n")
+    with pytest.raises(EmotionError, match="is no path below the folder of the corpus"):
+        scanned(root, table="list.csv")
+
+
+def test_names_that_another_system_has_decomposed(tmp_path):
+    touch(tmp_path / "gro\u0308\u00dfe.wav")
+    (tmp_path / "list.csv").write_text("path,emotion\ngr\u00f6\u00dfe.wav,happy\n", encoding="utf-8")
+    assert scanned(tmp_path, table="list.csv")["audio"].tolist() == ["gro\u0308\u00dfe.wav"]
+
+
+@pytest.mark.parametrize("label", ["other", "xxx", "", "frustrated"])
+def test_labels_that_are_none(tmp_path, label, caplog):
+    rows = [("a.wav", "happy", "1"), ("b.wav", label, "2"), ("c.wav", label, "3")]
+    listing(tmp_path, rows)
+    with pytest.raises(
+        EmotionError, match=r"line 3: .* is no emotion .*; 2 rows are left out with data.on_problem=skip"
+    ):
+        scanned(tmp_path, table="list.csv")
+    assert list(scanned(tmp_path, table="list.csv", on_problem="skip").index) == ["folder/a"]
+    assert f"2 rows are left out, such as {tmp_path}/list.csv line 3: {label!r} is no emotion" in caplog.text
+
+
+CONFLICTS = {
+    "two emotions": (["a.wav,happy,1", "b.wav,sad,1", "a.wav,sad,1"], "happy and sad"),
+    "two speakers": (["a.wav,happy,1", "b.wav,sad,1", "./a.wav,happy,2"], "1 and 2"),
+    "the audio and the video of a recording": (["a.wav,happy,1", "b.wav,sad,1", "a.mp4,sad,1"], "happy and sad"),
+}
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_contradictory_rows(tmp_path, conflict, caplog):
+    rows, words = CONFLICTS[conflict]
+    (tmp_path / "list.csv").write_text("\n".join(["path,emotion,speaker", *rows]))
+    text = rf"1 recordings are listed under two emotions or speakers, such as a.wav \({words}\)"
+    with pytest.raises(EmotionError, match=f"{text}; mend list.csv, or leave them out with data.on_problem=skip"):
+        scanned(tmp_path, table="list.csv")
+    assert list(scanned(tmp_path, table="list.csv", on_problem="skip").index) == ["folder/b"]
+    assert "and left out" in caplog.text
+
+
+def test_repeated_rows_count_once(tmp_path, caplog):
+    (tmp_path / "list.csv").write_text("path,emotion,speaker\na.wav,happy,1\n./a.wav,Joy,1 \nb.wav,sad,1\n")
+    assert len(scanned(tmp_path, table="list.csv")) == 2
+    assert "lists 1 files more than once, such as a.wav" in caplog.text
+
+
+def test_a_path_in_which_nobody_is_found(tmp_path):
+    touch(tmp_path / "happy" / "person07.wav", tmp_path / "happy" / "a.wav")
+    with pytest.raises(EmotionError, match=r"finds nobody in happy/a\.wav"):
+        scanned(tmp_path, speaker="person..")
+    table = scanned(tmp_path, speaker="person..", on_problem="skip")
+    assert table["speaker"].to_dict() == {"folder/happy/a": "unknown", "folder/happy/person07": "person07"}
+
+
+def test_unknown_speakers_have_no_interval():
+    from emotion.evaluation import intervals
+
+    rows = pd.DataFrame({"speaker": ["a", "b", "unknown"]})
+    assert np.isnan(intervals.over_speakers([rows], len).low)

@@ -1,0 +1,255 @@
+"""Runs do not damage each other: directories are claimed, and a failed resume leaves a finished run as it was."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from omegaconf import OmegaConf
+
+from conftest import ROOT
+from emotion import runs, sweeps
+from emotion.errors import EmotionError
+from emotion.tasks import evaluate, train
+
+RATE = 16_000
+TINY = ("model.network.channels=[4,4,4,4]", "data.batch_size=16", "scheduler=constant")
+
+
+def tone(path, hertz, seconds=0.5):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(int(RATE * seconds)) / RATE
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time) * np.sin(9 * time + hertz) ** 2, RATE)
+
+
+def add_speakers(root, numbers):
+    for emotion, offset in (("happy", 0), ("sad", 60), ("angry", 120)):
+        for number in numbers:
+            tone(root / emotion / f"person{number:02}_1.wav", 120 + 10 * number + offset)
+
+
+def overrides_for(recordings):
+    return (
+        *TINY,
+        "data=folder",
+        f"data.root={recordings}",
+        "data.corpus.speaker=person..",
+        "protocol=speakers5",
+        "trainer.max_epochs=1",
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder with recordings of ten speakers, and a finished run on them."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+
+    folder = tmp_path_factory.mktemp("shared")
+    add_speakers(folder / "recordings", range(1, 11))
+    typed = overrides_for(folder / "recordings")
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        train(hydra.compose("train", overrides=list(typed)), folder / "finished", list(typed))
+    return folder
+
+
+@pytest.fixture
+def recordings(shared, tmp_path):
+    return shutil.copytree(shared / "recordings", tmp_path / "recordings")
+
+
+@pytest.fixture
+def typed(recordings):
+    return overrides_for(recordings)
+
+
+@pytest.fixture
+def finished(shared, recordings, tmp_path):
+    run_dir = shutil.copytree(shared / "finished", tmp_path / "finished")
+    environment = json.loads((run_dir / "environment.json").read_text()) | {"data_root": str(recordings)}
+    (run_dir / "environment.json").write_text(json.dumps(environment))
+    return run_dir
+
+
+@pytest.fixture
+def resume(compose):
+    def resume_with(run_dir, *overrides):
+        return train(compose(f"resume={run_dir}", *overrides), run_dir, list(overrides))
+
+    return resume_with
+
+
+def content(run_dir):
+    names = ("config.yaml", "overrides.yaml", "environment.json", "splits.csv", "metrics.json", "predictions.csv")
+    return {name: (run_dir / name).read_bytes() for name in names}
+
+
+def test_a_new_directory_is_of_one_process_alone(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: runs.claim_new(tmp_path / "runs" / "2026-01-01_00-00-00"), range(8)))
+    assert {path.name for path in made} == {"2026-01-01_00-00-00"} | {f"2026-01-01_00-00-00_{n}" for n in range(1, 8)}
+
+
+def test_a_claimed_directory_is_refused_until_it_is_free(tmp_path):
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with runs.claimed(tmp_path / "run"):
+            entered.set()
+            leave.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert entered.wait(20)
+    with pytest.raises(runs.DirectoryTakenError, match="is in use"), runs.claimed(tmp_path / "run"):
+        pass
+    leave.set()
+    holder.join()
+    with runs.claimed(tmp_path / "run"):
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_runs_of_one_second_have_a_directory_each(tmp_path, compose):
+    """Hydra's callback chooses it before anything is written."""
+    import hydra
+
+    from emotion.config import DIRECTORY
+
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        config = hydra.compose("train", return_hydra_config=True)
+    chosen = []
+    for key, start in (("hydra.run.dir", "on_run_start"), ("hydra.sweep.dir", "on_multirun_start")):
+        for _ in range(2):
+            own = config.copy()
+            OmegaConf.set_readonly(own, False)
+            OmegaConf.update(own, key, str(tmp_path / key / "stamp"))
+            getattr(sweeps.Sweep(), start)(own)
+            chosen.append(OmegaConf.select(own, key))
+            assert own.hydra.overrides.hydra[-1] == f"{key}='{chosen[-1]}'"
+    sweeps._started.clear()
+    assert [path.rsplit("/", 1)[1] for path in chosen] == ["stamp", "stamp_1", "stamp", "stamp_1"]
+
+
+def test_two_commands_with_one_run_dir(tmp_path, typed):
+    """The second is refused in one line, whichever that is; the first is whole."""
+    command = [sys.executable, str(ROOT / "train.py"), *typed, "trainer.max_epochs=3", f"run_dir={tmp_path / 'same'}"]
+    both = [
+        subprocess.Popen([*command, f"seed={seed}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for seed in (1, 2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    (refused,) = [error for process, error in zip(both, errors, strict=True) if process.returncode]
+    assert refused.startswith("error: ") and refused.count("\n") == 1
+    assert "is in use" in refused or "holds a run already" in refused
+    config, metrics = runs.load_config(tmp_path / "same"), runs.load_metrics(tmp_path / "same")
+    assert config.seed == metrics["seed"]
+
+
+def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch):
+    before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    monkeypatch.setattr(sweeps, "_alone", lambda *_: None)
+    with pytest.raises(EmotionError, match="holds a run already"):
+        sweeps.train_job(compose(*typed), finished, ["seed=7"], 0)
+    assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["optimizer.lr=abc"], "optimizer.lr=abc"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
+        (["trainer.max_epochs=2", "protocol.fold=1"], "protocol.fold=1 cannot be changed"),
+        (["trainer.max_epochs=2", "data.channel=song"], "data.channel=song cannot be changed"),
+    ],
+)
+def test_a_failed_resume_rewrites_nothing(finished, resume, overrides, words):
+    before = content(finished)
+    with pytest.raises(EmotionError, match=words):
+        resume(finished, *overrides)
+    assert content(finished) == before
+    resume(finished)
+    same = content(finished)
+    assert same["config.yaml"] == before["config.yaml"] and same["predictions.csv"] == before["predictions.csv"]
+
+
+def test_a_fit_that_fails_in_its_first_epoch_rewrites_nothing(finished, resume, monkeypatch):
+    def diverge(*_):
+        raise EmotionError("training diverged")
+
+    before = content(finished)
+    with monkeypatch.context() as patched:
+        patched.setattr("emotion.training.module.EmotionModule.training_step", diverge)
+        with pytest.raises(EmotionError, match="training diverged"):
+            resume(finished, "trainer.max_epochs=2")
+    assert content(finished) == before
+
+
+def test_fewer_epochs_than_are_trained(typed, train_in_process, resume):
+    run_dir = train_in_process(*typed, "trainer.max_epochs=2")
+    before = content(run_dir)
+    with pytest.raises(EmotionError, match=r"trainer\.max_epochs=1: 2 epochs of .* are trained already; at least 2"):
+        resume(run_dir, "trainer.max_epochs=1")
+    assert content(run_dir) == before
+    resume(run_dir, "trainer.max_epochs=3")
+    assert runs.load_metrics(run_dir)["epochs"] == 3 and runs.load_config(run_dir).trainer.max_epochs == 3
+
+
+def sides(run_dir):
+    table = runs.load_splits(run_dir)
+    return dict(zip(table["recording"], table["split"], strict=True))
+
+
+def test_added_recordings_move_nobody(finished, recordings, resume, caplog):
+    before = sides(finished)
+    add_speakers(recordings, range(11, 21))
+    resume(finished, "trainer.max_epochs=2")
+    assert sides(finished) == before
+    assert "30 recordings at hand are not in the splits of the run and take no part, such as" in caplog.text
+
+
+def test_added_recordings_are_not_evaluated(finished, recordings, compose, caplog):
+    own = runs.load_metrics(finished)
+    add_speakers(recordings, range(11, 21))
+    again = evaluate(compose(f"run={finished}", config_name="evaluate"), [f"run={finished}"])
+    assert again["test/uar"] == own["test/uar"] and again["speaker_independent"]
+
+
+def test_missing_recordings_are_refused(finished, recordings, resume, compose, caplog):
+    before = sides(finished)
+    gone = next(key for key, split in before.items() if split == "test")
+    (recordings / gone.removeprefix("folder/")).with_suffix(".wav").unlink()
+    kept = content(finished)
+    with pytest.raises(EmotionError, match=f"1 recordings of .* are missing or cannot be used, such as {gone}"):
+        resume(finished, "trainer.max_epochs=2")
+    with pytest.raises(EmotionError, match="are missing or cannot be used"):
+        evaluate(compose(f"run={finished}", config_name="evaluate"), [f"run={finished}"])
+    assert content(finished) == kept
+    typed = [f"run={finished}", "data.on_problem=skip"]
+    evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert "and take no part" in caplog.text
+
+
+def test_other_recordings_are_evaluated_under_another_protocol(finished, tmp_path, compose):
+    add_speakers(tmp_path / "others", range(30, 32))
+    typed = [f"run={finished}", "data=folder", f"data.root={tmp_path / 'others'}", "protocol=all_test"]
+    evaluate(compose(*typed, config_name="evaluate"), typed)
+    (folder,) = (finished / "evaluations").iterdir()
+    assert json.loads((folder / "metrics.json").read_text())["protocol"] == "all_test"
+
+
+def test_a_run_killed_in_its_first_epoch_begins_again(finished, typed, compose):
+    """What a kill leaves: the description, and the file of the lock."""
+    for name in ("metrics.json", "predictions.csv", "confusion_matrix.png"):
+        (finished / name).unlink()
+    shutil.rmtree(finished / "checkpoints")
+    (finished / ".lock").touch()
+    train(compose(*typed), finished, list(typed))
+    assert runs.load_metrics(finished)["epochs"] == 1

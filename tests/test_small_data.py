@@ -1,0 +1,128 @@
+"""Metrics on small data: over the classes that a split holds, with a warning where they rest on little."""
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from omegaconf import OmegaConf
+
+from emotion import runs
+from emotion.errors import EmotionError
+from emotion.inference import Predictor
+from emotion.labels import KNOWN, SCHEMES, classes, emotions_in, label_names, scheme
+from emotion.tasks import evaluate
+
+RATE = 16_000
+FAST = ("data=folder", "model.network.channels=[4,4,4,4]", "trainer.max_epochs=1", "scheduler=constant")
+
+
+@pytest.fixture(autouse=True)
+def all_messages(caplog):
+    caplog.set_level(logging.INFO)
+
+
+def make(root, **counts):
+    """Recordings of each emotion, as many as are wanted."""
+    for number, (emotion, count) in enumerate(counts.items()):
+        (root / emotion).mkdir(parents=True)
+        for take in range(count):
+            time = np.arange(RATE // 2) / RATE
+            sound = 0.3 * np.sin(2 * np.pi * (150 + 7 * take + 60 * number) * time) * np.sin(5 * time) ** 2
+            soundfile.write(root / emotion / f"{take}.wav", sound, RATE)
+    return root
+
+
+def test_a_test_split_of_one_emotion(tmp_path, train_in_process, caplog):
+    root = make(tmp_path / "recordings", happy=20, sad=2, angry=1)
+    metrics = runs.load_metrics(train_in_process("data=folder", f"data.root={root}", "model=svm"))
+    assert metrics["test/chance"] == 1.0 and metrics["test/uar"] == metrics["test/recall/happy"]
+    assert "(chance 1.000)" in caplog.text
+    missing = "neutral, calm, sad, angry, fearful, disgust, surprised"
+    assert f"test holds 1 of 8 classes, over which UAR and chance are computed; missing: {missing}" in caplog.text
+    assert "train holds no recordings of neutral, calm, fearful" in caplog.text
+    assert "fewer than 10 recordings of a class (dev 4 of happy; test 4 of happy): UAR is uncertain" in caplog.text
+
+
+def test_two_emotions_and_one_that_the_scheme_lacks(tmp_path, train_in_process, compose, caplog):
+    root = make(tmp_path / "recordings", happy=10, sad=10, bored=10)
+    run_dir = train_in_process(*FAST, f"data.root={root}")
+    assert runs.load_metrics(run_dir)["test/chance"] == 0.5
+    assert "(chance 0.500)" in caplog.text
+    words = "30 recordings, speakers unknown"
+    assert words in caplog.text
+    dropped = "10 recordings take no part, whose emotions have no label with labels=emotions (10 bored)"
+    assert f"{dropped}; labels=from_data takes all" in caplog.text
+    caplog.clear()
+    typed = [f"run={run_dir}"]
+    evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert "(chance 0.500)" in caplog.text and "missing: neutral, calm, angry" in caplog.text
+
+
+def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, compose, caplog):
+    root = make(tmp_path / "recordings", sad=12, bored=12, happy=12)
+    run_dir = train_in_process(*FAST, f"data.root={root}", "labels=from_data")
+    assert "take no part" not in caplog.text and "missing:" not in caplog.text
+    metrics = runs.load_metrics(run_dir)
+    assert (metrics["labels"], metrics["test/chance"]) == ("happy,sad,bored", pytest.approx(1 / 3))
+    assert OmegaConf.load(run_dir / "config.yaml").labels == ["happy", "sad", "bored"]
+    table = pd.read_csv(run_dir / "predictions.csv")
+    assert list(table.columns[5:]) == ["happy", "sad", "bored"] and set(table["emotion"]) == {"happy", "sad", "bored"}
+    # Without the data.
+    moved = root.rename(tmp_path / "moved")
+    predictor = Predictor.from_run(run_dir)
+    assert predictor.labels == ("happy", "sad", "bored")
+    assert set(predictor(moved / "sad" / "0.wav").probabilities) == {"happy", "sad", "bored"}
+    # And with more of it.
+    make(moved, angry=3)
+    typed = [f"run={run_dir}", f"data.root={moved}"]
+    again = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert again["test/uar"] == metrics["test/uar"] and again["labels"] == "happy,sad,bored"
+    from emotion.tasks import train
+
+    typed = [f"data.root={moved}", "trainer.max_epochs=2"]
+    train(compose(f"resume={run_dir}", *typed), run_dir, typed)
+    assert runs.load_metrics(run_dir)["epochs"] == 2
+
+
+def test_a_report_of_such_runs(tmp_path, train_in_process):
+    from emotion.evaluation import report, systems
+
+    root = make(tmp_path / "recordings", sad=5, happy=5)
+    run_dir = train_in_process("data=folder", f"data.root={root}", "labels=from_data", "model=svm")
+    assert "2" in report.to_markdown(report.in_words(report.compare(systems.find([run_dir]))))
+
+
+def test_one_label_is_too_few(tmp_path, train_in_process):
+    root = make(tmp_path / "recordings", sad=5)
+    with pytest.raises(EmotionError, match="have the label sad alone; at least two labels are needed"):
+        train_in_process("data=folder", f"data.root={root}", "labels=from_data")
+
+
+def test_a_list_of_emotions_is_a_scheme():
+    assert classes(["sad", "happy"]) == classes("sad,happy") == classes(OmegaConf.create(["sad", "happy"]))
+    assert label_names(OmegaConf.create(["sad", "happy"])) == "sad,happy"
+    assert emotions_in(reversed(KNOWN)) == list(KNOWN)
+    assert all(scheme(name) == SCHEMES[name] for name in SCHEMES)
+    for wrong, words in (
+        (["sad"], "at least two"),
+        (["sad", "sad"], "each once"),
+        (["sad", "hapy"], "did you mean happy"),
+    ):
+        with pytest.raises(EmotionError, match=words):
+            scheme(wrong)
+    with pytest.raises(EmotionError, match="did you mean from_data"):
+        scheme("from_dat")
+
+
+def test_metrics_of_full_splits_are_what_they_were(trained):
+    """Over all classes, to the last digit."""
+    from emotion.evaluation.predictions import figures
+
+    metrics = json.loads((trained / "metrics.json").read_text())
+    table = pd.read_csv(trained / "predictions.csv")
+    recalls = [metrics[f"test/recall/{name}"] for name in classes("emotions")]
+    assert metrics["test/uar"] == np.mean(recalls) and metrics["test/chance"] == 1 / 8
+    assert figures(table, classes("emotions"))["test/uar"] == metrics["test/uar"]
