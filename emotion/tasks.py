@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from emotion import memory, parents, runs
+from emotion import __version__, memory, parents, runs
 from emotion.config import key_of, to_plain
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.build import build_datamodule
@@ -393,6 +393,7 @@ def _provenance(
     config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, speaker_independent: bool
 ) -> dict[str, Any]:
     return {
+        "version": __version__,
         "name": config.name,
         "model": config.model.name,
         "data": config.data.name,

@@ -33,7 +33,10 @@ Both are corrected for the number of comparisons in their table after Holm.
 Chance is one divided by the number of labels: 0.125 for the eight of RAVDESS. The 247 listeners of its authors named
 0.62 of the speech clips right from sound alone.
 
+{versions}
+
 {tables}"""
+_OLDEST = "0.1.0"  # did not write its version
 
 
 def _dropout_table(runs: list[Run]) -> str:
@@ -266,4 +269,17 @@ def page(runs: list[Run]) -> str:
         if members:
             members += [run for run in runs if run.metrics["name"] == section.beside]
             parts.append(f"## {section.title}\n\n{section.text}\n\n{section.tabulate(members)}")
-    return RESULTS_PAGE.format(tables="\n".join(parts))
+    return RESULTS_PAGE.format(tables="\n".join(parts), versions=_versions(runs))
+
+
+def _versions(runs: list[Run]) -> str:
+    """Return which version of the package made which systems."""
+    made: dict[str, set[str]] = {}
+    for run in runs:
+        made.setdefault(run.metrics.get("version", _OLDEST), set()).add(run.metrics["name"])
+    newer = [f"version {version} made {', '.join(sorted(made[version]))}" for version in sorted(made, reverse=True)]
+    if _OLDEST not in made:
+        return "; ".join(newer).capitalize() + "."
+    rest = "all others" if len(newer) > 1 else "all"
+    others = f"version {_OLDEST} made {rest}, from sound of which offset and hum were not removed"
+    return "; ".join([*newer[:-1], others]).capitalize() + "."
