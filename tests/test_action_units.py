@@ -96,6 +96,7 @@ def test_every_speech_clip_of_ravdess_has_its_units(real_data, compose):
     np.testing.assert_allclose(batch["action_units"], source.loc[names, list(INTENSITIES + PRESENCES)], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
     def setup(*overrides):
         build_datamodule(compose("data=ravdess", f"data.root={real_data}", "model=action_units", *overrides)).setup()

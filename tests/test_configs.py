@@ -99,6 +99,7 @@ def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
     assert compose("features=[rms,mfcc]").features.trim_db == 30.0
 
 
+@pytest.mark.slow
 def test_song_can_be_for_training_alone(compose, real_data):
     datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}", "data.train_channel=both"))
     datamodule.setup()

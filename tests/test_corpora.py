@@ -87,6 +87,7 @@ def test_a_missing_corpus_says_where_it_was_looked_for(tmp_path):
         Ravdess().scan(tmp_path)
 
 
+@pytest.mark.slow
 def test_real_ravdess_is_counted_in_words(real_data):
     corpus = Ravdess()
     table = corpus.scan(corpus.locate(str(real_data)))
@@ -201,6 +202,7 @@ def test_tess_names_are_read_and_copies_count_once(tmp_path):
     assert (rows[0]["statement"], rows[0]["gender"]) == ("back", "female")
 
 
+@pytest.mark.slow
 def test_real_tess(real_data):
     corpus = Tess()
     table = corpus.scan(corpus.locate(str(real_data)))

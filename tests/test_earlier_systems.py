@@ -51,6 +51,7 @@ def by_loops(video, cell=(5, 5, 6), bins=9):
     return found
 
 
+@pytest.mark.slow
 def test_gradient_histograms_equal_loops_on_a_real_face(real_data):
     path = sorted((real_data / "ravdess_faces").rglob("*.mp4"))[0]
     pictures = [picture.pixels(120) for picture, _ in zip(read_pictures(path), range(23), strict=False)]

@@ -259,6 +259,7 @@ def test_a_box_between_two_finds_is_interpolated_and_not_beyond():
     np.testing.assert_allclose(boxes[1], box[0] + 4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_real_faces_are_found(real_data, tmp_path):
     folder = real_data / "ravdess_faces"
     for still in sorted((folder / "actor_stills").glob("*.png")):

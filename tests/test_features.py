@@ -86,12 +86,14 @@ def librosa_log_mel(waveform):
     return librosa.power_to_db(librosa.feature.melspectrogram(y=waveform, sr=RATE, n_mels=64, **SETTINGS))
 
 
+@pytest.mark.slow
 def test_mfcc_equals_librosa_on_all_real_clips(ravdess_speech):
     worst, count = worst_difference(stack(Mfcc), librosa_mfcc, clips(ravdess_speech))
     assert count == 1440
     assert worst < 5e-3
 
 
+@pytest.mark.slow
 def test_log_mel_equals_librosa_on_all_real_clips(ravdess_speech):
     worst, count = worst_difference(stack(LogMel), librosa_log_mel, clips(ravdess_speech))
     assert count == 1440
@@ -135,6 +137,7 @@ DESCRIPTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESCRIPTORS)
 def test_descriptors_equal_librosa_on_real_clips(ravdess_speech, name):
     module, reference, (nearly_all, all_of_them) = DESCRIPTORS[name]
@@ -143,6 +146,7 @@ def test_descriptors_equal_librosa_on_real_clips(ravdess_speech, name):
     assert differences.max() <= all_of_them
 
 
+@pytest.mark.slow
 def test_pitch_equals_librosa_on_real_clips(ravdess_speech):
     differences = differences_from(
         Pitch(RATE, N_FFT), lambda y: librosa.yin(y, fmin=65, fmax=600, sr=RATE)[None], clips(ravdess_speech, step=30)
@@ -191,6 +195,7 @@ def test_a_stack_of_nothing_is_refused():
         FeatureStack({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_deltas_equal_librosa(ravdess_speech, order):
     def reference(waveform):
@@ -214,6 +219,7 @@ def test_deltas_of_a_clip_shorter_than_the_window_are_finite():
     assert (result > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top_db", [20.0, 30.0, 60.0])
 def test_trimming_equals_librosa(ravdess_speech, top_db):
     for batch in batches(clips(ravdess_speech, step=20), 24):

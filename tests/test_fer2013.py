@@ -39,6 +39,7 @@ def few(fer2013, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_list_of_copies_is_that_of_the_files(fer2013):
     groups = find_copies(fer2013 / "fer2013")
     assert "\n".join(" ".join(group) for group in groups) + "\n" == COPIES.read_text()
@@ -47,6 +48,7 @@ def test_the_list_of_copies_is_that_of_the_files(fer2013):
     assert sum(len({name.split("/")[0] for name in group}) > 1 for group in groups) == 531
 
 
+@pytest.mark.slow
 def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
     corpus = Fer2013()
     table = corpus.scan(fer2013 / "fer2013")
@@ -68,6 +70,7 @@ def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
     assert once["recording"].map(lambda name: first[name] or name).is_unique
 
 
+@pytest.mark.slow
 def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
     votes = pd.read_csv(few / "fer2013" / "fer2013_ferplus.csv").set_index("file")
     config = compose(

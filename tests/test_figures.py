@@ -33,6 +33,7 @@ def test_an_image_has_no_sound(tmp_path):
     assert axes.images[0].get_array().shape[:2] == (213, 320)
 
 
+@pytest.mark.slow
 def test_real_clips_show_both(real_data, tmp_path):
     clips = sorted((real_data / "ravdess_faces" / "clips").glob("*.mp4"))
     figure = clip_figure(clips[0])

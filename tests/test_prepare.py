@@ -185,6 +185,7 @@ def test_a_video_without_sound_is_named(tmp_path):
         read_audio(path, RATE)
 
 
+@pytest.mark.slow
 def test_real_originals_stereo_and_identical_pair(real_data):
     originals = real_data / "ravdess_originals"
     table = Ravdess().scan(originals)
@@ -197,6 +198,7 @@ def test_real_originals_stereo_and_identical_pair(real_data):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_originals_equal_the_16_khz_copies(real_data, ravdess_speech):
     originals = real_data / "ravdess_originals"
     items = prepared_items(ravdess_speech)
@@ -210,6 +212,7 @@ def test_originals_equal_the_16_khz_copies(real_data, ravdess_speech):
         assert error.mean() < 0.01 * np.abs(copy).max()
 
 
+@pytest.mark.slow
 def test_all_real_speech_is_usable(ravdess_speech):
     assert len(ravdess_speech.index) == 1440
     assert ravdess_speech.problems.empty

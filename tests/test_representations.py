@@ -237,6 +237,7 @@ def clip(store, row):
     return store.columns["waveforms"][offset : offset + length].astype(np.float32) / 2**15
 
 
+@pytest.mark.slow
 def test_vggish_hears_as_its_authors_made_it(ravdess_speech):
     """Their recipe step by step in double precision: framing, spectrum, triangles on the mel scale, logarithm."""
     samples = clip(ravdess_speech, 0).astype(np.float64)
@@ -281,6 +282,7 @@ def test_principal_components_and_eight_bits(tmp_path):
         Vggish(16_000, "none", frozen=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("collection", "size"), [("eGeMAPSv02", 88), ("ComParE_2016", 6373)])
 def test_functionals_are_those_of_opensmile(collection, size, ravdess_speech):
     opensmile = pytest.importorskip("opensmile")

@@ -137,6 +137,7 @@ def test_runs_of_one_second_have_a_directory_each(tmp_path, compose):
     assert [path.rsplit("/", 1)[1] for path in chosen] == ["stamp", "stamp_1", "stamp", "stamp_1"]
 
 
+@pytest.mark.slow
 def test_two_commands_with_one_run_dir(tmp_path, typed):
     """The second is refused in one line, whichever that is; the first is whole."""
     command = [sys.executable, str(ROOT / "train.py"), *typed, "trainer.max_epochs=3", f"run_dir={tmp_path / 'same'}"]
@@ -153,6 +154,7 @@ def test_two_commands_with_one_run_dir(tmp_path, typed):
     assert config.seed == metrics["seed"]
 
 
+@pytest.mark.slow
 def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     monkeypatch.setattr(sweeps, "_alone", lambda *_: None)
@@ -192,6 +194,7 @@ def test_a_fit_that_fails_in_its_first_epoch_rewrites_nothing(finished, resume, 
     assert content(finished) == before
 
 
+@pytest.mark.slow
 def test_fewer_epochs_than_are_trained(typed, train_in_process, resume):
     run_dir = train_in_process(*typed, "trainer.max_epochs=2")
     before = content(run_dir)
@@ -245,6 +248,7 @@ def test_other_recordings_are_evaluated_under_another_protocol(finished, tmp_pat
     assert json.loads((folder / "metrics.json").read_text())["protocol"] == "all_test"
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_first_epoch_begins_again(finished, typed, compose):
     """What a kill leaves: the description, and the file of the lock."""
     for name in ("metrics.json", "predictions.csv", "confusion_matrix.png"):

@@ -52,6 +52,7 @@ def test_its_experiment_is_that_of_its_configuration(compose, part):
     assert shipped == {key: today[key] for key in shipped}
 
 
+@pytest.mark.slow
 def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_data, compose, tmp_path):
     shutil.copytree(DIRECTORY / "sound", tmp_path / "sound")
     typed = [f"run={tmp_path / 'sound'}", f"data.root={real_data}"]
@@ -66,6 +67,7 @@ def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_d
         assert said.emotion == row.predicted
 
 
+@pytest.mark.slow
 def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
     sound, face = (Predictor.from_run(DIRECTORY / part) for part in PARTS)
     assert len(clips) == 3
@@ -77,6 +79,7 @@ def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
         assert list(said.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, part):
     """As a corpus of people's own, so that decoding, faces and batches go the way of evaluation."""
@@ -94,6 +97,7 @@ def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, p
         assert list(said.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_data, tmp_path):
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
     said = predictor(still)

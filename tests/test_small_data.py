@@ -46,6 +46,7 @@ def test_a_test_split_of_one_emotion(tmp_path, train_in_process, caplog):
     assert "fewer than 10 recordings of a class (dev 4 of happy; test 4 of happy): UAR is uncertain" in caplog.text
 
 
+@pytest.mark.slow
 def test_two_emotions_and_one_that_the_scheme_lacks(tmp_path, train_in_process, compose, caplog):
     root = make(tmp_path / "recordings", happy=10, sad=10, bored=10)
     run_dir = train_in_process(*FAST, f"data.root={root}")
@@ -61,6 +62,7 @@ def test_two_emotions_and_one_that_the_scheme_lacks(tmp_path, train_in_process, 
     assert "(chance 0.500)" in caplog.text and "missing: neutral, calm, angry" in caplog.text
 
 
+@pytest.mark.slow
 def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, compose, caplog):
     root = make(tmp_path / "recordings", sad=12, bored=12, happy=12)
     run_dir = train_in_process(*FAST, f"data.root={root}", "labels=from_data")
@@ -87,6 +89,7 @@ def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, 
     assert runs.load_metrics(run_dir)["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_report_of_such_runs(tmp_path, train_in_process):
     from emotion.evaluation import report, systems
 

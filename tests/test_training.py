@@ -173,6 +173,7 @@ def test_evaluating_never_changes_how_the_model_hears(trained, compose):
     assert {path.name for path in (cache_directory() / "features").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_evaluating_on_another_corpus(trained, compose, real_data):
     typed = [f"run={trained}", "data=tess", f"data.root={real_data}", "protocol=oaf_yaf"]
     figures = evaluate(compose(*typed, config_name="evaluate"), typed)
@@ -442,6 +443,7 @@ def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_ro
     assert len(table[table["split"] == "test"]) == 63
 
 
+@pytest.mark.slow
 def test_classes_weigh_the_same_in_the_loss(real_data, compose):
     datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}"))
     datamodule.setup()

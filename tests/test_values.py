@@ -213,6 +213,7 @@ def test_patterns_of_speakers_are_quoted():
     assert override.value() == pattern
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_shows_what_to_type():
     with pytest.raises(EmotionError) as error:
         check_overrides(["name=größe (1)"])
@@ -222,6 +223,7 @@ def test_what_cannot_be_read_shows_what_to_type():
     ).stdout
 
 
+@pytest.mark.slow
 def test_a_command_is_refused_before_its_directory_is_made(tmp_path):
     for argument in ("data.batch_size=1", "trainer=gpu", "features.sets.mfcc.n_mfcc=200"):
         command = [sys.executable, str(ROOT / "train.py"), argument, "trainer.max_epochs=1"]
