@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from emotion.cli.outputs import add_force, path, require_free
+
 
 def add_prepare(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion prepare`."""
@@ -10,10 +12,11 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
     parser.add_argument(
         "--contact-sheet",
-        type=Path,
+        type=path,
         metavar="PNG",
         help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
     )
+    add_force(parser)
     parser.set_defaults(call=_prepare)
 
 
@@ -30,6 +33,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = compose("train", overrides=typed)
     check_config(config)
+    sheet, root = arguments.contact_sheet, config.data.root
+    folder = Path(root).expanduser().resolve() if root else None
+    inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))
+    require_free([sheet], [sheet] if inside else [], arguments.force, [sheet])
     datamodule = build_datamodule(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():
@@ -63,7 +70,7 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
 def add_splits(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion splits`."""
     parser = commands.add_parser("splits", help="list the protocols, or write their CSVs")
-    parser.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
+    parser.add_argument("--write", type=path, metavar="DIR", help="generate every CSV below DIR")
     parser.set_defaults(call=_splits)
 
 
@@ -96,7 +103,7 @@ def add_download(commands: "argparse._SubParsersAction") -> None:
     )
     parser.add_argument("--actors", type=_numbers, default=(), metavar="1-24", help="of RAVDESS: whom, such as 1-4,7")
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
+        "--to", type=path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
     )
     parser.add_argument(
         "--mirror", metavar="URL", help="a server that answers under the same paths as the official home"

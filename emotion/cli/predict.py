@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import EmotionError, printable
 
 
@@ -14,20 +15,26 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
     _add_model(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument("--timeline", action="store_true", help="judge long recordings window by window, face by face")
-    parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="of a timeline (3)")
-    parser.add_argument("--hop", type=float, default=1.0, metavar="SECONDS", help="from window to window (1)")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the timeline of one recording")
-    parser.add_argument("--overlay", type=Path, metavar="MP4", help="write one video with boxes, labels and timeline")
+    parser.add_argument("--timeline", action="store_true", help="predict window by window, and face by face")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="length of a window (3); implies --timeline")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="time between windows (1); implies --timeline")
+    parser.add_argument("--plot", type=path, metavar="PNG", help="draw the timeline of one recording")
+    parser.add_argument(
+        "--overlay",
+        type=path,
+        metavar="MP4",
+        help="write one video with boxes, labels and timeline; of an image a JPG or PNG with boxes and labels",
+    )
+    add_force(parser)
     parser.set_defaults(call=_predict)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
-        "--run", type=Path, metavar="RUN_DIR", help="the finished run that answers; by default the one of emotion card"
+        "--run", type=path, metavar="RUN_DIR", help="the finished run that answers; by default the one of emotion card"
     )
-    model.add_argument("--model", type=Path, metavar="ONNX", help="an exported model that answers")
+    model.add_argument("--model", type=path, metavar="ONNX", help="an exported model that answers")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -37,21 +44,43 @@ def _predict(arguments: argparse.Namespace) -> None:
     found = recordings.find(arguments.files)
     for note in found.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
-    drawn = [path for path in (arguments.plot, arguments.overlay) if path]
+    drawn = [output for output in (arguments.plot, arguments.overlay) if output]
     if drawn and len(found.files) != 1:
         raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")
+    inputs = [*found.files, *filter(None, (arguments.run, arguments.model))]
+    require_free(drawn, inputs, arguments.force, figures=[arguments.plot])
+    if arguments.overlay:
+        _require_kind(found.files[0], arguments.overlay)
     predictor = _predictor(arguments)
-    if arguments.timeline or drawn:
-        judged = _timelines(predictor, found.files, arguments)
+    if arguments.timeline or drawn or arguments.window is not None or arguments.hop is not None:
+        predictions = _timelines(predictor, found.files, arguments)
     else:
-        judged = track(predictor.predict(found.files), "judging recordings", len(found.files))
-    answers = list(judged)
+        predictions = track(predictor.predict(found.files), "predicting", len(found.files))
+    answers = []
+    try:
+        answers.extend(predictions)  # keeps what there is when it is interrupted
+    except KeyboardInterrupt:
+        output.show(answers, predictor.labels, arguments.format)
+        done = len({output.name_of(answer) for answer in answers})
+        print(f"interrupted: {done} of {len(found.files)} recordings are predicted", file=sys.stderr)
+        sys.exit(130)
     output.show(answers, predictor.labels, arguments.format)
     problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
     for problem in (*found.missing, *problems):
         print(f"error: {printable(problem)}", file=sys.stderr)
     if problems or found.missing:
         sys.exit(1)
+
+
+def _require_kind(file: Path, overlay: Path) -> None:
+    """Refuse an overlay of another kind than the recording, which is a video or an image."""
+    from emotion.media.image import is_image
+
+    suffix = overlay.suffix.lower()
+    if is_image(file) and suffix not in (".jpg", ".jpeg", ".png"):
+        raise EmotionError(f"{file} is an image: name its overlay .jpg or .png, such as {overlay.with_suffix('.jpg')}")
+    if not is_image(file) and suffix != ".mp4":
+        raise EmotionError(f"{overlay}: an overlay of a video is written as .mp4")
 
 
 def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imported lazily)
@@ -73,13 +102,15 @@ def _timelines(
 
     for file in files:
         try:
-            windows = predictor.timeline(file, arguments.window, arguments.hop)
-            moments = list(track(windows, f"judging {file.name}, window by window", None))
+            window = 3.0 if arguments.window is None else arguments.window
+            windows = predictor.timeline(file, window, 1.0 if arguments.hop is None else arguments.hop)
+            moments = []
+            for moment in track(windows, f"predicting {file.name}, window by window", None):
+                moments.append(moment)
+                yield moment
             _draw_timeline(file, moments, predictor.labels, arguments)
         except MediaError as error:
             yield Problem(str(file), str(error).removeprefix(f"{file}: "))
-        else:
-            yield from moments
 
 
 def _draw_timeline(
@@ -94,11 +125,13 @@ def _draw_timeline(
 
         save(timeline_figure(moments, labels, title=file.name), arguments.plot)
     if arguments.overlay:
-        from emotion.inference.overlay import write_overlay
+        from emotion.inference.overlay import write_image_overlay, write_overlay
+        from emotion.media.image import is_image
 
-        write_overlay(file, moments, labels, arguments.overlay)
-    for path in filter(None, (arguments.plot, arguments.overlay)):
-        print(f"drawn to {path}", file=sys.stderr)
+        write = write_image_overlay if is_image(file) else write_overlay
+        write(file, moments, labels, arguments.overlay)
+    for drawn in filter(None, (arguments.plot, arguments.overlay)):
+        print(f"drawn to {drawn}", file=sys.stderr)
 
 
 def add_demo(commands: "argparse._SubParsersAction") -> None:
@@ -119,7 +152,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 def add_live(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion live`."""
     parser = commands.add_parser("live", help="follow the microphone and the camera, or a file at its own pace")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="instead of the devices")
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="instead of the devices")
     _add_model(parser)
     parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="that are judged together (3)")
     parser.add_argument("--hop", type=float, default=0.5, metavar="SECONDS", help="from estimate to estimate (0.5)")

@@ -15,6 +15,7 @@ from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError, open_media, start_of
+from emotion.media.image import Image
 from emotion.media.video import Picture, picture_stream, presentation_of
 from emotion.prepare.tracking import LONGEST_GAP
 
@@ -63,6 +64,25 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
             writer.close()
         if artist is None:
             raise MediaError(f"{path}: holds no frames")
+
+
+def write_image_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
+    """Write an image with a box and a label at each face.
+
+    Args:
+        path: The image.
+        moments: Its timeline, of one window.
+        labels: The emotions.
+        output: A `.jpg` or `.png` file.
+
+    Raises:
+        EmotionError: `path` is no image.
+    """
+    image = Image(path)
+    pixels = _Artist(image.size, moments, labels).draw_faces(image)
+    suffix = output.suffix.lower()
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 class _Writer:
@@ -146,11 +166,16 @@ class _Artist:
             if (own := [moment for moment in moments if (moment.face or 0) == number])
         ]
 
-    def draw(self, picture: Picture) -> np.ndarray:
-        """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
-        pixels = picture.pixels(self.longest)
+    def draw_faces(self, picture: Picture | Image) -> np.ndarray:
+        """Draw boxes and labels on a picture, shape (H, W, 3)."""
+        pixels = picture.pixels(self.longest).copy()
         for face in self.faces:
             self._draw_face(pixels, face, picture.time)
+        return pixels
+
+    def draw(self, picture: Picture) -> np.ndarray:
+        """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
+        pixels = self.draw_faces(picture)
         strip = self.strip.copy()
         place = round(self.first + (self.last - self.first) * min(1.0, picture.time / self.end))
         cv2.line(strip, (place, 0), (place, len(strip)), (0, 0, 0), 2)
