@@ -4,7 +4,7 @@ import difflib
 import errno
 import io
 import os
-import stat
+import select
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-_UNREAD = 141  # the exit status of what ends since nobody reads it: 128 + SIGPIPE
+_ENDED_BY_SIGPIPE = 128 + 13  # as a shell reports other commands that write to a pipe that nobody reads
 _ALIKE = 0.6  # of two words, from 0 to 1
 
 
@@ -80,11 +80,13 @@ def one_line_errors() -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     threading.excepthook = lambda thread: None if _foreseen(thread.exc_value) else threading.__excepthook__(thread)
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except (EmotionError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _is_unread():
-            sys.exit(_UNREAD)
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            sys.exit(_ENDED_BY_SIGPIPE)
         if not _foreseen(error):
             raise
         print(f"error: {error if isinstance(error, EmotionError) else _not_writable(error)}", file=sys.stderr)
@@ -94,16 +96,26 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def _is_unread() -> bool:
-    """Return True if standard output is a pipe, which `| head` has closed; nothing more is written to it then."""
-    try:
-        mode = os.fstat(sys.stdout.fileno()).st_mode
-    except (OSError, ValueError):  # it is no file at all
-        return False
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-    return True
+def _reader_is_gone() -> bool:
+    """Return True if nobody reads standard output or errors any more, such as `head` that has seen enough.
+
+    Such a stream is closed, or Python would complain about what is still buffered when it ends.
+    """
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and _is_broken(stream.fileno()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            gone = True
+    return gone
+
+
+def _is_broken(descriptor: int) -> bool:
+    """Return True if a pipe has no reader."""
+    if not hasattr(select, "poll"):  # on Windows
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def is_not_writable(error: BaseException | None) -> bool:

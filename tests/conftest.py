@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -140,6 +141,9 @@ def command(tmp_path, monkeypatch, capfd):
     from emotion import cli
 
     monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
+
+    program = sys.modules["__main__"]
+    monkeypatch.setattr(program, "__spec__", program.__spec__)  # which a command clears
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["emotion", *map(str, arguments)])

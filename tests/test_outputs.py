@@ -1,4 +1,4 @@
-"""What commands write and print: nothing over an input, nothing lost, nothing ignored."""
+"""Outputs never replace inputs, nor other files without --force; what is predicted is printed, whatever interrupts."""
 
 import csv
 import io
@@ -9,177 +9,229 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import soundfile
-from recordings import voice
 
 from conftest import ROOT
-from emotion import cli
-from scenes import scene, write_video
+from emotion.cli import main
+from emotion.inference import Predictor
+from emotion.inference.overlay import write_overlay
+
+RATE = 16_000
 
 
 @pytest.fixture
-def emotion(monkeypatch, capsys):
-    """Run the `emotion` command in this process; returns its exit status, standard output and standard error."""
+def cli(monkeypatch, capsys):
+    """The `emotion` command in this process; returns its exit status, standard output and standard errors."""
 
-    def run(*arguments):
+    def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["emotion", *map(str, arguments)])
         status = 0
         try:
-            cli.main()
+            main()
         except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
+            status = end.code or 0
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
-    return run
+    return call
+
+
+def refused(result, *words):
+    status, _, errors = result
+    assert status == 1 and errors.startswith("error: ") and errors.count("\n") == 1, errors
+    assert all(word in errors for word in words), errors
 
 
 @pytest.fixture
 def clip(tmp_path):
-    soundfile.write(tmp_path / "clip.wav", voice(16_000), 16_000)
-    return tmp_path / "clip.wav"
+    path = tmp_path / "clip.wav"
+    time = np.arange(2 * RATE) / RATE
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 200 * time) * np.sin(5 * time) ** 2, RATE)
+    return path
 
 
 @pytest.fixture
-def video(tmp_path, face):
-    write_video(tmp_path / "clip.mp4", [scene((face, 200, 100))] * 10, tone_seconds=1)
-    return tmp_path / "clip.mp4"
+def photo(face, tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return path
 
 
-@pytest.mark.parametrize("how", ["itself", "link", "hard link", "another spelling"])
-@pytest.mark.parametrize("flag", ["--overlay", "--plot"])
-@pytest.mark.parametrize("force", [(), ("--force",)])
-def test_an_output_never_replaces_an_input(emotion, clip, tmp_path, how, flag, force):
-    before, output = clip.read_bytes(), tmp_path / "other.mp4"
-    if how == "itself":
-        output = clip
-    elif how == "link":
-        output.symlink_to(clip)
-    elif how == "hard link":
-        output.hardlink_to(clip)
-    else:
-        (tmp_path / "folder").mkdir()
-        output = tmp_path / "folder" / ".." / "clip.wav"
-    status, _, error = emotion("predict", clip, flag, output, *force)
-    assert (status, error) == (1, f"error: {output} is an input and would be overwritten; choose another name\n")
-    assert clip.read_bytes() == before
+def same(path, tmp_path):
+    """Other names of a file."""
+    (tmp_path / "symbolic.png").symlink_to(path)
+    os.link(path, tmp_path / "hard.png")
+    (tmp_path / "folder").mkdir()
+    return [
+        path,
+        tmp_path / "symbolic.png",
+        tmp_path / "hard.png",
+        tmp_path / "folder" / ".." / path.name,
+        os.path.relpath(path),
+    ]
 
 
-def test_other_files_are_overwritten_only_with_force(emotion, clip, tmp_path):
+@pytest.mark.parametrize("flag", ["--plot", "--overlay"])
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_an_output_is_not_the_input(cli, photo, tmp_path, flag, force):
+    before = photo.read_bytes()
+    for other in same(photo, tmp_path):
+        refused(cli("predict", photo, flag, other, *force), "is the input", "which would be lost")
+    assert photo.read_bytes() == before
+
+
+def test_an_output_is_not_the_model(cli, clip, trained, tmp_path):
+    (tmp_path / "link").symlink_to(trained)
+    plot = tmp_path / "link" / "confusion_matrix.png"
+    refused(cli("predict", clip, "--run", trained, "--plot", plot, "--force"), "is the input")
+
+
+def test_outputs_that_exist_need_force(cli, clip, trained, tmp_path):
     plot = tmp_path / "plot.png"
     plot.write_text("mine")
-    status, _, error = emotion("predict", clip, "--plot", plot)
-    assert (status, error) == (1, f"error: {plot} exists; choose another name, or overwrite it with --force\n")
+    refused(cli("predict", clip, "--run", trained, "--plot", plot), f"{plot} exists; ", "with --force")
     assert plot.read_text() == "mine"
-    status, *_ = emotion("predict", clip, "--plot", plot, "--force")
-    assert status == 0
-    assert cv2.imread(str(plot)) is not None
+    assert cli("predict", clip, "--run", trained, "--plot", plot, "--force")[0] == 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    refused(cli("predict", clip, "--plot", tmp_path / "a.mp4"), "a figure is written as .png")
+    refused(cli("predict", clip, "--plot", tmp_path), "is a folder; name a file in it")
+    refused(cli("predict", clip, "--plot", tmp_path / "x.png", "--overlay", tmp_path / "x.png"), "for two outputs")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("export", "run", "--output", "{}"),
-        ("report", "run", "--output", "{}"),
-        ("report", "run", "--csv", "{}"),
-        ("report", "run", "--figure", "{}"),
-        ("robustness", "run", "--csv", "{}"),
-        ("prepare", "--contact-sheet", "{}"),
-    ],
-)
-def test_every_command_that_writes_a_file_asks_first(emotion, tmp_path, command):
-    (tmp_path / "taken").write_text("mine")
-    status, _, error = emotion(*(part.format(tmp_path / "taken") for part in command))
-    assert status == 1
-    assert "exists; choose another name, or overwrite it with --force" in error
-    assert (tmp_path / "taken").read_text() == "mine"
+def test_reports_and_exports(cli, trained, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("mine")
+    for command in (
+        ("report", trained, "--output", page),
+        ("report", trained, "--csv", page),
+        ("robustness", trained, "--csv", page),
+        ("export", trained, "--output", page),
+    ):
+        refused(cli(*command), "exists; ")
+    assert page.read_text() == "mine"
+    assert cli("report", trained, "--csv", page, "--force")[0] == 0 and page.read_text() != "mine"
+    for name in ("metrics.json", "predictions.csv", "checkpoints/best.ckpt"):
+        before = (trained / name).read_bytes()
+        refused(cli("report", trained, "--csv", trained / name, "--force"), "is the input")
+        refused(cli("report", trained.parent, "--csv", trained / name, "--force"), "is the input")
+        refused(cli("export", trained, "--output", trained / name, "--force"), "is the input")
+        assert (trained / name).read_bytes() == before
 
 
-def test_two_outputs_need_two_names(emotion, clip, tmp_path):
-    status, _, error = emotion("predict", clip, "--plot", tmp_path / "a.mp4", "--overlay", tmp_path / "a.mp4")
-    assert status == 1
-    assert "is named for two outputs" in error
+def test_figures_of_files_do_not_replace_them(cli, photo):
+    before = photo.read_bytes()
+    refused(cli("figures", photo, "--output", photo.parent), "is the input")
+    assert photo.read_bytes() == before
 
 
-def test_an_image_is_drawn_on(emotion, face, tmp_path):
-    cv2.imwrite(str(tmp_path / "photo.jpg"), cv2.cvtColor(scene((face, 200, 100)), cv2.COLOR_RGB2BGR))
-    status, _, error = emotion("predict", tmp_path / "photo.jpg", "--overlay", tmp_path / "out.mp4")
-    message = f"{tmp_path}/out.mp4: photo.jpg is an image, whose overlay is written as .png or .jpg or .jpeg"
-    assert (status, error) == (1, f"error: {message}\n")
-    status, *_ = emotion("predict", tmp_path / "photo.jpg", "--overlay", tmp_path / "out.png")
-    assert status == 0
-    drawn, plain = (cv2.imread(str(tmp_path / name)) for name in ("out.png", "photo.jpg"))
-    assert drawn.shape == plain.shape
-    assert 0.002 < (abs(drawn.astype(int) - plain) > 60).mean() < 0.2  # a box and a label
-    status, _, error = emotion("predict", tmp_path / "photo.jpg", "--plot", tmp_path / "plot.png")
-    assert status == 1
-    assert "is an image and has no timeline to plot" in error
+def test_a_contact_sheet_is_not_a_recording(cli, tmp_path, clip, photo):
+    (tmp_path / "happy").mkdir()
+    inside = photo.rename(tmp_path / "happy" / "photo.png")
+    before = inside.read_bytes()
+    typed = ("prepare", "data=folder", f"data.root={tmp_path}", "--contact-sheet", inside, "--force")
+    refused(cli(*typed), "is the input")
+    assert inside.read_bytes() == before
 
 
-def test_the_overlay_of_a_video_is_an_mp4(emotion, video, tmp_path):
-    status, _, error = emotion("predict", video, "--overlay", tmp_path / "out.png")
-    assert (status, error) == (1, f"error: {tmp_path}/out.png: clip.mp4 is a video, whose overlay is written as .mp4\n")
+# Images.
 
 
-@pytest.mark.parametrize("name", ["", " "])
-def test_an_empty_name_is_no_folder(emotion, clip, monkeypatch, name):
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPG"])
+def test_an_image_is_annotated(cli, photo, tmp_path, suffix):
+    overlay = tmp_path / f"annotated{suffix}"
+    status, _, errors = cli("predict", photo, "--overlay", overlay)
+    assert status == 0 and f"drawn to {overlay}" in errors and "Warning" not in errors
+    drawn, original = cv2.imread(str(overlay)), cv2.imread(str(photo))
+    assert drawn.shape == original.shape
+    changed = np.abs(drawn.astype(int) - original).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.5
+
+
+def test_overlays_of_the_wrong_kind(cli, photo, clip, tmp_path):
+    refused(cli("predict", photo, "--overlay", tmp_path / "a.mp4"), "is an image: name its overlay .jpg or .png")
+    refused(cli("predict", clip, "--overlay", tmp_path / "a.jpg"), "an overlay of a video is written as .mp4")
+    assert write_overlay
+
+
+# Names, windows.
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t"])
+def test_an_empty_name_is_no_file(cli, name, clip, monkeypatch):
     monkeypatch.chdir(clip.parent)
-    status, printed, error = emotion("predict", name, "--format", "csv")
-    assert (status, len(printed.splitlines())) == (1, 1)
-    assert error.startswith("error: an empty file name was given")
+    refused(cli("predict", name), "an empty name is no file")
+    refused(cli("predict", clip, name), "an empty name is no file")
 
 
-@pytest.mark.parametrize(
-    ("flags", "ends"), [(("--window", "1"), ["1.0", "2.0", "2.5"]), (("--hop", "0.5", "--window", "2"), ["2.0", "2.5"])]
-)
-def test_a_window_makes_a_timeline(emotion, clip, flags, ends):
-    status, printed, _ = emotion("predict", clip, "--format", "csv", *flags)
-    assert status == 0
-    assert [row["end"] for row in csv.DictReader(io.StringIO(printed))] == ends
+@pytest.mark.parametrize("flags", [["--window", "1"], ["--hop", "0.5"], ["--window", "1", "--hop", "0.5"]])
+def test_windows_make_a_timeline(cli, clip, trained, flags):
+    status, printed, _ = cli("predict", clip, "--run", trained, "--format", "json", *flags)
+    again = cli("predict", clip, "--run", trained, "--format", "json", "--timeline", *flags)[1]
+    assert status == 0 and printed == again and "start" in json.loads(printed)[0]
 
 
-def test_a_name_that_begins_with_a_tilde_is_at_home(emotion, clip, monkeypatch):
-    monkeypatch.setenv("HOME", str(clip.parent))
-    status, printed, _ = emotion("predict", "~/clip.wav", "--format", "json")
-    assert (status, json.loads(printed)[0]["name"]) == (0, str(clip))
+# Interruptions.
 
 
-@pytest.mark.parametrize("form", ["table", "json", "csv"])
-@pytest.mark.parametrize("flags", [(), ("--timeline",)])
-def test_what_is_predicted_when_interrupted_is_printed(emotion, clip, monkeypatch, form, flags):
-    from emotion.inference import Predictor
+def interrupted_after(count):
+    """`Predictor.predict` and `timeline`, interrupted when some recordings or windows are predicted."""
 
-    method = "timeline" if flags else "predict"
-    whole = getattr(Predictor, method)
+    def interrupt(original):
+        def generate(*arguments):
+            for number, prediction in enumerate(original(*arguments)):
+                if number == count:
+                    raise KeyboardInterrupt
+                yield prediction
 
-    def interrupted(self, *arguments):
-        yield next(iter(whole(self, *arguments)))
-        raise KeyboardInterrupt
+        return generate
 
-    monkeypatch.setattr(Predictor, method, interrupted)
-    status, printed, error = emotion("predict", clip, clip.parent / "clip.wav", "--format", form, *flags)
-    assert (status, error.splitlines()[-1]) == (130, "interrupted: the first 1 predictions are above")
-    if form == "json":
-        assert [row["name"] for row in json.loads(printed)] == [str(clip)]
-    else:
-        assert "clip.wav" in printed
+    return interrupt
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_seen_enough_is_no_error(unbuffered):
-    command = [sys.executable, "-m", "emotion.cli", "splits"]
-    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+READERS = {
+    "json": lambda text: [row["name"] for row in json.loads(text)],
+    "csv": lambda text: [row["name"] for row in csv.DictReader(io.StringIO(text))],
+    "table": lambda text: [line.split()[0] for line in text.splitlines()[1:]],
+}
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_what_is_predicted_is_printed_when_interrupted(cli, clip, trained, monkeypatch, form):
+    files = [clip.rename(clip.with_name("0.wav"))]
+    for number in range(1, 5):
+        files.append(files[0].with_name(f"{number}.wav"))
+        files[-1].write_bytes(files[0].read_bytes())
+    monkeypatch.chdir(clip.parent)
+    monkeypatch.setattr(Predictor, "predict", interrupted_after(3)(Predictor.predict))
+    status, printed, errors = cli("predict", *(file.name for file in files), "--run", trained, "--format", form)
+    assert status == 130 and READERS[form](printed) == ["0.wav", "1.wav", "2.wav"]
+    assert errors == "interrupted: 3 of 5 recordings are predicted\n"
+
+
+def test_windows_are_printed_when_interrupted(cli, clip, trained, monkeypatch):
+    monkeypatch.setattr(Predictor, "timeline", interrupted_after(2)(Predictor.timeline))
+    status, printed, _ = cli("predict", clip, "--run", trained, "--format", "json", "--window", "0.5", "--hop", "0.5")
+    assert status == 130 and [row["start"] for row in json.loads(printed)] == [0.0, 0.5]
+
+
+def test_nothing_predicted_yet(cli, clip, trained, monkeypatch):
+    monkeypatch.setattr(Predictor, "predict", interrupted_after(0)(Predictor.predict))
+    assert cli("predict", clip, "--run", trained, "--format", "json")[:2] == (130, "[]\n")
+    assert cli("predict", clip, "--run", trained)[:2] == (130, "")
+
+
+# Pipes.
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no such signal here")
+@pytest.mark.parametrize("command", [["-m", "emotion.cli", "splits"], [str(ROOT / "train.py"), "--cfg", "job"]])
+def test_a_reader_that_has_seen_enough(command, tmp_path):
+    """As `| head -1`, which closes the pipe."""
     reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, *command], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(writing)
     os.close(reading)
-    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, env=environment, cwd=ROOT) as process:
-        os.close(writing)
-        assert process.stderr.read() == b""
-        assert process.wait() == 128 + signal.SIGPIPE
-
-
-def test_levels_of_arrays_do_not_depend_on_who_reads_them(clip):
-    from emotion.inference import Predictor
-
-    samples, rate = soundfile.read(clip, dtype="int16")
-    predictor = Predictor.shipped()
-    assert predictor(samples, rate).probabilities == pytest.approx(predictor(clip).probabilities, abs=1e-4)
+    errors = process.communicate(timeout=120)[1]
+    assert (process.returncode, errors) == (141, b"")

@@ -185,7 +185,7 @@ def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
     assert quote_paths(["name=~/x", "~trainer.seed", "data.root=~no_such_user/x", "-m", "data.root="]) == [
         "name=~/x",
         "~trainer.seed",
-        "data.root=~no_such_user/x",
+        "data.root='~no_such_user/x'",
         "-m",
         "data.root=",
     ]

@@ -31,23 +31,24 @@ _COMMANDS = (
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:2] and sys.argv[1] in _HYDRA:
-        _run_hydra(sys.argv[1])
-        return
-    parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, description in _HYDRA.items():
-        commands.add_parser(name, help=description)
-    for add in _COMMANDS:
-        add(commands)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     with one_line_errors():
+        if sys.argv[1:2] and sys.argv[1] in _HYDRA:
+            _run_hydra(sys.argv[1])
+            return
+        parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
+        commands = parser.add_subparsers(required=True, metavar="COMMAND")
+        for name, description in _HYDRA.items():
+            commands.add_parser(name, help=description)
+        for add in _COMMANDS:
+            add(commands)
+        arguments = parser.parse_args()
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         arguments.call(arguments)
 
 
 def _run_hydra(name: str) -> None:
     module = importlib.import_module(f"emotion.hydra_cli.{name}")
-    # Processes that join a training run sys.argv again, so it has to name a script.
+    # Processes that join a training run sys.argv again, so it has to name a script, and nothing a module.
+    sys.modules["__main__"].__spec__ = None
     sys.argv = [str(module.__file__), *sys.argv[2:]]
     module.main()

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from emotion.cli import outputs
+from emotion.cli.outputs import add_force, path, require_free
 
 
 def add_prepare(commands: "argparse._SubParsersAction") -> None:
@@ -12,11 +12,11 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
     parser.add_argument(
         "--contact-sheet",
-        type=Path,
+        type=path,
         metavar="PNG",
         help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
     )
-    outputs.add_force(parser)
+    add_force(parser)
     parser.set_defaults(call=_prepare)
 
 
@@ -28,12 +28,15 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from emotion.entry import check_overrides, explained, quote_paths
     from emotion.values import check_config
 
-    outputs.require_free([arguments.contact_sheet], (), arguments.force)
     typed = quote_paths(arguments.overrides)
     overrides = check_overrides(typed)
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = compose("train", overrides=typed)
     check_config(config)
+    sheet, root = arguments.contact_sheet, config.data.root
+    folder = Path(root).expanduser().resolve() if root else None
+    inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))
+    require_free([sheet], [sheet] if inside else [], arguments.force, [sheet])
     datamodule = build_datamodule(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():
@@ -67,7 +70,7 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
 def add_splits(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion splits`."""
     parser = commands.add_parser("splits", help="list the protocols, or write their CSVs")
-    parser.add_argument("--write", type=Path, metavar="DIR", help="generate every CSV below DIR")
+    parser.add_argument("--write", type=path, metavar="DIR", help="generate every CSV below DIR")
     parser.set_defaults(call=_splits)
 
 
@@ -100,7 +103,7 @@ def add_download(commands: "argparse._SubParsersAction") -> None:
     )
     parser.add_argument("--actors", type=_numbers, default=(), metavar="1-24", help="of RAVDESS: whom, such as 1-4,7")
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
+        "--to", type=path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
     )
     parser.add_argument(
         "--mirror", metavar="URL", help="a server that answers under the same paths as the official home"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from emotion.cli import outputs
+from emotion.cli.outputs import add_force, path, require_free
 
 _FORMATS = ("onnx", "pt2", "bundle")
 
@@ -27,23 +27,21 @@ def _card(_: argparse.Namespace) -> None:
 def add_export(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion export`."""
     parser = commands.add_parser("export", help="write the model of a run as one file that needs nothing of this")
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="the finished run")
+    parser.add_argument("run", type=path, metavar="RUN_DIR", help="the finished run")
     parser.add_argument(
         "--format", choices=_FORMATS, default="onnx", help="bundle: a small run directory, in half precision"
     )
-    parser.add_argument("--output", type=Path, metavar="PATH", help="by default model.onnx, model.pt2 or bundle")
+    parser.add_argument("--output", type=path, metavar="PATH", help="by default model.onnx, model.pt2 or bundle")
     parser.add_argument(
         "--check", nargs="+", default=[], metavar="FILE", help="recordings on which it is checked, instead of dev"
     )
-    outputs.add_force(parser)
+    add_force(parser)
     parser.set_defaults(call=_export)
 
 
 def _export(arguments: argparse.Namespace) -> None:
     form = arguments.format
     output = arguments.output or Path("bundle" if form == "bundle" else f"model.{form}")
-    if form != "bundle":  # which wants an empty folder
-        outputs.require_free([output], map(Path, arguments.check), arguments.force)
     if form == "bundle":
         from emotion.inference.bundle import bundle
 
@@ -53,6 +51,7 @@ def _export(arguments: argparse.Namespace) -> None:
         return
     from emotion.inference.export import export
 
+    require_free([output], [arguments.run, *map(path, arguments.check)], arguments.force)
     checked = export(arguments.run, output, form, arguments.check)
     print(
         f"written to {output}, {output.stat().st_size / 1e6:.1f} MB: on {checked.recordings} recordings its "

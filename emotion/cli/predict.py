@@ -5,10 +5,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emotion.cli import outputs
+from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import EmotionError, printable
-
-_INTERRUPTED = 130  # the exit status: 128 + SIGINT
 
 
 def add_predict(commands: "argparse._SubParsersAction") -> None:
@@ -17,30 +15,26 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
     _add_model(parser)
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument("--timeline", action="store_true", help="predict window by window, for each face")
-    parser.add_argument(
-        "--window", type=float, metavar="SECONDS", help="length of a window of a timeline (default: 3); makes one"
-    )
-    parser.add_argument(
-        "--hop", type=float, metavar="SECONDS", help="time from window to window (default: 1); makes a timeline"
-    )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the timeline of one recording")
+    parser.add_argument("--timeline", action="store_true", help="predict window by window, and face by face")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="length of a window (3); implies --timeline")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="time between windows (1); implies --timeline")
+    parser.add_argument("--plot", type=path, metavar="PNG", help="draw the timeline of one recording")
     parser.add_argument(
         "--overlay",
-        type=Path,
-        metavar="FILE",
-        help="draw boxes and labels: into an MP4, with the timeline, for a video; into a PNG or JPEG for an image",
+        type=path,
+        metavar="MP4",
+        help="write one video with boxes, labels and timeline; of an image a JPG or PNG with boxes and labels",
     )
-    outputs.add_force(parser)
+    add_force(parser)
     parser.set_defaults(call=_predict)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
-        "--run", type=Path, metavar="RUN_DIR", help="the finished run that answers; by default the one of emotion card"
+        "--run", type=path, metavar="RUN_DIR", help="the finished run that answers; by default the one of emotion card"
     )
-    model.add_argument("--model", type=Path, metavar="ONNX", help="an exported model that answers")
+    model.add_argument("--model", type=path, metavar="ONNX", help="an exported model that answers")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -51,32 +45,29 @@ def _predict(arguments: argparse.Namespace) -> None:
     found = recordings.find(arguments.files)
     for note in found.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
-    drawn = [path for path in (arguments.plot, arguments.overlay) if path]
+    drawn = [output for output in (arguments.plot, arguments.overlay) if output]
     if drawn and len(found.files) != 1:
         raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")
-    models = [path for path in (arguments.model, arguments.run) if path]
-    outputs.require_free(drawn, [*found.files, *models], arguments.force)
+    inputs = [*found.files, *filter(None, (arguments.run, arguments.model))]
+    require_free(drawn, inputs, arguments.force, figures=[arguments.plot])
     if arguments.plot and is_image(found.files[0]):
         raise EmotionError(f"{found.files[0]} is an image and has no timeline to plot; --overlay draws on it")
     if arguments.overlay:
-        from emotion.inference.overlay import require_suffix
-
-        require_suffix(found.files[0], arguments.overlay)
+        _require_kind(found.files[0], arguments.overlay)
     predictor = _predictor(arguments)
-    if arguments.timeline or drawn or (arguments.window, arguments.hop) != (None, None):
-        predicted = _timelines(predictor, found.files, arguments)
+    if arguments.timeline or drawn or arguments.window is not None or arguments.hop is not None:
+        predictions = _timelines(predictor, found.files, arguments)
     else:
-        predicted = track(predictor.predict(found.files), "predicting", len(found.files))
-    answers, interrupted = [], False
+        predictions = track(predictor.predict(found.files), "predicting", len(found.files))
+    answers = []
     try:
-        for answer in predicted:
-            answers.append(answer)  # noqa: PERF402 (keeps what there is when interrupted)
+        answers.extend(predictions)  # keeps what there is when it is interrupted
     except KeyboardInterrupt:
-        interrupted = True
+        output.show(answers, predictor.labels, arguments.format)
+        done = len({output.name_of(answer) for answer in answers})
+        print(f"interrupted: {done} of {len(found.files)} recordings are predicted", file=sys.stderr)
+        sys.exit(130)
     output.show(answers, predictor.labels, arguments.format)
-    if interrupted:
-        print(f"interrupted: {_amount(answers)}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
     problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
     for problem in (*found.missing, *problems):
         print(f"error: {printable(problem)}", file=sys.stderr)
@@ -84,8 +75,15 @@ def _predict(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def _amount(answers: Sequence[object]) -> str:
-    return "no prediction was made" if not answers else f"the first {len(answers):,} predictions are above"
+def _require_kind(file: Path, overlay: Path) -> None:
+    """Refuse an overlay of another kind than the recording, which is a video or an image."""
+    from emotion.media.image import is_image
+
+    suffix = overlay.suffix.lower()
+    if is_image(file) and suffix not in (".jpg", ".jpeg", ".png"):
+        raise EmotionError(f"{file} is an image: name its overlay .jpg or .png, such as {overlay.with_suffix('.jpg')}")
+    if not is_image(file) and suffix != ".mp4":
+        raise EmotionError(f"{overlay}: an overlay of a video is written as .mp4")
 
 
 def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imported lazily)
@@ -107,8 +105,8 @@ def _timelines(
 
     for file in files:
         try:
-            moments = []
             windows = predictor.timeline(file, *_windows(arguments))
+            moments = []
             for moment in track(windows, f"predicting {file.name}, window by window", None):
                 moments.append(moment)
                 yield moment
@@ -118,7 +116,7 @@ def _timelines(
 
 
 def _windows(arguments: argparse.Namespace) -> tuple[float, float]:
-    """Return the length of a window and the time to the next, in seconds; windows never leave gaps."""
+    """Return the length of a window and the time to the next, in seconds; by default windows leave no gaps."""
     window = 3.0 if arguments.window is None else arguments.window
     return window, min(1.0, window) if arguments.hop is None else arguments.hop
 
@@ -135,11 +133,13 @@ def _draw_timeline(
 
         save(timeline_figure(moments, labels, title=file.name), arguments.plot)
     if arguments.overlay:
-        from emotion.inference.overlay import write_overlay
+        from emotion.inference.overlay import write_image_overlay, write_overlay
+        from emotion.media.image import is_image
 
-        write_overlay(file, moments, labels, arguments.overlay)
-    for path in filter(None, (arguments.plot, arguments.overlay)):
-        print(f"drawn to {path}", file=sys.stderr)
+        write = write_image_overlay if is_image(file) else write_overlay
+        write(file, moments, labels, arguments.overlay)
+    for drawn in filter(None, (arguments.plot, arguments.overlay)):
+        print(f"drawn to {drawn}", file=sys.stderr)
 
 
 def add_demo(commands: "argparse._SubParsersAction") -> None:
@@ -160,7 +160,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 def add_live(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion live`."""
     parser = commands.add_parser("live", help="follow the microphone and the camera, or a file at its own pace")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="instead of the devices")
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="instead of the devices")
     _add_model(parser)
     parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="that are judged together (3)")
     parser.add_argument("--hop", type=float, default=0.5, metavar="SECONDS", help="from estimate to estimate (0.5)")

@@ -4,30 +4,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.cli import outputs
+from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import EmotionError
 
 
 def add_report(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion report`."""
     parser = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders that hold them")
-    parser.add_argument("--output", type=Path, metavar="MD", help="write a page of results here")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="copy the small files behind the table to DIR")
+    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="run directories, or folders that hold them")
+    parser.add_argument("--output", type=path, metavar="MD", help="write a page of results here")
+    parser.add_argument("--keep", type=path, metavar="DIR", help="copy the small files behind the table to DIR")
     parser.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
     parser.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
     parser.add_argument(
         "--ensemble", action="store_true", help="add a row for the mean of the log-probabilities of all runs"
     )
-    parser.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
-    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw the UAR of each system with its interval")
+    parser.add_argument("--csv", type=path, metavar="CSV", help="write the table as numbers")
+    parser.add_argument("--figure", type=path, metavar="PNG", help="draw the UAR of each system with its interval")
     parser.add_argument(
-        "--curve", type=Path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
+        "--curve", type=path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
     )
     parser.add_argument(
-        "--learning-curves", type=Path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
+        "--learning-curves", type=path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
     )
-    outputs.add_force(parser)
+    add_force(parser)
     parser.set_defaults(call=_report)
 
 
@@ -35,8 +35,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import figures, report, results_page, run_figures, systems
     from emotion.files import write_text
 
-    written = (arguments.output, arguments.csv, arguments.figure, arguments.curve, arguments.learning_curves)
-    outputs.require_free(written, (), arguments.force)
+    drawn = [arguments.figure, arguments.curve, arguments.learning_curves]
+    require_free([arguments.output, arguments.csv, *drawn], arguments.runs, arguments.force, drawn)
     runs = systems.find(arguments.runs)
     if arguments.keep:
         systems.keep(runs, arguments.keep)
@@ -51,9 +51,9 @@ def _report(arguments: argparse.Namespace) -> None:
         figures.save(figures.learning_curves_figure(run_figures.learning_curves(runs)), arguments.learning_curves)
     if not arguments.output or arguments.csv or arguments.figure:
         _tabulate(arguments, runs)
-    for path in (arguments.output, arguments.curve, arguments.learning_curves, arguments.csv, arguments.figure):
-        if path:
-            print(f"written to {path}")
+    for written in (arguments.output, arguments.curve, arguments.learning_curves, arguments.csv, arguments.figure):
+        if written:
+            print(f"written to {written}")
 
 
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
@@ -75,7 +75,7 @@ def add_trials(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion trials`."""
     parser = commands.add_parser("trials", help="what became of the jobs of sweeps: a table, the best as a command")
     parser.add_argument(
-        "sweeps", nargs="+", type=Path, metavar="DIR", help="sweeps; tables and pictures go to the first"
+        "sweeps", nargs="+", type=path, metavar="DIR", help="sweeps; tables and pictures go to the first"
     )
     parser.set_defaults(call=_trials)
 
@@ -89,11 +89,11 @@ def _trials(arguments: argparse.Namespace) -> None:
 def add_robustness(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion robustness`."""
     parser = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="run directories, or folders of them")
-    parser.add_argument("--noise", type=Path, metavar="FILE", help="a recording of noise, to be added too")
-    parser.add_argument("--csv", type=Path, metavar="CSV", help="write the table as numbers")
-    parser.add_argument("--figure", type=Path, metavar="PNG", help="draw UAR over the levels")
-    outputs.add_force(parser)
+    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="run directories, or folders of them")
+    parser.add_argument("--noise", type=path, metavar="FILE", help="a recording of noise, to be added too")
+    parser.add_argument("--csv", type=path, metavar="CSV", help="write the table as numbers")
+    parser.add_argument("--figure", type=path, metavar="PNG", help="draw UAR over the levels")
+    add_force(parser)
     parser.set_defaults(call=_robustness)
 
 
@@ -101,7 +101,8 @@ def _robustness(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import figures, report, robustness, systems
     from emotion.files import write_text
 
-    outputs.require_free((arguments.csv, arguments.figure), (), arguments.force)
+    inputs = [*arguments.runs, *filter(None, [arguments.noise])]
+    require_free([arguments.csv, arguments.figure], inputs, arguments.force, [arguments.figure])
     runs = systems.find(arguments.runs)
     robustness.measure([run.directory for run in runs], arguments.noise)
     table = robustness.table(runs)
@@ -115,26 +116,25 @@ def _robustness(arguments: argparse.Namespace) -> None:
 def add_figures(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion figures`."""
     parser = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="media files and run directories")
-    parser.add_argument("--output", type=Path, default=Path("figures"), metavar="DIR", help="for those of media files")
+    parser.add_argument("paths", nargs="+", type=path, metavar="PATH", help="media files and run directories")
+    parser.add_argument("--output", type=path, default=Path("figures"), metavar="DIR", help="for those of media files")
     parser.add_argument(
         "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
     )
-    outputs.add_force(parser)
     parser.set_defaults(call=_figures)
 
 
 def _figures(arguments: argparse.Namespace) -> None:
     from emotion.evaluation import clip_figures, figures, run_figures
 
-    media = [path for path in arguments.paths if not path.is_dir()]
-    outputs.require_free([arguments.output / f"{path.stem}.png" for path in media], media, arguments.force)
-    for path in arguments.paths:
-        if path.is_dir():
-            drawn = run_figures.draw(path)
-            drawn += [run_figures.explain(path, arguments.explain)] if arguments.explain else []
+    files = [source for source in arguments.paths if not source.is_dir()]
+    require_free([arguments.output / f"{file.stem}.png" for file in files], files, force=True)
+    for source in arguments.paths:
+        if source.is_dir():
+            drawn = run_figures.draw(source)
+            drawn += [run_figures.explain(source, arguments.explain)] if arguments.explain else []
         else:
-            drawn = [arguments.output / f"{path.stem}.png"]
-            figures.save(clip_figures.clip_figure(path), drawn[0])
+            drawn = [arguments.output / f"{source.stem}.png"]
+            figures.save(clip_figures.clip_figure(source), drawn[0])
         for file in drawn:
             print(f"drawn to {file}")

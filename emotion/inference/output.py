@@ -92,6 +92,11 @@ def to_table(answers: Sequence[Answer], labels: Sequence[str]) -> "Table":
     return table
 
 
+def name_of(answer: Answer) -> str:
+    """Return the name of the recording that an answer is about."""
+    return _said(answer).name
+
+
 def _said(answer: Answer) -> Prediction | Problem:
     return answer.prediction if isinstance(answer, Moment) else answer
 

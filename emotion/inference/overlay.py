@@ -15,7 +15,7 @@ from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError, open_media, start_of
-from emotion.media.image import Image, is_image
+from emotion.media.image import Image
 from emotion.media.video import Picture, picture_stream, presentation_of
 from emotion.prepare.tracking import LONGEST_GAP
 
@@ -24,30 +24,25 @@ if TYPE_CHECKING:
 
 _LONGEST = 1280  # pixels of the longer side of the picture
 _DOTS_PER_INCH = 100
-_IMAGES = (".png", ".jpg", ".jpeg")
 
 
 def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
-    """Write a video with predictions drawn on it, as H.264 and AAC with its own times; or an image with them.
-
-    One frame at a time is in memory.
+    """Write a video as H.264 and AAC, with its own sound and its own times; one frame at a time is in memory.
 
     Args:
-        path: The video or image.
+        path: The video.
         moments: Its timeline.
         labels: The emotions.
-        output: An `.mp4` file; for an image a `.png` or `.jpg` file.
+        output: An `.mp4` file.
 
     Raises:
         EmotionError: `path` has no picture, or `output` is of another kind.
     """
     import av
 
-    require_suffix(path, output)
+    if output.suffix.lower() != ".mp4":
+        raise EmotionError(f"{output}: an overlay is written as .mp4")
     output.parent.mkdir(parents=True, exist_ok=True)
-    if is_image(path):
-        _write_image(path, moments, labels, output)
-        return
     with open_media(path) as source, atomic_path(output) as temporary:
         video = picture_stream(source, path)
         sound = source.streams.best("audio")
@@ -71,24 +66,23 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
             raise MediaError(f"{path}: holds no frames")
 
 
-def require_suffix(path: Path, output: Path) -> None:
-    """Check that an overlay of `path` can be written as `output`.
+def write_image_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
+    """Write an image with a box and a label at each face.
+
+    Args:
+        path: The image.
+        moments: Its timeline, of one window.
+        labels: The emotions.
+        output: A `.jpg` or `.png` file.
 
     Raises:
-        EmotionError: `path` is an image and `output` is none, or `path` is a video and `output` is no MP4.
+        EmotionError: `path` is no image.
     """
-    suffixes = _IMAGES if is_image(path) else (".mp4",)
-    if output.suffix.lower() not in suffixes:
-        kind = "an image" if is_image(path) else "a video"
-        raise EmotionError(f"{output}: {path.name} is {kind}, whose overlay is written as {' or '.join(suffixes)}")
-
-
-def _write_image(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
-    picture = Image(path)
-    pixels = _Artist(picture.size, moments, labels).draw_faces(picture)
-    encoded = cv2.imencode(output.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+    image = Image(path)
+    pixels = _Artist(image.size, moments, labels).draw_faces(image)
+    suffix = output.suffix.lower()
     with atomic_path(output) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
 class _Writer:
@@ -164,9 +158,8 @@ class _Artist:
             label: tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
             for label, colour in zip(labels, colours(labels), strict=True)
         }
+        self.strip, self.first, self.last = _strip(moments, labels, width)
         self.end = max(moment.end for moment in moments)
-        if self.end:  # an image has no timeline
-            self.strip, self.first, self.last = _strip(moments, labels, width)
         self.faces = [
             _Face(np.unique(np.concatenate([moment.boxes for moment in own]), axis=0), own)
             for number in sorted({moment.face or 0 for moment in moments})
@@ -174,14 +167,14 @@ class _Artist:
         ]
 
     def draw_faces(self, picture: Picture | Image) -> np.ndarray:
-        """Return the picture with boxes and labels, shape (H, W, 3)."""
-        pixels = np.ascontiguousarray(picture.pixels(self.longest)).copy()
+        """Draw boxes and labels on a picture, shape (H, W, 3)."""
+        pixels = picture.pixels(self.longest).copy()
         for face in self.faces:
             self._draw_face(pixels, face, picture.time)
         return pixels
 
     def draw(self, picture: Picture) -> np.ndarray:
-        """Return `draw_faces` above the strip, shape (H, W, 3), both even as H.264 wants them."""
+        """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
         pixels = self.draw_faces(picture)
         strip = self.strip.copy()
         place = round(self.first + (self.last - self.first) * min(1.0, picture.time / self.end))

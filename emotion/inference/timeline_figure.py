@@ -27,7 +27,7 @@ def timeline_figure(
     """
     faces = most_seen(moments)
     figure, panels = blank(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True, squeeze=False)
-    palette, last = colours(labels), max(moment.end for moment in moments)
+    palette, last = colours(labels), max(moment.end for moment in moments) or 1.0  # an image has no duration
     for axes, face in zip(panels[:, 0], faces, strict=True):
         own = [moment for moment in moments if moment.face == face]
         for run in _without_gaps(own):
