@@ -17,6 +17,7 @@ from emotion.features.base import FeatureSet
 from emotion.labels import classes
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
+from emotion.values import check_config
 
 CHOICES = sorted(
     re.sub(
@@ -75,6 +76,7 @@ def test_every_choice_composes_and_builds(compose, some_folder, choice):
         ["data.corpus.speaker=person.", f"data.root={some_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
     config = compose(*corpus, choice, *folder, *ENOUGH.get(choice, []))
+    check_config(config)
     to_plain(config)
     classifier = build_classifier(config, len(classes(config.labels)))
     if not isinstance(classifier.head, EstimatorHead):

@@ -111,7 +111,8 @@ def test_reports_and_exports(cli, trained, tmp_path):
     ):
         refused(cli(*command), "exists; ")
     assert page.read_text() == "mine"
-    assert cli("report", trained, "--csv", page, "--force")[0] == 0 and page.read_text() != "mine"
+    kept = ROOT / "results" / "mfcc_cnn_luna5"
+    assert cli("report", kept, "--csv", page, "--force")[0] == 0 and page.read_text() != "mine"
     for name in ("metrics.json", "predictions.csv", "checkpoints/best.ckpt"):
         before = (trained / name).read_bytes()
         refused(cli("report", trained, "--csv", trained / name, "--force"), "is the input")

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion import entry
-from emotion.config import DIRECTORY, quoted
+from emotion.config import quoted
 from emotion.entry import check_overrides, quote_paths
 from emotion.errors import EmotionError
 from emotion.tasks import train
@@ -95,20 +95,6 @@ def test_wrong_values_of_a_sweep_are_found_before_its_first_job():
         with pytest.raises(EmotionError, match="is allowed"):
             check_overrides([argument])
     check_overrides(["optimizer.lr=tag(log, interval(1e-4, 1e-2))", "model.network.channels=[8,8],[16,16]"])
-
-
-def test_every_choice_of_conf_has_values_that_are_allowed(compose):
-    for path in DIRECTORY.rglob("*.yaml"):
-        group = path.relative_to(DIRECTORY).parent.as_posix()
-        if group in (".", "hydra/job_logging", "hparams_search") or group.startswith("model/"):
-            continue
-        name = path.relative_to(DIRECTORY / group.split("/")[0]).with_suffix("").as_posix()
-        check_config(compose(f"{group.split('/')[0]}={name}"))
-    for group in ("audio", "visual", "fusion"):
-        for path in (DIRECTORY / "model" / group).glob("*.yaml"):
-            check_config(compose("model=late_fusion", f"model/{group}={path.stem}"))
-    for estimator in (DIRECTORY / "model" / "estimator").glob("*.yaml"):
-        check_config(compose("model=svm", f"model/estimator@model={estimator.stem}"))
 
 
 def test_numeric_keys_have_a_rule(compose):

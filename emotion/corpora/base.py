@@ -38,11 +38,13 @@ class Corpus(ABC):
         name: The first part of every recording key, and the folder looked for below `data.root`.
         how_to_get: What a person does who has not got it, as an imperative clause.
         members: The corpora of which it is made, if there are several.
+        may_hold_copies: True if files may be byte-identical, as nobody has checked; copies then stay in one split.
     """
 
     name: str
     how_to_get: str
     members: tuple["Corpus", ...] = ()
+    may_hold_copies: bool = False
 
     def locate(self, root: str | None) -> Path:
         """The corpus folder: `<root>/<name>` if that exists, else `root` itself. Siblings are never scanned.

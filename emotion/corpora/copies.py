@@ -16,7 +16,8 @@ def find_copies(directory: Path, rows: Iterable[Mapping[str, str]]) -> list[list
         rows: With `recording`, `audio` and `video`, as in a table of recordings.
 
     Returns:
-        Keys of recordings, for each content that more than one recording has. Files that cannot be read are left out.
+        Keys of recordings, for each content that more than one recording has; files that are empty or cannot be read
+        are left out.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -30,11 +31,12 @@ def find_copies(directory: Path, rows: Iterable[Mapping[str, str]]) -> list[list
 
 
 def _divide(directory: Path, paths: Iterable[str], identity: Callable[[Path], Hashable]) -> list[list[str]]:
-    """Divide paths by what `identity` returns of them; those that are alone are left out."""
+    """Divide paths by what `identity` returns of them; those that are alone, or empty, are left out."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for path in paths:
         try:
-            groups[identity(directory / path)].append(path)
+            if own := identity(directory / path):
+                groups[own].append(path)
         except OSError:  # is reported where it is decoded
             continue
     return [group for group in groups.values() if len(group) > 1]

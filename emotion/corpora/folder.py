@@ -61,6 +61,7 @@ class Folder(Corpus):
     """
 
     name = "folder"
+    may_hold_copies = True
     how_to_get = "sort its files into folders named after emotions"
 
     def __init__(self, table: str | None = None, speaker: str | None = None, on_problem: str = "stop") -> None:

@@ -64,7 +64,7 @@ def _protocol(corpus: Corpus, config: DictConfig, splits: pd.DataFrame | None) -
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     directory = corpus.locate(config.data.root)
     rows = corpus.scan(directory).to_dict("records")
-    if settings.name in OF_ANY_CORPUS and settings.name != "all_test":
+    if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
     on_problem = config.data.on_problem
     return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, on_problem)

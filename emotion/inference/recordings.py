@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion.corpora.base import LeftOut, media_files
+from emotion.errors import EmotionError
 from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
@@ -65,8 +66,7 @@ def find(wanted: Iterable[str]) -> Found:
     missing, notes = [], []
     for text in wanted:
         if not text.strip():
-            missing.append("an empty file name was given; name a file, a folder (. is this one) or a pattern")
-            continue
+            raise EmotionError("an empty name is no file; name files, folders or patterns, such as . for this folder")
         path = Path(text) if Path(text).exists() else Path(text).expanduser()
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
         found = [file for match in matches for file in (_media_below(match, notes) if match.is_dir() else [match])]

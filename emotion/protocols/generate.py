@@ -319,8 +319,10 @@ def make(
     rows = _of_known_speakers(rows, name, on_problem) if wanted else rows
     speakers = len(_by_speaker(rows))
     if speakers < wanted:
+        shared = len({row["speaker"] for row in rows}) > speakers
+        as_one = " (those who share byte-identical files count as one)" if shared else ""
         raise EmotionError(
-            f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
+            f"protocol {name} needs {wanted} speakers and {speakers} are known{as_one}; tell speakers apart with "
             "data.corpus.speaker=PATTERN or a speaker column, or use protocol=random, which does not keep people apart"
         )
     folds = list(generators[name](sorted(rows, key=lambda row: row["recording"])))
