@@ -3,6 +3,7 @@
 Whatever takes long to make is made once for all workers of a session, in a folder that they share.
 """
 
+import gc
 import os
 import re
 import shutil
@@ -17,7 +18,10 @@ import filelock
 import pytest
 import torch
 
+from emotion import memory
+
 torch.set_num_threads(1)
+memory.share_heap()
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 8
@@ -71,6 +75,14 @@ def once(name, make):
             make(unfinished)
             unfinished.rename(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Memory that the tests of a module had is given back after them."""
+    yield
+    gc.collect()
+    memory.give_back()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,11 @@ OTHERS = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 # One vector has no course, from which the weights of an LSTM could learn.
 PAIRS += [("vggish" if "one vector" in TOLD[f] else "audio_lstm", f) for f in OTHERS]
 PAIRS += [("audio_lstm", "[mfcc,chroma,rms,deltas]")]
-EVERY = pytest.mark.parametrize(("model", "features"), PAIRS)
+LARGE = ("face_vgg16", "face_facenet", "hubert", "vggish", "wav2vec2", "wavlm")
+LASTS = [pytest.mark.slow if model in LARGE else () for model, _ in PAIRS]
+EVERY = pytest.mark.parametrize(
+    ("model", "features"), [pytest.param(*pair, marks=marks) for pair, marks in zip(PAIRS, LASTS, strict=True)]
+)
 
 
 def item(batch, row):
@@ -56,7 +60,7 @@ def build(compose):
     return build_one
 
 
-@EVERY
+@pytest.mark.parametrize(("model", "features"), PAIRS)
 def test_shapes_and_no_nan(build, model, features):
     classifier, batch = build(model, features).eval(), make_batch()
     assert classifier(batch).shape == (4, CLASSES)

@@ -46,6 +46,7 @@ def cli(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_are_subcommands(cli, demo_root):
     status, printed = cli("train", *TINY, "run_dir=a b")
     assert status == 0, printed
@@ -56,6 +57,7 @@ def test_train_and_evaluate_are_subcommands(cli, demo_root):
     assert json.loads(again.read_text())["dev/uar"] == own["dev/uar"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_one_too(cli, demo_root):
     status, printed = cli("train", "-m", *TINY, "seed=0,1", "run_dir=sweep")
     assert status == 0, printed
@@ -72,6 +74,7 @@ def test_mistakes_are_those_of_train_py(cli):
     assert status == 0 and "train a model" in printed and "evaluate a finished run" in printed
 
 
+@pytest.mark.slow
 def test_a_copy_of_train_py_finds_the_configuration(tmp_path, demo_root):
     shutil.copyfile(ROOT / "train.py", tmp_path / "my_train.py")
     result = run(sys.executable, "my_train.py", *TINY, "run_dir=r", cwd=tmp_path, PYTHONPATH=str(ROOT))

@@ -26,6 +26,7 @@ def accuracy(rows):
     return rows["right"].to_numpy().mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speakers", [24, 10])
 def test_the_interval_covers_the_truth_and_that_over_clips_does_not(speakers):
     random = np.random.default_rng(7)

@@ -23,6 +23,7 @@ def as_front_end_gives_it(pixels):
     return (pixels - 0.5) / 0.25
 
 
+@pytest.mark.slow
 def test_published_sizes(compose):
     assert size(build_classifier(compose("model=face_cnn_s4"), 8)) == 1_837_496
     assert size(FaceVgg16(3)) == 14_714_688  # Simonyan & Zisserman's convolutions
@@ -40,6 +41,7 @@ def files(tmp_path_factory):
     return folder, networks
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_give_what_their_network_gives(files):
     folder, networks = files
     pixels = torch.rand(2, 3, 96, 96)

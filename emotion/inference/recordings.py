@@ -13,7 +13,7 @@ from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
 from emotion.media.suffixes import MEDIA_SUFFIXES
-from emotion.media.video import NO_PICTURE, length_of
+from emotion.media.video import NO_PICTURE, length_of, require_picture
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import quantised
@@ -159,6 +159,7 @@ class Reader:
         return self.hear(read_audio(path, self.sample_rate, report), str(path)).arrays["sound"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
+        require_picture(path)
         if (seconds := length_of(path)) > LONGEST:
             raise MediaError(
                 f"{path}: is {seconds / 60:.0f} minutes long; cut it, or follow it with emotion predict --timeline"

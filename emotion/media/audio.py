@@ -174,10 +174,14 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
 def _opened(path: Path) -> tuple[_Header, _Decoder, Iterator[np.ndarray]]:
     """Return what decodes a file, by its content, and what it gives; the first samples were decoded."""
     is_plain = head_of(path)[:4] in (b"RIFF", b"RF64", b"fLaC") and head_of(path)[8:12] not in (b"AVI ", b"WEBP")
-    if is_plain:
+    if not is_plain:
+        return _started(path, _decode_ffmpeg)
+    try:
+        return _started(path, _decode_soundfile)
+    except MediaError as error:
         with suppress(MediaError):  # such as a FLAC file of unknown length; FFmpeg reads more than libsndfile
-            return _started(path, _decode_soundfile)
-    return _started(path, _decode_ffmpeg)
+            return _started(path, _decode_ffmpeg)
+        raise error from None
 
 
 def _started(path: Path, decode: _Decoder) -> tuple[_Header, _Decoder, Iterator[np.ndarray]]:

@@ -190,6 +190,17 @@ def length_of(path: Path) -> float:
         raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
 
+def require_picture(path: Path) -> None:
+    """Raise `MediaError` if a file cannot be opened or holds no moving picture; an image is one."""
+    if is_image(path):
+        return
+    try:
+        with open_media(path) as container:
+            picture_stream(container, path)
+    except undecodable() as error:
+        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
+
+
 def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
     """The stream of moving pictures in the opened file `path`.
 
