@@ -25,10 +25,9 @@ OTHERS = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 # One vector has no course, from which the weights of an LSTM could learn.
 PAIRS += [("vggish" if "one vector" in TOLD[f] else "audio_lstm", f) for f in OTHERS]
 PAIRS += [("audio_lstm", "[mfcc,chroma,rms,deltas]")]
-LARGE = ("face_vgg16", "face_facenet", "hubert", "vggish", "wav2vec2", "wavlm")
-LASTS = [pytest.mark.slow if model in LARGE else () for model, _ in PAIRS]
+LARGE = {"face_vgg16", "face_facenet", "hubert", "vggish", "wav2vec2", "wavlm", "spline_variants"}
 EVERY = pytest.mark.parametrize(
-    ("model", "features"), [pytest.param(*pair, marks=marks) for pair, marks in zip(PAIRS, LASTS, strict=True)]
+    ("model", "features"), [pytest.param(*pair, marks=[pytest.mark.slow] if LARGE & {*pair} else []) for pair in PAIRS]
 )
 
 
@@ -60,7 +59,7 @@ def build(compose):
     return build_one
 
 
-@pytest.mark.parametrize(("model", "features"), PAIRS)
+@EVERY
 def test_shapes_and_no_nan(build, model, features):
     classifier, batch = build(model, features).eval(), make_batch()
     assert classifier(batch).shape == (4, CLASSES)

@@ -29,7 +29,9 @@ def clip(tmp_path):
     return tmp_path / "clip.wav"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if "library" in kind else []) for kind in KINDS]
+)
 def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, clip, cache):
     done = command("train", *KINDS[kind], "run_dir=run")
     assert done.returncode == 0, done.stderr
@@ -44,7 +46,7 @@ def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, c
     assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", FACE_KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("face", marks=pytest.mark.slow), "fusion"])
 def test_faces_are_trained_on(command, typed, kind, tmp_path):
     small = (f"model.{part}network.widths=[4]" for part in (["visual."] if kind == "fusion" else [""]))
     overrides = [key for key in FACE_KINDS[kind] if "pictures" not in key]
