@@ -352,7 +352,7 @@ def saved(
 
 
 def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]:
-    """Leave out recordings of unknown speakers, or refuse them; if all are, nothing is said here."""
+    """Leave out recordings of unknown speakers, or refuse them; if all are, `make` reports too few."""
     unknown = [row["recording"] for row in rows if row["speaker"] in ("", UNKNOWN_SPEAKER)]
     if unknown and len(unknown) < len(rows):
         text = (
