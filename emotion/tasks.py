@@ -449,11 +449,11 @@ def _report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = 
             )
     few = {split: {n: c for n, c in own.items() if 0 < c < _FEW} for split, own in counts.items() if split != "train"}
     if few := {split: own for split, own in few.items() if own}:
-        told = "; ".join(
+        counted = "; ".join(
             f"{split} {min(own.values())} of {min(own, key=own.get)}{_and_others(len(own) - 1)}"
             for split, own in few.items()
         )
-        log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, told)
+        log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, counted)
 
 
 def _and_others(count: int) -> str:

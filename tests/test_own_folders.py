@@ -249,6 +249,18 @@ def test_copies_stay_in_one_split(tmp_path, compose, protocol, caplog):
         assert table.groupby("speaker")["split"].nunique().max() == 1
 
 
+def test_copies_that_tie_all_speakers_together(tmp_path, compose, caplog):
+    """One of each content is kept, so that speakers can be kept apart."""
+    rows = [(f"{number}.wav", "happy", f"s{number}") for number in range(6)]
+    listing(tmp_path, [*rows, *((f"own{number}.wav", "sad", f"s{number}") for number in range(6))])
+    for number in range(1, 6):
+        shutil.copyfile(tmp_path / "0.wav", tmp_path / f"{number}.wav")
+    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
+    table = build_datamodule(compose(*typed)).protocol.table
+    assert len(table) == 7 and table.groupby("speaker")["split"].nunique().max() == 1
+    assert "5 byte-identical copies are left out, since with them too few speakers can be kept apart" in caplog.text
+
+
 # Tables.
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252")

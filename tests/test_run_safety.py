@@ -205,16 +205,16 @@ def test_fewer_epochs_than_are_trained(typed, train_in_process, resume):
     assert runs.load_metrics(run_dir)["epochs"] == 3 and runs.load_config(run_dir).trainer.max_epochs == 3
 
 
-def sides(run_dir):
+def splits_of(run_dir):
     table = runs.load_splits(run_dir)
     return dict(zip(table["recording"], table["split"], strict=True))
 
 
 def test_added_recordings_move_nobody(finished, recordings, resume, caplog):
-    before = sides(finished)
+    before = splits_of(finished)
     add_speakers(recordings, range(11, 21))
     resume(finished, "trainer.max_epochs=2")
-    assert sides(finished) == before
+    assert splits_of(finished) == before
     assert "30 recordings at hand are not in the splits of the run and take no part, such as" in caplog.text
 
 
@@ -226,7 +226,7 @@ def test_added_recordings_are_not_evaluated(finished, recordings, compose, caplo
 
 
 def test_missing_recordings_are_refused(finished, recordings, resume, compose, caplog):
-    before = sides(finished)
+    before = splits_of(finished)
     gone = next(key for key, split in before.items() if split == "test")
     (recordings / gone.removeprefix("folder/")).with_suffix(".wav").unlink()
     kept = content(finished)

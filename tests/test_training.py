@@ -223,7 +223,7 @@ def test_own_folders_are_split_by_their_speakers(train_in_process, own_folder):
     assert len(sides) == 384
     people = [set(rows["speaker"]) for _, rows in sides.groupby("split")]
     assert len(set.union(*people)) == sum(map(len, people)) == 24
-    with pytest.raises(EmotionError, match="1 are known"):
+    with pytest.raises(EmotionError, match="0 are known"):
         train_in_process(*own, "protocol=speakers5", name="nobody")
     assert metrics_of(train_in_process(*own, name="random"))["speaker_independent"] is False
 
@@ -390,9 +390,9 @@ MISTAKES = {
     "labels=hapy_sad": "did you mean happy_sad?",
     "model.network._target_=joblib.load": "refused",
     "+model.network.chanels=3": "did you mean channels",
-    "data.batch_size=0": "at least 1",
+    "data.batch_size=0": "at least 2",
     "data.on_problem=ignore": "stop, skip",
-    "features.normalize=batch": "train, clip, speaker, none",
+    "features.normalize=batch": "train, clip, speaker or none",
 }
 
 

@@ -158,10 +158,10 @@ class Folder(Corpus):
 
     def _consistent(self, listed: Sequence[_Listed], keys: Mapping[str, str]) -> list[_Listed]:
         """Refuse or leave out recordings that have two emotions, or two speakers."""
-        said: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        labels: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for file in listed:
-            said[keys[file.path]].add((file.emotion, file.speaker))
-        wrong = {key: found for key, found in said.items() if len(found) > 1 and _contradict(found)}
+            labels[keys[file.path]].add((file.emotion, file.speaker))
+        wrong = {key: found for key, found in labels.items() if len(found) > 1 and _contradict(found)}
         if not wrong:
             return list(listed)
         first = next(file.path for file in listed if keys[file.path] in wrong)

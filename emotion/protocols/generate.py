@@ -317,12 +317,12 @@ def make(
         raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
     wanted = {"speakers5": 5, "loso": 3}.get(name, 0)
     rows = _of_known_speakers(rows, name, on_problem) if wanted else rows
+    if len(_by_speaker(rows)) < wanted <= len({row["speaker"] for row in rows}):
+        rows = _without_copies(rows, name)
     speakers = len(_by_speaker(rows))
     if speakers < wanted:
-        shared = len({row["speaker"] for row in rows}) > speakers
-        as_one = " (those who share byte-identical files count as one)" if shared else ""
         raise EmotionError(
-            f"protocol {name} needs {wanted} speakers and {speakers} are known{as_one}; tell speakers apart with "
+            f"protocol {name} needs {wanted} speakers and {speakers} are known; tell speakers apart with "
             "data.corpus.speaker=PATTERN or a speaker column, or use protocol=random, which does not keep people apart"
         )
     folds = list(generators[name](sorted(rows, key=lambda row: row["recording"])))
@@ -352,7 +352,7 @@ def saved(
 
 
 def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]:
-    """Leave out recordings of unknown speakers, or refuse them; if all are, nothing is said here."""
+    """Leave out recordings of unknown speakers, or refuse them; if all are, `make` reports too few."""
     unknown = [row["recording"] for row in rows if row["speaker"] in ("", UNKNOWN_SPEAKER)]
     if unknown and len(unknown) < len(rows):
         text = (
@@ -363,6 +363,18 @@ def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]
             raise EmotionError(f"{text}; name them, or leave those recordings out with data.on_problem=skip")
         log.warning("%s: they are left out", text)
     return [row for row in rows if row["speaker"] not in ("", UNKNOWN_SPEAKER)]
+
+
+def _without_copies(rows: list[Row], name: str) -> list[Row]:
+    """Keep the first of byte-identical recordings, where all of them would tie too many speakers together."""
+    seen: set[str] = set()
+    kept = [row for row in rows if not row.get("copies") or not (row["copies"] in seen or seen.add(row["copies"]))]
+    log.warning(
+        "%s byte-identical copies are left out, since with them too few speakers can be kept apart for protocol %s",
+        f"{len(rows) - len(kept):,}",
+        name,
+    )
+    return kept
 
 
 def generate(directory: Path = DIRECTORY) -> int:
