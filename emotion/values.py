@@ -51,7 +51,8 @@ def _number(low: float = -math.inf, high: float = math.inf, ends: str = "[]") ->
 
 def _choice(*values: str | int) -> Rule:
     *others, last = map(str, values)
-    return Rule(f"{', '.join(others)} or {last}", lambda value: value in values and type(value) is not bool)
+    words = f"{', '.join(others)} or {last}" if others else last
+    return Rule(words, lambda value: value in values and type(value) is not bool)
 
 
 def _either(*rules: Rule) -> Rule:
@@ -77,7 +78,7 @@ _DROPOUT = _number(0, 1, "[)")
 _PART = _number(0, 1, "(]")
 _BATCHES = _either(_COUNT, _PART)
 _FROZEN = _either(_BOOLEAN, _COUNT)
-_NEVER = "it is set by train.py; leave it out"
+_NEVER = "no value, since train.py sets it,"
 
 RULES: Mapping[str, Rule] = {
     "seed": _integer(0, 2**32 - 1),
@@ -183,7 +184,7 @@ RULES: Mapping[str, Rule] = {
     "model.estimator.learning_rate": _either(_POSITIVE, _choice("constant", "invscaling", "adaptive")),
     "model.estimator.subsample": _PART,
     "model.estimator.colsample_bytree": _PART,
-    "model.estimator.batch_size": _either(_COUNT, _choice("auto", "auto")),
+    "model.estimator.batch_size": _either(_COUNT, _choice("auto")),
     "optimizer.lr": _POSITIVE,
     "optimizer.weight_decay": _NOT_NEGATIVE,
     "optimizer.momentum": _DROPOUT,
@@ -209,7 +210,7 @@ RULES: Mapping[str, Rule] = {
     "trainer.gradient_clip_val": _NOT_NEGATIVE.or_null(),
     "trainer.gradient_clip_algorithm": _choice("norm", "value").or_null(),
     "trainer.accumulate_grad_batches": _COUNT,
-    "trainer.deterministic": _either(_BOOLEAN, _choice("warn", "warn")),
+    "trainer.deterministic": _either(_BOOLEAN, _choice("warn")),
     "trainer.benchmark": _BOOLEAN.or_null(),
     "trainer.limit_train_batches": _BATCHES,
     "trainer.limit_val_batches": _BATCHES,

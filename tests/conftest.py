@@ -293,7 +293,7 @@ def train_in_process(compose, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def trained():
+def trained(tmp_path_factory):
     """A run on the demo corpus, long enough to have learnt something."""
 
     def run(folder):
@@ -307,4 +307,6 @@ def trained():
             config = hydra.compose("train", overrides=overrides)
         train(config, folder / "run", overrides)
 
-    return once("trained", run) / "run"
+    own = tmp_path_factory.mktemp("trained") / "run"  # since tests evaluate it, and others copy it
+    shutil.copytree(once("trained", run) / "run", own)
+    return own

@@ -72,9 +72,9 @@ def test_a_run_travels_without_paths_of_this_machine(finished):
         assert str(run_dir.parents[2]) not in (run_dir / name).read_text()
 
 
-def test_evaluating_gives_the_figures_of_the_run(finished, evaluate):
+def test_evaluating_gives_the_figures_of_the_run(finished, command):
     _, run_dir = finished
-    result = evaluate(f"run={run_dir}")
+    result = command("evaluate", f"run={run_dir}")
     assert result.returncode == 0, result.stderr
     own = json.loads((run_dir / "metrics.json").read_text())
     assert f"UAR {own['test/uar']:.3f}" in result.stdout

@@ -25,9 +25,10 @@ OTHERS = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 # One vector has no course, from which the weights of an LSTM could learn.
 PAIRS += [("vggish" if "one vector" in TOLD[f] else "audio_lstm", f) for f in OTHERS]
 PAIRS += [("audio_lstm", "[mfcc,chroma,rms,deltas]")]
-LARGE = {"face_vgg16", "face_facenet", "hubert", "vggish", "wav2vec2", "wavlm", "spline_variants"}
+SLOW = {"face_cnn_s4", "face_facenet", "face_vgg16", "hubert", "vggish", "wav2vec2", "wavlm"}
+SLOW |= {"random_forest", "spline_variants", "xgboost"}
 EVERY = pytest.mark.parametrize(
-    ("model", "features"), [pytest.param(*pair, marks=[pytest.mark.slow] if LARGE & {*pair} else []) for pair in PAIRS]
+    ("model", "features"), [pytest.param(*pair, marks=[pytest.mark.slow] if SLOW & {*pair} else []) for pair in PAIRS]
 )
 
 

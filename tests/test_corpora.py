@@ -149,6 +149,7 @@ def test_demo_levels_do_not_clip(demo_root):
     assert np.median(peaks) > 0.02
 
 
+@pytest.mark.slow
 def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
     import av
     from facenet_pytorch import MTCNN

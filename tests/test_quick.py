@@ -16,6 +16,7 @@ KINDS = {
     "lstm": ("model=audio_lstm", "augment=[speed,vtlp,spec_augment]", *SHORT),
     "mixup and a moving average": ("augment=[mixup,noise,gain]", "training.ema_decay=0.9", *SHORT),
 }
+SLOW = ("estimator on vectors of a library", "autoencoder")  # test_autoencoder.py trains one
 FACES = ("faces.frames=2", "faces.size=24")
 FACE_KINDS = {
     "face": ("model=face_cnn", "augment=[flip,move,light,erase]", "model.pictures.widths=[4]"),
@@ -30,7 +31,7 @@ def clip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if "library" in kind else []) for kind in KINDS]
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 )
 def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, clip, cache):
     done = command("train", *KINDS[kind], "run_dir=run")

@@ -36,6 +36,7 @@ def make_run(folder, fold=0, seed=0, right=8, count=16, rate=0.1, monitor="dev/u
     (folder / "config.yaml").write_text(f"seed: {seed}\nrate: {rate}\ntraining:\n  monitor: {monitor}\n")
 
 
+@pytest.mark.slow
 def test_the_results_page_is_what_the_command_makes_of_the_committed_files():
     page = results_page.page(systems.find([ROOT / "results"]))
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page

@@ -50,6 +50,7 @@ def test_the_published_sizes():
     assert sum(parameter.numel() for parameter in Vggish(16_000).network.parameters()) == 72_141_184
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_file_of_weights_gives_what_torchaudio_gives(compose, weights_of, name):
     path, network = weights_of(name)
@@ -169,6 +170,7 @@ def test_a_resumed_run_equals_an_unbroken_one(train_in_process, weights_of, few)
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_caches_of_other_weights_are_other_caches(few, compose, tmp_path):
     datamodule = build_datamodule(compose(*few))
     datamodule.setup()
@@ -204,6 +206,7 @@ def test_no_weights_are_one_clear_line(train_in_process, few, monkeypatch, tmp_p
         train_in_process(*few, "model=vggish", name="d")
 
 
+@pytest.mark.slow
 def test_weights_in_torch_hubs_cache_are_found(weights_of, monkeypatch, tmp_path):
     path, network = weights_of("hubert")
     folder = tmp_path / "hub" / "checkpoints"
@@ -258,6 +261,7 @@ def test_vggish_hears_as_its_authors_made_it(ravdess_speech):
     np.testing.assert_allclose(examples.flatten(0, 1), expected[: len(examples) * 96], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_principal_components_and_eight_bits(tmp_path):
     torch.manual_seed(0)
     vectors, means = torch.randn(128, 128), torch.randn(128, 1)

@@ -267,6 +267,7 @@ def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
         moved.rename(trained)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learnt_by_heart(compose):
     config = compose("augment=none", "model.network.dropout=0", "model.head.dropout=0", "data.batch_size=16")
     datamodule = build_datamodule(config)

@@ -65,7 +65,7 @@ WRONG = {
     "trainer.limit_train_batches=0": "an integer of at least 1, or a number greater than 0 and at most 1",
     "+trainer.check_val_every_n_epoch=2": "1, since every epoch is evaluated on dev",
     "+trainer.limit_val_batches=0": "an integer of at least 1",
-    "+trainer.logger=false": "leave it out",
+    "+trainer.logger=false": "since train.py sets it",
     "+trainer.enable_checkpointing=false": "true, since the best epoch is kept",
     "+trainer.fast_dev_run=true": "use debug=fast",
     "+trainer.max_steps=3": "use trainer.max_epochs",

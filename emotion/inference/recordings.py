@@ -13,7 +13,7 @@ from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
 from emotion.media.suffixes import MEDIA_SUFFIXES
-from emotion.media.video import NO_PICTURE, length_of, require_picture
+from emotion.media.video import NO_PICTURE, UNDECODABLE, length_of, require_picture
 from emotion.prepare.faces import FaceCutter
 from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import quantised
@@ -130,8 +130,10 @@ class Reader:
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
         reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
-            if "sound" in reasons and reasons.get("faces") == NO_PICTURE:
-                del reasons["faces"]  # nobody expects one there
+            sound, faces = (reasons.get(modality, "") for modality in ("sound", "faces"))
+            # Nobody expects a picture in a recording of sound, and what is damaged is named once.
+            if sound and (faces == NO_PICTURE or (faces.startswith(UNDECODABLE) and sound.startswith(UNDECODABLE))):
+                del reasons["faces"]
             raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
         if "sound" in arrays:
             reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import av
 
 NO_PICTURE = "has no picture"
+UNDECODABLE = "cannot be decoded"
 _WIDEST_PIXEL = 16  # times as wide as high, or as high as wide; what a file says beyond is a mistake
 
 
@@ -119,7 +120,7 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
                 count += 1
     except undecodable() as error:
         if not count:
-            raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
+            raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
     if not count:
         raise MediaError(f"{path}: holds no frames")
 
@@ -146,7 +147,7 @@ def picture_times(path: Path) -> np.ndarray:
             )
     except undecodable() as error:
         if not times:
-            raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
+            raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
     if not times:
         raise MediaError(f"{path}: holds no frames")
     times = np.sort(np.array(times))
@@ -187,7 +188,7 @@ def length_of(path: Path) -> float:
             ends = (packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None)
             return max(0.0, float(max(ends, default=0)) - start)
     except undecodable() as error:
-        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
+        raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
 
 
 def require_picture(path: Path) -> None:
@@ -198,7 +199,7 @@ def require_picture(path: Path) -> None:
         with open_media(path) as container:
             picture_stream(container, path)
     except undecodable() as error:
-        raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
+        raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
 
 
 def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
