@@ -16,11 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; processe
 
 import filelock
 import pytest
-import torch
 
 from emotion import memory
 
-torch.set_num_threads(1)
 memory.share_heap()
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +29,8 @@ _TAKE = "01-03-01-01-01-01"
 
 def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
     """What every model can take in: four recordings of unequal length."""
+    import torch
+
     generator = torch.Generator().manual_seed(0)
     waveform = torch.zeros(len(lengths), max(lengths))
     for row, length in zip(waveform, lengths, strict=True):
@@ -58,6 +58,10 @@ def pytest_configure(config):
     if _SHARED not in os.environ:
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="emotion-tests-")
         config.add_cleanup(_remove_shared)
+    if "PYTEST_XDIST_WORKER" in os.environ or not config.getoption("numprocesses", None):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def _remove_shared():

@@ -105,7 +105,7 @@ def test_padded_equals_unpadded_and_a_batch_of_one_works(build, model, features)
 
 
 @EVERY
-@pytest.mark.parametrize("length", [1, 100, 2_000])
+@pytest.mark.parametrize("length", [1, *(pytest.param(length, marks=pytest.mark.slow) for length in (100, 2_000))])
 def test_a_very_short_item_is_answered(build, model, features, length):
     classifier = build(model, features).eval()
     assert classifier(make_batch((length,))).isfinite().all()

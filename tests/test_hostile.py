@@ -44,6 +44,7 @@ def damaged(draw, seeds):
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reader_reads_or_says_what_is_wrong(reader, stuff):
     own = READERS[reader]

@@ -67,6 +67,7 @@ def test_a_file_of_weights_gives_what_torchaudio_gives(compose, weights_of, name
         torch.testing.assert_close(features[row, :, : frames[row]].T, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_layers_are_chosen():
     torch.manual_seed(0)
     every, waveform, length = (
@@ -92,6 +93,7 @@ def test_layers_are_weighted():
     torch.testing.assert_close(rows, network.project(features[:, 2:4]))
 
 
+@pytest.mark.slow
 def test_frozen_and_fine_tuned(compose, weights_of):
     from omegaconf import OmegaConf
 
