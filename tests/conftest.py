@@ -3,7 +3,6 @@
 Whatever takes long to make is made once for all workers of a session, in a folder that they share.
 """
 
-import gc
 import os
 import re
 import shutil
@@ -85,7 +84,6 @@ def once(name, make):
 def small():
     """Memory that the tests of a module had is given back after them."""
     yield
-    gc.collect()
     memory.give_back()
 
 

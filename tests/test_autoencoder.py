@@ -37,6 +37,7 @@ def test_only_one_emotion_is_trained_on(run):
     assert set(sides["emotion"][sides["split"] == "test"]) == {"happy", "sad"}
 
 
+@pytest.mark.slow
 def test_its_figures_are_those_of_its_table(run):
     metrics, table = runs.load_metrics(run), pd.read_csv(run / "reconstructions" / "errors.csv")
     for split in ("dev", "test"):
@@ -49,6 +50,7 @@ def test_its_figures_are_those_of_its_table(run):
             assert metrics[f"{split}/{kind}/auc"] == pytest.approx(area, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_pictures_and_sound(run):
     names = {path.name for path in (run / "reconstructions").iterdir()}
     assert {"errors.csv", "errors.png", "reconstructions.png", "samples.png"} <= names
@@ -59,6 +61,7 @@ def test_pictures_and_sound(run):
     assert np.abs(samples).max() == pytest.approx(0.9, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
     typed = [f"run={run}"]
     figures = evaluate(compose(*typed, config_name="evaluate"), typed)

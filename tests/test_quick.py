@@ -16,7 +16,7 @@ KINDS = {
     "lstm": ("model=audio_lstm", "augment=[speed,vtlp,spec_augment]", *SHORT),
     "mixup and a moving average": ("augment=[mixup,noise,gain]", "training.ema_decay=0.9", *SHORT),
 }
-SLOW = ("estimator on vectors of a library", "autoencoder")  # test_autoencoder.py trains one
+SLOW = ("estimator on vectors of a library",)
 FACES = ("faces.frames=2", "faces.size=24")
 FACE_KINDS = {
     "face": ("model=face_cnn", "augment=[flip,move,light,erase]", "model.pictures.widths=[4]"),
