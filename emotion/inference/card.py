@@ -26,7 +26,7 @@ def _sound(part: Path) -> list[str]:
     elsewhere = runs.load_metrics(part / "evaluations" / "ravdess_tess-cross-0-test")
     return [
         _row("sound", "speech of five actors of RAVDESS whom it never heard", own, "test/"),
-        _row("sound", f"that of all {folds['speakers']}, by five models made in the same way", folds),
+        _row("sound", f"that of all {folds['speakers']}, by five models of version 0.1.0, made in the same way", folds),
         _row("sound", "the same with white noise, 20 dB below the voice", noisy),
         _row("sound", "TESS: two other speakers, other words", elsewhere, "test/", with_interval=False),
     ]
