@@ -78,7 +78,7 @@ _DROPOUT = _number(0, 1, "[)")
 _PART = _number(0, 1, "(]")
 _BATCHES = _either(_COUNT, _PART)
 _FROZEN = _either(_BOOLEAN, _COUNT)
-_NEVER = "no value, since train.py sets it,"
+_NEVER = "no value (train.py sets it)"
 
 RULES: Mapping[str, Rule] = {
     "seed": _integer(0, 2**32 - 1),
@@ -202,10 +202,10 @@ RULES: Mapping[str, Rule] = {
     "trainer.accelerator": _choice("cpu", "gpu", "cuda", "auto"),
     "trainer.devices": _either(_COUNT, _choice(-1, "auto"), _list(_integer(0), 1)),
     "trainer.num_nodes": _COUNT,
-    "trainer.precision": _either(_choice("32-true", "bf16-mixed", "16-mixed", "64-true"), _choice(32, 64, "32", "64")),
+    "trainer.precision": _choice("32-true", "bf16-mixed", "16-mixed", "64-true", 32, 64),
     "trainer.max_epochs": _COUNT,
     "trainer.min_epochs": _COUNT.or_null(),
-    "trainer.max_steps": Rule("-1; use trainer.max_epochs", lambda value: value == -1),
+    "trainer.max_steps": Rule("-1 (use trainer.max_epochs)", lambda value: value == -1),
     "trainer.strategy": _choice("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"),
     "trainer.gradient_clip_val": _NOT_NEGATIVE.or_null(),
     "trainer.gradient_clip_algorithm": _choice("norm", "value").or_null(),
@@ -215,11 +215,11 @@ RULES: Mapping[str, Rule] = {
     "trainer.limit_train_batches": _BATCHES,
     "trainer.limit_val_batches": _BATCHES,
     "trainer.overfit_batches": _either(_integer(0), _FRACTION),
-    "trainer.check_val_every_n_epoch": Rule("1, since every epoch is evaluated on dev", lambda value: value == 1),
-    "trainer.val_check_interval": Rule("1.0, since every epoch is evaluated on dev", lambda value: value == 1),
-    "trainer.fast_dev_run": Rule("false; use debug=fast", lambda value: value is False),
+    "trainer.check_val_every_n_epoch": Rule("1 (every epoch is evaluated on dev)", lambda value: value == 1),
+    "trainer.val_check_interval": Rule("1.0 (every epoch is evaluated on dev)", lambda value: value == 1),
+    "trainer.fast_dev_run": Rule("false (use debug=fast)", lambda value: value is False),
     "trainer.barebones": Rule("false", lambda value: value is False),
-    "trainer.enable_checkpointing": Rule("true, since the best epoch is kept", lambda value: value is True),
+    "trainer.enable_checkpointing": Rule("true (the best epoch is kept)", lambda value: value is True),
     **{
         f"trainer.{name}": Rule(_NEVER, lambda value: False)
         for name in (
