@@ -173,7 +173,8 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
 
 def _opened(path: Path) -> tuple[_Header, _Decoder, Iterator[np.ndarray]]:
     """Return what decodes a file, by its content, and what it gives; the first samples were decoded."""
-    is_plain = head_of(path)[:4] in (b"RIFF", b"RF64", b"fLaC") and head_of(path)[8:12] not in (b"AVI ", b"WEBP")
+    head = head_of(path)
+    is_plain = head[:4] in (b"RIFF", b"RF64", b"fLaC") and head[8:12] not in (b"AVI ", b"WEBP")
     if not is_plain:
         return _started(path, _decode_ffmpeg)
     try:
