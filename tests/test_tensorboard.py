@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from emotion.tasks import train
+
 SECONDS = 90_000  # milliseconds for which something may be waited for
 
 
@@ -26,8 +28,9 @@ def tensorboard(folder):
 
 
 @pytest.fixture
-def page(train_in_process, browser, tmp_path):
-    train_in_process("trainer.max_epochs=2", "optimizer.weight_decay=0.02", name="outputs/run")
+def page(compose, browser, tmp_path):
+    overrides = ["trainer.max_epochs=2", "optimizer.weight_decay=0.02"]
+    train(compose(*overrides), tmp_path / "outputs" / "run", overrides)  # `train_in_process` draws nothing
     with tensorboard(tmp_path / "outputs") as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(SECONDS)
