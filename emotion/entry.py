@@ -15,15 +15,14 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
 from emotion import memory
-from emotion.config import DIRECTORY, quoted
+from emotion.config.compose import DIRECTORY, quoted
+from emotion.config.validate import check_value
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
-from emotion.runs import STARTS, WEIGHTS
-from emotion.values import check_value
+from emotion.runs import WEIGHTS, is_start
 
 _PATHS = frozenset(
     (
         *("data.root", "data.corpus.table", "data.corpus.votes", "action_units.table", "run", "run_dir", "resume"),
-        *STARTS,
         *("hydra.run.dir", "hydra.sweep.dir"),
     )
 )
@@ -44,7 +43,7 @@ def command_line(config_name: str) -> Iterator[None]:
     logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
     with one_line_errors():
         multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-        sys.argv[1:] = quote_paths(sys.argv[1:], multirun)
+        sys.argv[1:] = choose_branches(quote_paths(sys.argv[1:], multirun), config_name)
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         overrides = check_overrides(typed, config_name)
         _check_run_directories(overrides)
@@ -98,6 +97,38 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
     return overrides
 
 
+def choose_branches(arguments: list[str], config_name: str = "train") -> list[str]:
+    """Write `model.branches.NAME=CHOICE` as Hydra has it, with `+` where the model has no branch of that name yet.
+
+    Args:
+        arguments: Arguments of the command line.
+        config_name: The YAML file that is composed.
+
+    Example:
+        >>> choose_branches(["model=late_fusion", "model.branches.audio=audio_lstm", "model.branches.b=means"])[1:]
+        ['model/branch@model.branches.audio=audio_lstm', '+model/branch@model.branches.b=means']
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    known = {path.stem for path in (DIRECTORY / "model" / "branch").glob("*.yaml")}
+    found = [re.fullmatch(r"\+*model\.branches\.(\w+)=([\w,]+)", argument) for argument in arguments]
+    found = [match if match and set(match[2].split(",")) <= known else None for match in found]
+    if not any(found):
+        return arguments
+    groups = [a for a in arguments if re.fullmatch(r"(model|experiment|data|debug)=[\w/]+", a)]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        choices = compose(config_name, overrides=groups, return_hydra_config=True).hydra.runtime.choices
+    GlobalHydra.instance().clear()
+
+    def written(match: re.Match) -> str:
+        key = f"model/branch@model.branches.{match[1]}"
+        return f"{'' if key in choices else '+'}{key}={match[2]}"
+
+    return [written(match) if match else argument for argument, match in zip(arguments, found, strict=True)]
+
+
 def quote_paths(arguments: list[str], multirun: bool = False) -> list[str]:
     """Quote paths and patterns that Hydra's grammar would refuse or take apart, and expand `~` in paths.
 
@@ -115,7 +146,7 @@ def quote_paths(arguments: list[str], multirun: bool = False) -> list[str]:
 def _quote_path(argument: str, multirun: bool) -> str:
     key, _, text = argument.partition("=")
     name = key.lstrip("+")
-    is_path = name in _PATHS or name.rpartition(".")[2] in WEIGHTS
+    is_path = name in _PATHS or is_start(name) or name.rpartition(".")[2] in WEIGHTS
     if not text or not (is_path or name in _PATTERNS):
         return argument
     try:
@@ -211,7 +242,7 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
 
     first_line = str(error).strip().splitlines()[0]
     if first_line.startswith("Could not override 'model/"):
-        return "model/audio= and model/visual= choose the parts of a fusion: add model=late_fusion"
+        return "model.branches.NAME= chooses the branches of a fusion: add model=late_fusion"
     if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
         return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
     groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]

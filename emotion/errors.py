@@ -40,11 +40,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def told(error: BaseException) -> str:
-    r"""What another's error says, in a line.
+def error_message(error: BaseException) -> str:
+    r"""Return the message of an error of another library, as one line.
 
     Example:
-        >>> told(ValueError("not a number:\n  x")), told(EOFError())
+        >>> error_message(ValueError("not a number:\n  x")), error_message(EOFError())
         ('not a number: x', 'EOFError')
     """
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -24,15 +24,15 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from emotion.config import key_of
-from emotion.errors import EmotionError, told
+from emotion.config.compose import key_of
+from emotion.config.schema import TrainConfig
+from emotion.config.validate import OUTSIDE, validate
+from emotion.errors import EmotionError, error_message
 from emotion.files import write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-    from emotion.models.base import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +43,24 @@ INHERITED = "inherited"
 REFITTED = "refitted"
 """The side, in `splits.csv`, of dev recordings that an estimator was fitted on too, after they had judged it."""
 _SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
-_ONLY_OF_THE_COMMAND = ("run_dir", "resume")
-STARTS = ("model.run", "model.audio.run", "model.visual.run", "model.vector.run")
-"""The keys that name runs which a run starts from."""
 WEIGHTS = ("weights", "pca_weights")
 """What keys are called, in whatever group, that name weights or a file of them."""
 _LARGEST_YAML = 1 << 20  # bytes
+_READS_OLD_RUNS = "version 0.2 (git tag v0.2.0)"
 
 
 class DirectoryTakenError(EmotionError):
     """A run directory that holds a run already, or in which another process is training."""
+
+
+def is_start(key: str) -> bool:
+    """Return True if a key names a run that another run starts from.
+
+    Example:
+        >>> is_start("model.branches.audio.run"), is_start("model.run"), is_start("run")
+        (True, True, False)
+    """
+    return key.startswith("model.") and key.endswith(".run")
 
 
 def claim_new(directory: Path) -> Path:
@@ -123,49 +131,42 @@ def describe(
 
 def write_overrides(directory: Path, overrides: list[str]) -> None:
     """Write `overrides.yaml`, without those that name paths of this machine."""
-    at_home = ("data.root", "action_units.table", *STARTS, *_ONLY_OF_THE_COMMAND)
+    at_home = ("data.root", "action_units.table", "run_dir", "resume")
     keys = map(key_of, overrides)
     portable = [
         override
         for override, key in zip(overrides, keys, strict=True)
-        if key not in at_home and key.rpartition(".")[2] not in WEIGHTS
+        if key not in at_home and not is_start(key) and key.rpartition(".")[2] not in WEIGHTS
     ]
     write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
 
 
-def objective(config: DictConfig) -> str:
-    """The key in `metrics.json` of the dev figure that a run was chosen by, and that sweeps optimise."""
-    only = config.model.get("only")
-    return f"dev/error/{only}" if only else config.training.monitor
-
-
 def lower_is_better(objective: str) -> bool:
-    """Whether a dev figure is an error or a loss."""
+    """Return True if a dev metric is an error or a loss."""
     return objective.endswith("loss") or "error" in objective
 
 
 def write_config(directory: Path, config: DictConfig) -> None:
     """Write `config.yaml`, without paths of this machine."""
     saved = OmegaConf.create(
-        {key: value for key, value in OmegaConf.to_container(config).items() if key not in _ONLY_OF_THE_COMMAND}
+        {key: value for key, value in OmegaConf.to_container(config).items() if key not in OUTSIDE}
     )
     if saved.data.root is not None:
         saved.data.root = PORTABLE_ROOT
     table = OmegaConf.to_container(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
-    for key in STARTS:
-        if OmegaConf.select(saved, key):
-            OmegaConf.update(saved, key, None)
-    _leave_folders_at_home(saved)
+    _remove_paths(saved)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
 
 
-def _leave_folders_at_home(node: DictConfig) -> None:
-    """Of files of weights only the names travel; a name that is no file stays as it is."""
+def _remove_paths(node: DictConfig, prefix: str = "") -> None:
+    """Remove the runs that a run starts from, and the directories of files of weights."""
     for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
-            _leave_folders_at_home(value)
+            _remove_paths(value, f"{prefix}{key}.")
+        elif is_start(f"{prefix}{key}"):
+            node[key] = None
         elif key in WEIGHTS and isinstance(value, str) and "${" not in value:
             node[key] = Path(value).name
 
@@ -187,16 +188,33 @@ def require(run_dir: Path) -> Path:
     return run_dir
 
 
-def load_config(run_dir: Path) -> DictConfig:
-    """The configuration of a run; `data.root` is the corpus folder of its training where that still exists.
+def load_config(run_dir: Path) -> TrainConfig:
+    """Load and validate the configuration of a run, see `load_composed`.
 
     Raises:
-        EmotionError: `run_dir` is not a run directory, or its configuration is damaged.
+        EmotionError: `run_dir` is not a run directory, or its configuration is damaged, invalid or of an old version.
+    """
+    composed = load_composed(run_dir)
+    try:
+        return validate(composed)
+    except EmotionError as error:
+        raise EmotionError(f"{run_dir}/config.yaml: {error}") from error
+
+
+def load_composed(run_dir: Path) -> DictConfig:
+    """Load the configuration of a run as it was composed, to be changed by overrides.
+
+    `data.root` is the corpus directory of its training where that still exists.
+
+    Raises:
+        EmotionError: `run_dir` is not a run directory, or its configuration is damaged or of an old version.
     """
     path = require(run_dir) / "config.yaml"
     config = _load_yaml(path)
     if not (OmegaConf.is_dict(config) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
+    if OmegaConf.is_dict(config.get("model")) and "kind" not in config.model:
+        raise EmotionError(f"{run_dir} was made by an older version, which {_READS_OLD_RUNS} reads; train it anew")
     root = config.data.root
     if "download" in config.data:
         config.data.download = False  # is for the person at the keyboard to say, not for a run
@@ -221,7 +239,7 @@ def _load_yaml(path: Path) -> DictConfig | ListConfig:
             raise EmotionError(f"{path} is damaged: it is neither a list nor keys and values")
         return OmegaConf.create(text)
     except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise EmotionError(f"{path} is damaged: {told(error)}") from error
+        raise EmotionError(f"{path} is damaged: {error_message(error)}") from error
 
 
 @contextmanager
@@ -236,7 +254,9 @@ def understood(run_dir: Path) -> Iterator[None]:
     except EmotionError:
         raise
     except Exception as error:
-        raise EmotionError(f"{run_dir}/config.yaml describes no model that can be built: {told(error)}") from error
+        raise EmotionError(
+            f"{run_dir}/config.yaml describes no model that can be built: {error_message(error)}"
+        ) from error
 
 
 def load_overrides(run_dir: Path) -> list[str]:
@@ -326,36 +346,6 @@ def load_inherited(run_dir: Path) -> "tuple[pd.DataFrame, dict[str, Path]]":
     return splits[splits["split"] == INHERITED], {key: Path(path) for key, path in starts.items()}
 
 
-def load_classifier(run_dir: Path, config: DictConfig, num_classes: int, checkpoint: str = "best.ckpt") -> "Classifier":
-    """Rebuild the classifier of a run with the weights of one of its checkpoints.
-
-    Args:
-        run_dir: Of a finished run.
-        config: As `load_config` gives it.
-        num_classes: Of the run's label scheme.
-        checkpoint: Which of the files in `checkpoints/`.
-
-    Raises:
-        EmotionError: the checkpoint is missing, damaged, or of another model, or none can be built.
-    """
-    from emotion.models.bounds import bounded_tensors
-    from emotion.models.build import build_classifier
-    from emotion.models.estimator import EstimatorHead
-
-    weights = load_weights(run_dir, checkpoint)
-    with understood(run_dir), bounded_tensors():
-        classifier = build_classifier(config, num_classes)
-    try:
-        classifier.load_state_dict(weights)
-    except RuntimeError as error:
-        raise EmotionError(
-            f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {told(error)}"
-        ) from error
-    if isinstance(classifier.head, EstimatorHead):
-        classifier.head.load(run_dir / "checkpoints")
-    return classifier.eval()
-
-
 def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Tensor]":
     """The classifier's weights in one of the files in `checkpoints/` of a finished run.
 
@@ -369,7 +359,7 @@ def load_weights(run_dir: Path, checkpoint: str = "best.ckpt") -> "dict[str, Ten
         return checkpoint_weights(content)
     except Exception as error:
         path = run_dir / "checkpoints" / checkpoint
-        raise EmotionError(f"{path} is not a checkpoint that can be read: {told(error)}") from error
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {error_message(error)}") from error
 
 
 def trained_epochs(run_dir: Path) -> int:
@@ -392,7 +382,7 @@ def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
     except UnpicklingError as error:
         raise EmotionError(f"{path} is refused: it is damaged, or holds more than weights") from error
     except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-        raise EmotionError(f"{path} is not a checkpoint that can be read: {told(error)}") from error
+        raise EmotionError(f"{path} is not a checkpoint that can be read: {error_message(error)}") from error
 
 
 def _recorded_path(run_dir: Path, name: str) -> str | None:

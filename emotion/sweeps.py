@@ -14,10 +14,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from emotion import runs
-from emotion.config import key_of, quoted
+from emotion.config.compose import key_of, quoted
+from emotion.config.validate import validate
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors
 from emotion.files import write_text
-from emotion.values import check_config
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,12 @@ class Sweep(Callback):
 
 def _check(config: DictConfig) -> None:
     """Refuse values that are wrong, or not available here, before a directory is made."""
-    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    check_config(plain)
+    trainer = validate(config).trainer
     typed = [key_of(override) for override in config.hydra.overrides.task]
-    if config.trainer.accelerator in ("gpu", "cuda") or any(key.startswith("trainer.") for key in typed):
+    if trainer.accelerator in ("gpu", "cuda") or any(key.startswith("trainer.") for key in typed):
         from emotion.training.fit import require_device
 
-        require_device(config.trainer)
+        require_device(trainer)
 
 
 def _is_by_default(config: DictConfig, key: str) -> bool:
@@ -128,7 +127,7 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
     _alone(run_dir, overrides)
     try:
         _one_gpu(config, number)
-        from emotion.tasks import train
+        from emotion.pipelines.train import train
 
         return train(config, run_dir, overrides, hints=False)
     except runs.DirectoryTakenError:

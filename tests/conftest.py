@@ -26,6 +26,28 @@ _SHARED = "EMOTION_TESTS_FOLDER"
 _TAKE = "01-03-01-01-01-01"
 
 
+def typed_config(composed):
+    """A composed configuration, validated."""
+    from emotion.config.schema import TrainConfig
+    from emotion.config.validate import validate
+
+    return composed if isinstance(composed, TrainConfig) else validate(composed)
+
+
+def build_datamodule(composed, splits=None):
+    """The data module of a composed configuration."""
+    from emotion.composition import datamodule_of
+
+    return datamodule_of(typed_config(composed), splits)
+
+
+def build_classifier(composed, num_classes):
+    """The classifier of a composed configuration, untrained."""
+    from emotion.composition import kind_of
+
+    return kind_of(typed_config(composed), num_classes).build()
+
+
 def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
     """What every model can take in: four recordings of unequal length."""
     import torch
@@ -270,9 +292,11 @@ def compose():
     """Compose the configuration of `train.py` with overrides."""
     import hydra
 
-    from emotion.config import DIRECTORY
+    from emotion.config.compose import DIRECTORY
+    from emotion.entry import choose_branches
 
     def compose_with(*overrides, config_name="train"):
+        overrides = choose_branches(list(overrides), config_name)
         with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
             return hydra.compose(config_name, overrides=list(overrides))
 
@@ -282,7 +306,7 @@ def compose():
 @pytest.fixture
 def train_in_process(compose, tmp_path, monkeypatch):
     """Train with overrides, in this process, without pictures for TensorBoard; returns the run directory."""
-    from emotion.tasks import train
+    from emotion.pipelines.train import train
 
     monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
 
@@ -301,8 +325,8 @@ def trained(tmp_path_factory):
     def run(folder):
         import hydra
 
-        from emotion.config import DIRECTORY
-        from emotion.tasks import train
+        from emotion.config.compose import DIRECTORY
+        from emotion.pipelines.train import train
 
         overrides = ["trainer.max_epochs=12", "optimizer.lr=0.005"]
         with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):

@@ -74,7 +74,7 @@ def main():
         return
     from readers import READERS, material
 
-    from emotion.config import DIRECTORY
+    from emotion.config.compose import DIRECTORY
 
     root = arguments.folder or Path(tempfile.mkdtemp(prefix="fuzz-"))
     run = root / "run"

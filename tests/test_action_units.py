@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import build_datamodule
 from emotion.corpora.ravdess import Ravdess
-from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
+from emotion.pipelines.evaluate import evaluate
 from emotion.prepare.action_units import INTENSITIES, PRESENCES, read_action_units, unit_names
-from emotion.tasks import evaluate
 
 TABLE = "action_units.table=${data.root}/ravdess_action_units_mean.csv"
 KINDS = ("intensity", "presence")
@@ -112,7 +112,12 @@ def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
 def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling, count):
     source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";")
     source[:700].to_csv(tmp_path / "half.csv", index=False)
-    typed = ["data=ravdess", f"data.root={real_data}", "model=late_fusion", "model/visual=action_units"]
+    typed = [
+        "data=ravdess",
+        f"data.root={real_data}",
+        "model=late_fusion",
+        "model.branches.face=action_units",
+    ]
     config = compose(*typed, f"action_units.table={tmp_path}/half.csv", f"data.on_problem={handling}")
     datamodule = build_datamodule(config)
     datamodule.setup()
@@ -126,7 +131,7 @@ def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling,
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["action_units", "late_fusion"])
 def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, train_in_process, compose, model):
-    visual = ["model/visual=action_units"] if model == "late_fusion" else []
+    visual = ["model.branches.face=action_units"] if model == "late_fusion" else []
     run_dir = train_in_process(
         "data=ravdess",
         f"data.root={real_data}",

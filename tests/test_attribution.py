@@ -4,9 +4,8 @@ import cv2
 import pytest
 import torch
 
-from conftest import CLASSES, make_batch
+from conftest import CLASSES, build_classifier, make_batch
 from emotion.evaluation import attribution, figures
-from emotion.models.build import build_classifier
 
 
 def one_of(batch, row=1):
@@ -16,8 +15,8 @@ def one_of(batch, row=1):
 @pytest.fixture
 def fusion(compose):
     torch.manual_seed(0)
-    sizes = ("model.visual.pictures.size=32", "model.visual.network.widths=[8,16,16,16]")
-    return build_classifier(compose("model=late_fusion", "model/visual=face_cnn", *sizes), CLASSES).eval()
+    sizes = ("model.branches.face.pictures.size=32", "model.branches.face.network.widths=[8,16,16,16]")
+    return build_classifier(compose("model=late_fusion", "model.branches.face=face_cnn", *sizes), CLASSES).eval()
 
 
 @pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])

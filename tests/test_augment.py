@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from conftest import make_batch
-from emotion.config import DIRECTORY
+from conftest import build_classifier, make_batch
+from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.features.augment import Gain, Mixup, Noise, PitchShift, SpecAugment, Speed, TimeShift, Vtlp, mixed
 from emotion.features.base import Signal, frame_mask
-from emotion.models.build import build_classifier, build_front_end
+from emotion.models.build import build_front_end
 
 RATE = 16_000
 OF_SOUND = {

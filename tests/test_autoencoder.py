@@ -11,7 +11,7 @@ from emotion import runs
 from emotion.errors import EmotionError
 from emotion.inference import Predictor
 from emotion.models.autoencoder import Autoencoder, ErrorHead
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 
 QUICK = ("labels=happy_sad", "trainer.max_epochs=3", "data.batch_size=8", "model.network.channels=[8,16,16]")
 
@@ -20,8 +20,8 @@ QUICK = ("labels=happy_sad", "trainer.max_epochs=3", "data.batch_size=8", "model
 def run(tmp_path_factory):
     import hydra
 
-    from emotion.config import DIRECTORY
-    from emotion.tasks import train
+    from emotion.config.compose import DIRECTORY
+    from emotion.pipelines.train import train
 
     run_dir, overrides = tmp_path_factory.mktemp("autoencoder") / "run", ["model=variational_autoencoder", *QUICK]
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from conftest import build_datamodule
 from emotion import runs
-from emotion.config import DIRECTORY
-from emotion.data.build import build_datamodule
+from emotion.composition import load_classifier
+from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.evaluation import run_figures
 from emotion.features.splines import Splines
@@ -23,7 +24,7 @@ from emotion.inference import Predictor
 from emotion.labels import EMOTIONS
 from emotion.metrics import recalls
 from emotion.models.functionals import Functionals, SplineCoefficients
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 
 SIMPLE = ("model=logistic_regression", "features=mfcc")
 CLASSICAL = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml") if "estimator@" in path.read_text())
@@ -116,7 +117,7 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     grid = pd.read_csv(run_dir / "grid.csv")
     config = runs.load_config(run_dir)
     datamodule = _set_up(config)
-    classifier = runs.load_classifier(run_dir, config, 8)
+    classifier = load_classifier(run_dir, config)
     vectors = {split: _vectors(classifier, datamodule.batches(split)) for split in ("train", "dev")}
     labels = {split: datamodule.dataset(split).label.numpy() for split in vectors}
     for row in grid.itertuples():
@@ -138,10 +139,10 @@ def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose
         key: new[key] for key in new if key.startswith(("train/", "dev/"))
     }
     config = runs.load_config(run_dir)
-    classifier = runs.load_classifier(run_dir, config, 8)
+    classifier = load_classifier(run_dir, config)
     vectors = _vectors(classifier, _set_up(config).batches("train", "dev"))
     np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors.mean(axis=0), atol=1e-6)
-    assert classifier.head.pipeline[-1].C == runs.load_classifier(before, config, 8).head.pipeline[-1].C
+    assert classifier.head.pipeline[-1].C == load_classifier(before, config).head.pipeline[-1].C
     tables = [pd.read_csv(path / "predictions.csv").set_index("recording") for path in (before, run_dir)]
     differs = (tables[0][list(EMOTIONS)] != tables[1][list(EMOTIONS)]).any(axis=1)
     assert differs.groupby(tables[0]["split"]).mean().to_dict() == {"dev": 0, "test": 1}
@@ -166,7 +167,7 @@ def test_evaluation_gives_the_same_again(train_in_process, compose):
 @pytest.mark.slow
 def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
     run_dir = train_in_process("model=svm", f"model.vector.run={trained}", name="svm")
-    own, parent = (runs.load_classifier(path, runs.load_config(path), 8) for path in (run_dir, trained))
+    own, parent = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
     batch = _set_up(runs.load_config(trained)).dataset("test").__getitems__([0, 5, 9])
     torch.testing.assert_close(own.encoder(batch), parent.encoder(batch))
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
@@ -184,8 +185,11 @@ def test_figures_of_a_run_without_epochs(train_in_process):
 
 @pytest.mark.slow
 def test_splines_and_action_units(train_in_process, compose, real_data):
-    assert runs.load_metrics(train_in_process(*SIMPLE, "model/vector=splines", name="splines"))["test/uar"] > 0.2
-    typed = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model/vector=action_units")
+    assert (
+        runs.load_metrics(train_in_process(*SIMPLE, "model/branch@model.vector=splines", name="splines"))["test/uar"]
+        > 0.2
+    )
+    typed = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model/branch@model.vector=action_unit_means")
     table = f"action_units.table={real_data / 'ravdess_action_units_mean.csv'}"
     run_dir = train_in_process("model=logistic_regression", *typed, table, name="units")
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
@@ -200,17 +204,17 @@ def test_a_file_of_a_stranger_runs_nothing(train_in_process):
     strange = make_pipeline(FunctionTransformer(func=print), fitted[-1])
     skops.io.dump(strange, file)
     with pytest.raises(EmotionError, match=r"is refused: it holds builtins\.print"):
-        runs.load_classifier(run_dir, config, 8)
+        load_classifier(run_dir, config)
     for damaged in (b"", b"PK\x03\x04", honest[:-50]):
         file.write_bytes(damaged)
         with pytest.raises(EmotionError, match="is no estimator that can be read"):
-            runs.load_classifier(run_dir, config, 8)
+            load_classifier(run_dir, config)
     skops.io.dump([1, 2], file)
     with pytest.raises(EmotionError, match="holds another estimator"):
-        runs.load_classifier(run_dir, config, 8)
+        load_classifier(run_dir, config)
     file.unlink()
     with pytest.raises(EmotionError, match="was the run finished"):
-        runs.load_classifier(run_dir, config, 8)
+        load_classifier(run_dir, config)
 
 
 def test_what_is_wrong_is_said(train_in_process, monkeypatch):

@@ -129,7 +129,7 @@ MISTAKES = {
     "added key": (["+sed=3"], "did you mean seed?"),
     "key below a value": (["seed.x=3"], "there is no seed"),
     "unreadable override": (["model=(a"], "quote values"),
-    "part of no fusion": (["model/audio=audio_lstm"], "add model=late_fusion"),
+    "part of no fusion": (["model.branches.audio=audio_lstm"], "add model=late_fusion"),
     "missing plugin": (["-m", "hydra/launcher=jobs"], "pip install 'emotion[sweep]'"),
     "missing corpus": (["data=ravdess", "data.root=nowhere"], "neither exists"),
     "resume of nothing": (["resume=nowhere"], "is not a run directory"),

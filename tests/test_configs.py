@@ -4,20 +4,18 @@ import re
 from itertools import product
 
 import pytest
-from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from emotion.config import DIRECTORY, instantiate, to_plain
+from conftest import build_classifier, build_datamodule, typed_config
+from emotion.config.compose import DIRECTORY
+from emotion.config.target import Target, instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.fer2013 import VOTED
-from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet
 from emotion.labels import classes
-from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
-from emotion.values import check_config
 
 CHOICES = sorted(
     re.sub(
@@ -41,8 +39,10 @@ CORPUS_OF = {
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
 ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith("model/")}
-ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model/vector=", "model/estimator"))}
-ENOUGH["model/vector=tucker"] = ["model=svm", "features=spline_variants"]
+ENOUGH |= {
+    choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model/branch@model.vector=", "model/estimator"))
+}
+ENOUGH["model/branch@model.vector=tucker"] = ["model=svm", "features=spline_variants"]
 
 
 @pytest.fixture
@@ -75,13 +75,11 @@ def test_every_choice_composes_and_builds(compose, some_folder, choice):
     folder = (
         ["data.corpus.speaker=person.", f"data.root={some_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
-    config = compose(*corpus, choice, *folder, *ENOUGH.get(choice, []))
-    check_config(config)
-    to_plain(config)
+    config = typed_config(compose(*corpus, choice, *folder, *ENOUGH.get(choice, [])))
     classifier = build_classifier(config, len(classes(config.labels)))
     if not isinstance(classifier.head, EstimatorHead):
-        optimizer = instantiate(config.optimizer, Optimizer, params=classifier.parameters())
-        instantiate(config.scheduler, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10, max_lr=0.01)
+        optimizer = instantiate(config.optimizer.target, Optimizer, params=classifier.parameters())
+        instantiate(config.scheduler.target, LRScheduler, optimizer=optimizer, total_steps=10, T_max=10, max_lr=0.01)
     datamodule = build_datamodule(config)
     assert datamodule.classes == classes(config.labels)
 
@@ -139,26 +137,26 @@ def test_the_root_follows_the_environment(compose, monkeypatch):
 )
 def test_a_strangers_target_is_refused(target):
     with pytest.raises(EmotionError, match="_target_"):
-        instantiate(OmegaConf.create({"_target_": target}), FeatureSet)
+        instantiate(Target.parse("features.sets.x", {"_target_": target}), FeatureSet)
 
 
 def test_a_refused_target_is_not_even_imported(tmp_path, monkeypatch):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EmotionError, match="refused"):
-        instantiate(OmegaConf.create({"_target_": "trap.Anything"}), Corpus)
+        instantiate(Target.parse("data.corpus", {"_target_": "trap.Anything"}), Corpus)
 
 
 def test_a_misspelt_argument_is_named():
-    config = OmegaConf.create({"_target_": "emotion.features.spectral.Mfcc", "n_mffc": 13})
+    target = Target("emotion.features.spectral.Mfcc", {"n_mffc": 13})
     with pytest.raises(EmotionError, match="did you mean n_mfcc"):
-        instantiate(config, FeatureSet, sample_rate=16_000)
+        instantiate(target, FeatureSet, sample_rate=16_000)
 
 
 def test_groups_of_parameters_decay_as_they_should(compose):
     from emotion.training.module import EmotionModule
 
-    config = compose()
+    config = typed_config(compose())
     classifier = build_classifier(config, 8)
     module = EmotionModule(classifier, classes("emotions"), config.optimizer, config.scheduler)
     module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10})()

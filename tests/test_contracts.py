@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CLASSES, make_batch
-from emotion.config import DIRECTORY
+from conftest import CLASSES, build_classifier, make_batch
+from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.models.autoencoder import ErrorHead
-from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 
 MODELS = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml"))
@@ -20,7 +19,7 @@ ALONE = [name for name, told in TOLD.items() if "Stands alone" in told]
 OPTIONS = {"vggish": ["features.sets.vggish.postprocess=false"]}
 # Every model, those of sound with two kinds of features; every feature set with a model that takes any; every fusion.
 PAIRS = [(m, m if m in FEATURES else "mfcc") for m in MODELS] + [("mfcc_cnn", "log_mel"), ("audio_lstm", "log_mel")]
-PAIRS += [(f"late_fusion model/fusion={fusion} model/visual=action_units", "mfcc") for fusion in FUSIONS]
+PAIRS += [(f"late_fusion model/fusion={fusion} model.branches.face=action_units", "mfcc") for fusion in FUSIONS]
 OTHERS = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 # One vector has no course, from which the weights of an LSTM could learn.
 PAIRS += [("vggish" if "one vector" in TOLD[f] else "audio_lstm", f) for f in OTHERS]

@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from conftest import ROOT
-from emotion.data.build import build_datamodule
+from conftest import ROOT, build_classifier, build_datamodule
 from emotion.data.sampler import EpochSampler
 from emotion.errors import EmotionError
-from emotion.models.build import build_classifier
 
 SMALL = ("model.network.channels=[8,8,8,8]", "data.batch_size=8", "optimizer.lr=0.005", "trainer.max_epochs=3")
 THREE = ("trainer.devices=3", "trainer.strategy=ddp")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from corpus_server import CorpusServer, archive
 
+from conftest import build_datamodule
 from emotion import runs
 from emotion.corpora.ravdess import Ravdess
 from emotion.downloads import Request, download, sources
@@ -407,8 +408,7 @@ def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeyp
     """Real takes of the demo corpus under names of RAVDESS, as if they were published."""
     from hydra import compose, initialize_config_dir
 
-    from emotion.config import DIRECTORY
-    from emotion.data.build import build_datamodule
+    from emotion.config.compose import DIRECTORY
 
     content = archive({f"{path.parent.name}/{path.name}": path.read_bytes() for path in demo_root.rglob("*.wav")})
     published.files["Audio_Speech_Actors_01-24.zip"] = content

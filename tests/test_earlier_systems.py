@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
+from conftest import build_classifier, build_datamodule
 from emotion import runs
-from emotion.data.build import build_datamodule
+from emotion.composition import load_classifier
 from emotion.errors import EmotionError
 from emotion.features.base import Signal
 from emotion.features.hog3d import Hog3dFrontEnd, hog3d
 from emotion.features.splines import Splines
 from emotion.features.variants import SplineVariants
 from emotion.media.video import read_pictures
-from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.models.partial_tucker import PartialTucker
 from emotion.prepare.faces import FaceOptions
@@ -23,13 +23,13 @@ from emotion.prepare.faces import FaceOptions
 SMALL = (
     "faces.size=[40,60]",
     "faces.frames=12",
-    "model.visual.hog3d.frames=10",
-    "model.visual.network.columns=[2,8,10]",
-    "model.visual.network.ranks=[1,null,2,3,3]",
+    "model.branches.face.hog3d.frames=10",
+    "model.branches.face.network.columns=[2,8,10]",
+    "model.branches.face.network.ranks=[1,null,2,3,3]",
     "features.sets.spline_variants.semitones=[]",
     "features.sets.spline_variants.factors=[1.5]",
-    "model.audio.network.rows=[68]",
-    "model.audio.network.ranks=[20,10]",
+    "model.branches.audio.network.rows=[68]",
+    "model.branches.audio.network.ranks=[20,10]",
     "model.estimator.max_iter=20",
     "model.grid={alpha:[0.07]}",
 )
@@ -239,7 +239,7 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
     config = runs.load_config(run_dir)
     datamodule, classifier = build_datamodule(config), build_classifier(config, 8)
     datamodule.setup()
-    kept = runs.load_classifier(run_dir, config, 8)
+    kept = load_classifier(run_dir, config)
     encoder = classifier.encoder.encoders["visual"]
     encoder.fit(lambda: datamodule.batches("train"))
     for key, value in encoder.network.state_dict().items():
@@ -248,7 +248,9 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
 
 def test_factors_are_of_recordings_as_they_are(compose):
     """Not of what augmentation makes of them, nor of nothing where there is no sound."""
-    config = compose("model=mlp", "model/vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]")
+    config = compose(
+        "model=mlp", "model/branch@model.vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]"
+    )
     encoder, seen = build_classifier(config, 8).encoder.train(), []
     encoder.network.fit = lambda inputs: seen.extend(inputs)
     torch.manual_seed(0)

@@ -15,7 +15,12 @@ from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
 
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "data.on_problem=partial")
-BOTH = ("model=late_fusion", "model/audio=audio_lstm", "model/visual=face_cnn", "model.visual.pictures.size=32")
+BOTH = (
+    "model=late_fusion",
+    "model.branches.audio=audio_lstm",
+    "model.branches.face=face_cnn",
+    "model.branches.face.pictures.size=32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +73,8 @@ def both(own_videos, tmp_path_factory):
     """A run of an LSTM and a CNN that resizes faces."""
     import hydra
 
-    from emotion.config import DIRECTORY
-    from emotion.tasks import train
+    from emotion.config.compose import DIRECTORY
+    from emotion.pipelines.train import train
 
     run_dir = tmp_path_factory.mktemp("both") / "run"
     typed = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from emotion.data.build import build_datamodule
+from conftest import build_datamodule
+from emotion.pipelines.evaluate import evaluate
 from emotion.prepare.faces import BOX_COLUMNS
-from emotion.tasks import evaluate
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
 @pytest.mark.slow
 def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplog):
     for handling, count, consequence in (("skip", 40, "take no part"), ("partial", 41, "go on without")):
-        config = compose(*typed, "model=late_fusion", "model/visual=face_cnn", f"data.on_problem={handling}")
+        config = compose(*typed, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_problem={handling}")
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
@@ -41,7 +41,7 @@ def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
+@pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model.branches.face=face_cnn"]])
 def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed, model):
     changes = ["trainer.max_epochs=2", "augment=[flip,move,light,erase,spec_augment]"]
     run_dir = train_in_process(*typed, *model, *changes)

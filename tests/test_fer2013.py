@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
+from conftest import build_datamodule
 from emotion.corpora.fer2013 import COPIES, Fer2013, find_copies
-from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.media.files import MediaError
 from emotion.media.video import read_pictures

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import CLASSES, make_batch
-from emotion.config import DIRECTORY
+from conftest import CLASSES, build_classifier, make_batch
+from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
-from emotion.models.build import build_classifier
 from emotion.models.late_fusion import Concatenation, Gated, MeanLogProbability
 
 FUSIONS = sorted(path.stem for path in (DIRECTORY / "model" / "fusion").glob("*.yaml"))
@@ -89,7 +88,7 @@ def test_the_mean_log_probability_is_that_of_who_answers():
 @pytest.fixture(params=FUSIONS)
 def late_fusion(compose, request):
     torch.manual_seed(0)
-    config = compose("model=late_fusion", "model/visual=action_units", f"model/fusion={request.param}")
+    config = compose("model=late_fusion", "model.branches.face=action_units", f"model/fusion={request.param}")
     classifier = build_classifier(config, CLASSES)
     for front_end in classifier.front_ends:
         front_end.fit([make_batch()])

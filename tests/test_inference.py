@@ -57,7 +57,12 @@ def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_p
 
 @pytest.mark.slow
 def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_videos):
-    model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
+    model = (
+        "model=late_fusion",
+        "model.branches.face=face_cnn",
+        "model.branches.face.pictures.size=32",
+        "data.on_problem=partial",
+    )
     run_dir = train_in_process(*typed, *model, *SMALL, name="both")
     expected = pd.concat([judged_in_training(run_dir, split) for split in ("dev", "test")])
     predictor = Predictor.from_run(run_dir)
@@ -72,7 +77,12 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
 
 @pytest.mark.slow
 def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_path):
-    model = ("model=late_fusion", "model/visual=face_cnn", "model.visual.pictures.size=32", "data.on_problem=partial")
+    model = (
+        "model=late_fusion",
+        "model.branches.face=face_cnn",
+        "model.branches.face.pictures.size=32",
+        "data.on_problem=partial",
+    )
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
     pictures = [scene((face, 200, 60))] * 20
     write_video(tmp_path / "plain.mp4", pictures, tone_seconds=2.0)

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import soundfile
 
+from conftest import build_datamodule
 from emotion.corpora.base import LeftOut, media_files
 from emotion.corpora.copies import find_copies
 from emotion.corpora.folder import Folder
-from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
 from emotion.inference import recordings
 from emotion.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_SUFFIXES, VIDEO_SUFFIXES, kind_of

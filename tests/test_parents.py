@@ -9,16 +9,18 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from emotion import parents, runs
+from conftest import typed_config
+from emotion import runs, warm_start
 from emotion.corpora.demo import Demo
 from emotion.errors import EmotionError
 from emotion.evaluation import systems
 from emotion.labels import EMOTIONS
+from emotion.pipelines.evaluate import evaluate
+from emotion.pipelines.train import train
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
-from emotion.tasks import evaluate, train
 
 SOUND = ("model=mfcc_cnn", "model.network.channels=[4,4]")
-FUSION = ("model=late_fusion", "model/visual=action_units")
+FUSION = ("model=late_fusion", "model.branches.face=action_units")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def finished(units, tmp_path_factory):
     """A run of sound and one of action units."""
     import hydra
 
-    from emotion.config import DIRECTORY
+    from emotion.config.compose import DIRECTORY
 
     root = tmp_path_factory.mktemp("finished")
     for name, overrides in (("sound", SOUND), ("units", ("model=action_units", units))):
@@ -51,7 +53,7 @@ def finished(units, tmp_path_factory):
 
 @pytest.fixture
 def started(finished, units):
-    return (*FUSION, units, f"model.audio.run={finished}/sound", f"model.visual.run={finished}/units")
+    return (*FUSION, units, f"model.branches.audio.run={finished}/sound", f"model.branches.face.run={finished}/units")
 
 
 def weights_of(run_dir, part):
@@ -68,16 +70,16 @@ def same(one, other):
 def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more(
     finished, started, tmp_path, train_in_process, compose
 ):
-    frozen = ("model.audio.frozen=true", "model.visual.frozen=true", "trainer.max_epochs=2")
+    frozen = ("model.branches.audio.frozen=true", "model.branches.face.frozen=true", "trainer.max_epochs=2")
     fused = train_in_process(*started, *frozen)
     for part, parent in (("audio", "sound"), ("visual", "units")):
         assert same(weights_of(finished / parent, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
     for name in ("config.yaml", "overrides.yaml"):
         assert str(finished) not in (fused / name).read_text()
     starts = json.loads((fused / "environment.json").read_text())["starts_from"]
-    assert starts == {"model.audio": f"{finished}/sound", "model.visual": f"{finished}/units"}
+    assert starts == {"model.branches.audio": f"{finished}/sound", "model.branches.face": f"{finished}/units"}
     # The parent's own network, not what is usual.
-    assert OmegaConf.load(fused / "config.yaml").model.audio.network.channels == [4, 4]
+    assert OmegaConf.load(fused / "config.yaml").model.branches.audio.network.channels == [4, 4]
 
     hidden = tmp_path / "hidden"
     shutil.move(finished, hidden)
@@ -91,7 +93,7 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
 
 @pytest.mark.slow
 def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished, started, train_in_process):
-    fused = train_in_process(*started, "trainer.max_epochs=1", "model.audio.learning_rate_factor=0.01")
+    fused = train_in_process(*started, "trainer.max_epochs=1", "model.branches.audio.learning_rate_factor=0.01")
     faster = train_in_process(*started, "trainer.max_epochs=1", name="faster")
 
     def moved(run_dir, part, parent):
@@ -105,7 +107,7 @@ def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished,
 
 @pytest.mark.slow
 def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_process):
-    stays = ("model.audio.frozen=2", "model.visual.frozen=true")
+    stays = ("model.branches.audio.frozen=2", "model.branches.face.frozen=true")
     two = train_in_process(*started, *stays, "trainer.max_epochs=2")
     three = train_in_process(*started, *stays, "trainer.max_epochs=3", name="three")
     parent = weights_of(finished / "sound", "encoder.")
@@ -119,7 +121,11 @@ def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_proces
 
 @pytest.mark.slow
 def test_the_mean_of_log_probabilities_needs_no_training(finished, started, train_in_process):
-    frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
+    frozen = (
+        "model/fusion=mean_log_probability",
+        "model.branches.audio.frozen=true",
+        "model.branches.face.frozen=true",
+    )
     fused = train_in_process(*started, *frozen)
     assert json.loads((fused / "metrics.json").read_text())["epochs"] == 0
     tables = [pd.read_csv(path / "predictions.csv") for path in (finished / "sound", finished / "units", fused)]
@@ -133,7 +139,11 @@ def test_the_mean_of_log_probabilities_needs_no_training(finished, started, trai
 
 @pytest.mark.slow
 def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_process, compose):
-    frozen = ("model/fusion=mean_log_probability", "model.audio.frozen=true", "model.visual.frozen=true")
+    frozen = (
+        "model/fusion=mean_log_probability",
+        "model.branches.audio.frozen=true",
+        "model.branches.face.frozen=true",
+    )
     fused = train_in_process(*started, *frozen)
     for without, left in (("sound", "units"), ("action_units", "sound")):
         typed = [f"run={fused}", f"without={without}"]
@@ -171,12 +181,15 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["model.audio.run=null", "model.audio.frozen=true"], "freezes weights that nobody has trained"),
+        (
+            ["model.branches.audio.run=null", "model.branches.audio.frozen=true"],
+            "freezes weights that nobody has trained",
+        ),
         (["protocol.fold=1"], "was trained or chosen on"),
         (["features=log_mel"], "features belongs to the run"),
-        (["model.audio.network.dropout=0.3"], "belongs to the run"),
-        (["model.audio.run=nowhere"], "nowhere is not a run directory"),
-        (["model/visual=face_cnn"], "a model of action_units; here one of faces is wanted"),
+        (["model.branches.audio.network.dropout=0.3"], "belongs to the run"),
+        (["model.branches.audio.run=nowhere"], "nowhere is not a run directory"),
+        (["model.branches.face=face_cnn"], "a model of action_units; here one of faces is wanted"),
         (["model/fusion=mean_log_probability", "labels=happy_sad"], "answers with the labels emotions"),
     ],
 )
@@ -197,14 +210,14 @@ def test_people_of_the_test_split_must_be_unknown_to_the_parents_too(tmp_path, c
     own = pd.DataFrame(
         [("train", "a/1", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("test", "c/1", "cid", "sad")], columns=columns
     )
-    config, starts = compose("protocol=actor6"), {"model": parent}
+    config, starts = typed_config(compose("protocol=actor6")), {"model": parent}
     seen(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("inherited", "z/1", "zoe", "sad"))
-    inherited = parents.seen_before(config, starts, own)
+    inherited = warm_start.pretraining_recordings(config.protocol, starts, own)
     assert list(inherited["recording"]) == ["a/9", "z/1"]
     assert set(inherited["split"]) == {"inherited"}
     for split, recording, speaker in (("dev", "c/1", "cid"), ("train", "c/2", "cid"), ("inherited", "c/2", "cid")):
         seen((split, recording, speaker, "sad"))
         with pytest.raises(EmotionError, match="of the test split"):
-            parents.seen_before(config, starts, own)
+            warm_start.pretraining_recordings(config.protocol, starts, own)
     seen(("train", "c/2", "cid", "sad"))
-    assert len(parents.seen_before(compose("protocol=random"), starts, own)) == 1
+    assert len(warm_start.pretraining_recordings(typed_config(compose("protocol=random")).protocol, starts, own)) == 1

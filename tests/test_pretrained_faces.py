@@ -8,9 +8,9 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from torchvision.models import vgg16
 
-from emotion import parents, runs
+from conftest import build_classifier, typed_config
+from emotion import runs, warm_start
 from emotion.errors import EmotionError
-from emotion.models.build import build_classifier
 from emotion.models.pretrained_faces import FaceFacenet, FaceVgg16
 from emotion.training.callbacks import AtomicCheckpoints
 
@@ -103,17 +103,17 @@ def test_a_run_that_starts_from_another_needs_no_download(monkeypatch, compose, 
     config = compose("model=face_vgg16", "model.network.weights=imagenet")
     classifier, parent = build_classifier(config, 8), build_classifier(config, 8)
     with pytest.raises(EmotionError, match="no route to host"):
-        parents.load(classifier, config, {})
+        warm_start.load_initial_weights(classifier, typed_config(config), {})
     runs.write_config(tmp_path, config)
     AtomicCheckpoints().save_checkpoint(
         {"state_dict": {f"classifier.{name}": value for name, value in parent.state_dict().items()}},
         tmp_path / "checkpoints" / "best.ckpt",
     )
-    parents.load(classifier, config, {"model": tmp_path})
+    warm_start.load_initial_weights(classifier, typed_config(config), {"model": tmp_path})
     for name, value in parent.encoder.state_dict().items():
         torch.testing.assert_close(classifier.encoder.state_dict()[name], value)
 
 
 def test_where_a_file_of_weights_lies_stays_at_home(compose, tmp_path):
     runs.write_config(tmp_path, compose("model=face_vgg16", "model.network.weights=/home/ann/vgg.pt"))
-    assert runs.load_config(tmp_path).model.network.weights == "vgg.pt"
+    assert runs.load_config(tmp_path).model.network.arguments["weights"] == "vgg.pt"

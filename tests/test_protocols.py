@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from emotion import protocols
-from emotion.config import DIRECTORY as CONF
+from emotion.config.compose import DIRECTORY as CONF
 from emotion.corpora.ravdess import Ravdess, documented_takes
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError

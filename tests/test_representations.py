@@ -6,18 +6,16 @@ import pytest
 import torch
 import torchaudio
 
-from conftest import make_batch
+from conftest import build_classifier, build_datamodule, make_batch
 from emotion import runs
-from emotion.data.build import build_datamodule
 from emotion.data.feature_cache import cached_features
 from emotion.errors import EmotionError
 from emotion.features.opensmile import OpensmileFunctionals
 from emotion.features.speech import SpeechRepresentation
 from emotion.features.vggish import Vggish
 from emotion.inference import Predictor
-from emotion.models.build import build_classifier
 from emotion.models.layer_mix import LayerMix
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 
 FACTORIES = {
     "wav2vec2": torchaudio.models.wav2vec2_base,

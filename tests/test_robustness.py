@@ -140,11 +140,16 @@ def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model/visual=face_cnn"]])
+@pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model.branches.face=face_cnn"]])
 def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
     sizes = []
     if len(model) > 1:
-        sizes = ["faces.frames=2", "faces.size=24", "model.visual.pictures.size=24", "model.visual.network.widths=[4]"]
+        sizes = [
+            "faces.frames=2",
+            "faces.size=24",
+            "model.branches.face.pictures.size=24",
+            "model.branches.face.network.widths=[4]",
+        ]
         sizes += [*typed, "data.on_problem=partial"]
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
     robustness.measure([run_dir])

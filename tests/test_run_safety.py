@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from conftest import ROOT
 from emotion import runs, sweeps
 from emotion.errors import EmotionError
-from emotion.tasks import evaluate, train
+from emotion.pipelines.evaluate import evaluate
+from emotion.pipelines.train import train
 
 RATE = 16_000
 TINY = ("model.network.channels=[4,4,4,4]", "data.batch_size=16", "scheduler=constant")
@@ -49,7 +50,7 @@ def shared(tmp_path_factory):
     """A folder with recordings of ten speakers, and a finished run on them."""
     import hydra
 
-    from emotion.config import DIRECTORY
+    from emotion.config.compose import DIRECTORY
 
     folder = tmp_path_factory.mktemp("shared")
     add_speakers(folder / "recordings", range(1, 11))
@@ -120,7 +121,7 @@ def test_runs_of_one_second_have_a_directory_each(tmp_path, compose):
     """Hydra's callback chooses it before anything is written."""
     import hydra
 
-    from emotion.config import DIRECTORY
+    from emotion.config.compose import DIRECTORY
 
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = hydra.compose("train", return_hydra_config=True)

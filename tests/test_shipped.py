@@ -17,7 +17,7 @@ from emotion.inference import Predictor
 from emotion.inference.card import card
 from emotion.inference.shipped import DIRECTORY, PARTS
 from emotion.labels import OF_CORPUS, classes
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 
 SEVEN = list(OF_CORPUS["tess"])
 
@@ -48,7 +48,7 @@ def test_its_files_are_small_and_say_what_they_learnt_from():
 def test_its_experiment_is_that_of_its_configuration(compose, part):
     name = {"sound": "audio", "face": "face"}[part]
     today = OmegaConf.to_container(compose(f"experiment=shipped_{name}"))
-    shipped = OmegaConf.to_container(runs.load_config(DIRECTORY / part))
+    shipped = OmegaConf.to_container(runs.load_composed(DIRECTORY / part))
     assert shipped == {key: today[key] for key in shipped}
 
 

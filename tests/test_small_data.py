@@ -13,7 +13,7 @@ from emotion import runs
 from emotion.errors import EmotionError
 from emotion.inference import Predictor
 from emotion.labels import KNOWN, SCHEMES, classes, emotions_in, label_names, scheme
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 
 RATE = 16_000
 FAST = ("data=folder", "model.network.channels=[4,4,4,4]", "trainer.max_epochs=1", "scheduler=constant")
@@ -82,7 +82,7 @@ def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, 
     typed = [f"run={run_dir}", f"data.root={moved}"]
     again = evaluate(compose(*typed, config_name="evaluate"), typed)
     assert again["test/uar"] == metrics["test/uar"] and again["labels"] == "happy,sad,bored"
-    from emotion.tasks import train
+    from emotion.pipelines.train import train
 
     typed = [f"data.root={moved}", "trainer.max_epochs=2"]
     train(compose(f"resume={run_dir}", *typed), run_dir, typed)

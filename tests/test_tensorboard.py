@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from emotion.tasks import train
+from emotion.pipelines.train import train
 
 SECONDS = 90_000  # milliseconds for which something may be waited for
 

@@ -21,7 +21,7 @@ from emotion.media.files import MediaError
 from emotion.prepare.faces import FaceCutter, FaceOptions
 from scenes import GREY, scene, write_video
 
-SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.visual.network.widths=[4]")
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.branches.face.network.widths=[4]")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_faces_keep_their_numbers(face, tmp_path):
 
 @pytest.mark.slow
 def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
-    model = ("model=late_fusion", "model/visual=face_cnn", "data.on_problem=partial")
+    model = ("model=late_fusion", "model.branches.face=face_cnn", "data.on_problem=partial")
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
     film = tmp_path / "film.mp4"
     pictures = [scene((face, 20, 60), *([(face, 380, 90)] if number < 30 else [])) for number in range(60)]

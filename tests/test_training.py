@@ -11,12 +11,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from conftest import build_classifier, build_datamodule
 from emotion import runs
-from emotion.data.build import build_datamodule
+from emotion.composition import load_classifier
 from emotion.errors import EmotionError
 from emotion.labels import EMOTIONS
-from emotion.models.build import build_classifier
-from emotion.tasks import evaluate
+from emotion.pipelines.evaluate import evaluate
 from emotion.training.module import EmotionModule
 
 QUICK = ("data.batch_size=64", "trainer.max_epochs=4", "optimizer.lr=0.005")
@@ -90,7 +90,7 @@ def test_checkpoints_are_plain_data(trained):
 
 def test_the_checkpoint_holds_the_normalisation_of_the_training_split(trained):
     config = runs.load_config(trained)
-    classifier = runs.load_classifier(trained, config, 8)
+    classifier = load_classifier(trained, config)
     datamodule = build_datamodule(config)
     datamodule.setup()
     fresh = build_classifier(config, 8).encoder.front_end

@@ -9,11 +9,13 @@ from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion import entry
-from emotion.config import quoted
+from emotion.config.compose import DIRECTORY, quoted
+from emotion.config.fields import describe
+from emotion.config.target import Target
+from emotion.config.validate import check_value, validate
 from emotion.entry import check_overrides, quote_paths
 from emotion.errors import EmotionError
-from emotion.tasks import train
-from emotion.values import RULES, check_config, check_value
+from emotion.pipelines.train import train
 
 WRONG = {
     "data.batch_size=1": "an integer of at least 2",
@@ -79,7 +81,7 @@ WRONG = {
 def test_a_wrong_value_is_one_line_before_any_work(argument, compose, tmp_path):
     key, value = argument.lstrip("+").split("=")
     with pytest.raises(EmotionError) as error:
-        check_config(compose(argument))
+        validate(compose(argument))
     text = str(error.value)
     assert text.startswith(f"{key}={value.replace('1e6', '1000000.0')}: ") and WRONG[argument] in text
     with pytest.raises(EmotionError):
@@ -97,19 +99,24 @@ def test_wrong_values_of_a_sweep_are_found_before_its_first_job():
     check_overrides(["optimizer.lr=tag(log, interval(1e-4, 1e-2))", "model.network.channels=[8,8],[16,16]"])
 
 
-def test_numeric_keys_have_a_rule(compose):
-    """Keys of train.yaml and of the groups that it has by default."""
-    from fnmatch import fnmatchcase
+def test_numbers_of_every_class_have_limits():
+    """Of what `_target_` names in this package."""
+    for path in DIRECTORY.rglob("*.yaml"):
+        for node in targets(OmegaConf.to_container(OmegaConf.load(path))):
+            if node["_target_"].startswith("emotion."):
+                known = Target(node["_target_"]).annotations()
+                numbers = {name for name, value in node.items() if type(value) in (int, float) and name in known}
+                unlimited = {name for name in numbers if describe(known[name]) in ("a number", "an integer")}
+                assert unlimited - {"size"} == set(), path
 
-    from emotion.values import _leaves
 
-    config = compose()
-    without = [
-        key
-        for key in _leaves(config, "")
-        if isinstance(OmegaConf.select(config, key), int | float) and not any(fnmatchcase(key, rule) for rule in RULES)
-    ]
-    assert without == []
+def targets(node):
+    """All nodes of a configuration that have a `_target_`."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from targets(value)
 
 
 def test_unknown_keys_of_the_trainer(compose, tmp_path):
@@ -125,7 +132,7 @@ def test_less_than_a_batch(compose, tmp_path, demo_root):
 @pytest.mark.parametrize("value", ["16-mixed", "bf16-mixed", 32, "64-true"])
 def test_right_values(value):
     check_value("trainer.precision", value)
-    check_value("model.visual.network.dropout", 0.0)
+    check_value("model.branches.face.network.dropout", 0.0)
     check_value("features.trim_db", None)
     check_value("name", value)
 
@@ -153,7 +160,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES, "plain-name_1.wav", "back\\slash", "two  spaces", "a: b", "null.", "!x"])
 @pytest.mark.parametrize(
-    "key", ["data.root", "run", "resume", "action_units.table", "+model.audio.run", "data.corpus.table"]
+    "key", ["data.root", "run", "resume", "action_units.table", "+model.branches.audio.run", "data.corpus.table"]
 )
 def test_paths_reach_hydra_as_they_are(name, key):
     for typed in (f"/data/{name}", name):
@@ -186,7 +193,7 @@ def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
 
 
 def test_sweeps_over_paths_stay_sweeps(tmp_path):
-    assert quote_paths(["model.audio.run=a,b"], multirun=True) == ["model.audio.run=a,b"]
+    assert quote_paths(["model.branches.audio.run=a,b"], multirun=True) == ["model.branches.audio.run=a,b"]
     (tmp_path / "a,b").mkdir()
     assert quote_paths([f"data.root={tmp_path}/a,b"], multirun=True) == [f"data.root='{tmp_path}/a,b'"]
     assert quote_paths(["data.root=${oc.env:HOME}", "resume=null"]) == ["data.root=${oc.env:HOME}", "resume=null"]

@@ -23,21 +23,20 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from hydra import compose, initialize_config_dir
 
-    from emotion.config import DIRECTORY
-    from emotion.data.build import build_datamodule
+    from emotion.composition import datamodule_of
+    from emotion.config.compose import DIRECTORY
+    from emotion.config.validate import validate
     from emotion.entry import check_overrides, explained, quote_paths
-    from emotion.values import check_config
 
     typed = quote_paths(arguments.overrides)
     overrides = check_overrides(typed)
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = compose("train", overrides=typed)
-    check_config(config)
+        config = validate(compose("train", overrides=typed))
     sheet, root = arguments.contact_sheet, config.data.root
     folder = Path(root).expanduser().resolve() if root else None
     inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))
     require_free([sheet], [sheet] if inside else [], arguments.force, [sheet])
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():
         print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.errors import EmotionError, told
+from emotion.errors import EmotionError, error_message
 
 _SEPARATORS = (",", ";", "\t", "|")
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\0"
@@ -38,7 +38,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         text = _decode(path.read_bytes())
         header, rows = _rows(text, needed)
     except (OSError, ValueError, csv.Error) as error:
-        raise EmotionError(f"cannot read {path}: {told(error)}") from error
+        raise EmotionError(f"cannot read {path}: {error_message(error)}") from error
     header = [name.lower() for name in header]
     while header and not header[-1]:  # what a separator at the end of lines makes
         header.pop()

@@ -4,70 +4,87 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from emotion import protocols
-from emotion.config import instantiate
+from emotion.config.schema import DataConfig, ProtocolConfig
+from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.sources import prepared
 from emotion.labels import FROM_DATA, emotions_in, scheme
+from emotion.prepare.modalities import Prepared
 from emotion.protocols.generate import OF_ANY_CORPUS, make, saved
 
 log = logging.getLogger(__name__)
 
 
-def build_datamodule(config: DictConfig, splits: pd.DataFrame | None = None) -> EmotionDataModule:
-    """Build the data module of a whole configuration; no sound is read yet.
+def build_datamodule(
+    data: DataConfig,
+    protocol: ProtocolConfig,
+    labels: str | list[str],
+    modalities: Prepared,
+    seed: int,
+    only: str | None = None,
+    splits: pd.DataFrame | None = None,
+) -> EmotionDataModule:
+    """Build the data module; no audio is read yet.
 
     Args:
-        config: The whole configuration.
-        splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which then count
-            instead of what the protocol makes of the recordings at hand.
+        data: The corpus.
+        protocol: Its splits.
+        labels: Label scheme, list of emotions, or `from_data`.
+        modalities: What the model takes in, and how it is prepared.
+        seed: Seed of the order in which the train split is visited.
+        only: Label to which the train split is restricted, or None.
+        splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which replace
+            those of the protocol.
     """
-    data = config.data
     corpus = instantiate(data.corpus, Corpus, on_problem=data.on_problem)
-    if data.get("download"):
+    if data.download:
         from emotion.downloads import provide
 
-        provide(corpus, data.root, data.channel, needs_video="faces" in config.model.modalities)
-    protocol, labels = _protocol(corpus, config, splits), config.labels
+        provide(corpus, data.root, data.channel, needs_video="faces" in modalities)
+    found = _protocol(corpus, data, protocol, labels, splits)
     if labels == FROM_DATA:
         at_hand = corpus.scan(corpus.locate(data.root), data.channel)
-        labels = emotions_in(at_hand.loc[at_hand["recording"].isin(protocol.table["recording"]), "emotion"])
+        labels = emotions_in(at_hand.loc[at_hand["recording"].isin(found.table["recording"]), "emotion"])
     return EmotionDataModule(
         corpus,
-        protocol,
+        found,
         labels,
         data.root,
         data.channel,
         data.sample_rate,
         data.batch_size,
-        config.seed,
+        seed,
         data.on_problem,
-        data.get("train_channel"),
-        prepared(config),
-        config.model.get("only"),
+        data.train_channel,
+        modalities,
+        only,
     )
 
 
-def _protocol(corpus: Corpus, config: DictConfig, splits: pd.DataFrame | None) -> protocols.Protocol:
-    """From the committed CSVs; where a corpus has none at all, from the recordings that are there."""
-    settings, members = config.protocol, tuple(member.name for member in corpus.members)
-    committed, shares = protocols.available(corpus.name, members), settings.get("dev_shares_speakers", False)
+def _protocol(
+    corpus: Corpus,
+    data: DataConfig,
+    settings: ProtocolConfig,
+    labels: str | list[str],
+    splits: pd.DataFrame | None,
+) -> protocols.Protocol:
+    """Load the committed CSVs; where a corpus has none, divide the recordings that are there."""
+    members = tuple(member.name for member in corpus.members)
+    committed, shares = protocols.available(corpus.name, members), settings.dev_shares_speakers
     if splits is not None:
         if not committed:
-            _report_added(corpus, config, splits)
+            _report_added(corpus, data, labels, splits)
         return saved(settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares)
     if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
-    directory = corpus.locate(config.data.root)
+    directory = corpus.locate(data.root)
     rows = corpus.scan(directory).to_dict("records")
     if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
-    on_problem = config.data.on_problem
-    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, on_problem)
+    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_problem)
 
 
 def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -92,10 +109,10 @@ def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, 
     return [row | {"copies": first.get(row["recording"], "")} for row in rows]
 
 
-def _report_added(corpus: Corpus, config: DictConfig, splits: pd.DataFrame) -> None:
+def _report_added(corpus: Corpus, data: DataConfig, labels: str | list[str], splits: pd.DataFrame) -> None:
     """Report recordings that have come to a corpus since a run divided it."""
-    table = corpus.scan(corpus.locate(config.data.root), config.data.channel)
-    known = table["emotion"].isin(scheme(config.labels))
+    table = corpus.scan(corpus.locate(data.root), data.channel)
+    known = table["emotion"].isin(scheme(labels))
     added = table.loc[known & ~table["recording"].isin(splits["recording"]), "recording"]
     if len(added):
         log.warning(

@@ -1,15 +1,14 @@
 """What a model may take in of a recording, each made ready by its own part of `emotion.prepare`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 
-from emotion.config import to_plain
+from emotion.config.schema import ActionUnitsConfig, FacesConfig
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged
 from emotion.errors import EmotionError
@@ -40,18 +39,22 @@ class Source:
     key: str = ""
 
 
-def prepared(config: DictConfig) -> dict[str, Faces | ActionUnits | None]:
-    """What the model takes in, of `emotion.prepare.modalities.MODALITIES`, and how it is prepared."""
-    return {modality: _prepared(modality, config) for modality in config.model.modalities}
+def prepared(
+    modalities: Iterable[str], faces: FacesConfig, units: ActionUnitsConfig
+) -> dict[str, Faces | ActionUnits | None]:
+    """Return the preparation of each modality that a model takes in.
 
-
-def _prepared(modality: str, config: DictConfig) -> Faces | ActionUnits | None:
-    if modality == "faces":
-        return Faces.from_dict(to_plain(config.faces))
-    if modality == "action_units":
-        own = to_plain(config.action_units)
-        return ActionUnits(own["table"], tuple(own["kinds"]), own["over_time"])
-    return None
+    Args:
+        modalities: Names of `emotion.prepare.modalities.MODALITIES`.
+        faces: Preparation of faces.
+        units: Action units.
+    """
+    ways = {
+        "sound": None,
+        "faces": Faces.from_dict(vars(faces)),
+        "action_units": ActionUnits(units.table, tuple(units.kinds), units.over_time),
+    }
+    return {modality: ways[modality] for modality in modalities}
 
 
 def sound_of(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
-from emotion.errors import EmotionError, is_not_writable, told
+from emotion.errors import EmotionError, error_message, is_not_writable
 
 _MOST_FILES = 100_000
 _MOST_GROWTH = 50
@@ -48,7 +48,7 @@ def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda pa
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error) as error:
         if is_not_writable(error):
             raise
-        raise ArchiveError(f"{archive} cannot be unpacked: {told(error)}") from error
+        raise ArchiveError(f"{archive} cannot be unpacked: {error_message(error)}") from error
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from omegaconf import OmegaConf
 
 from emotion import runs
-from emotion.config import to_plain
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.data.feature_cache import weights_digest
@@ -48,7 +48,7 @@ def measure(run_dirs: Iterable[Path], noise: Path | None = None) -> None:
     groups: dict[str, list[Path]] = {}
     for run_dir in run_dirs:
         if not _is_measured(runs.require(run_dir), noise):
-            config = to_plain(runs.load_config(run_dir))
+            config = OmegaConf.to_container(runs.load_composed(run_dir), resolve=True)
             alike = {key: config[key] for key in ("data", "protocol", "labels", "features")}
             groups.setdefault(fingerprint(alike), []).append(run_dir)
     for number, together in enumerate(groups.values(), 1):

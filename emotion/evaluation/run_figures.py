@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emotion import runs
-from emotion.config import instantiate
+from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch

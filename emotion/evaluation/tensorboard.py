@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
-from emotion.config import key_of
+from emotion.config.compose import key_of
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.evaluation.figures import confusion_figure, features_figure

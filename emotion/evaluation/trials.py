@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from emotion import runs
-from emotion.config import key_of
+from emotion.composition import objective_of
+from emotion.config.compose import key_of
 from emotion.errors import EmotionError
 from emotion.evaluation import figures
 from emotion.evaluation.report import to_markdown
@@ -82,7 +82,7 @@ def best_command(table: pd.DataFrame) -> str | None:
         return None
     keys = [key for key in varying(table) if key not in REPEATS]
     chosen = table[(table[keys].fillna("") == best[keys].fillna("")).all(axis=1) & table["value"].notna()]
-    config = runs.load_config(Path(chosen["directory"].iloc[0]))
+    config = runs.load_composed(Path(chosen["directory"].iloc[0]))
     typed = runs.load_overrides(Path(chosen["directory"].iloc[0]))
     parts = [override for override in typed if key_of(override) not in (*_OF_A_SEARCH, *REPEATS)]
     if not any(key_of(override) in ("model", "experiment") for override in typed):
@@ -201,7 +201,7 @@ def _row(directory: Path) -> dict[str, Any]:
     if error.is_file() and not metrics:
         row |= {"status": "failed", "error": error.read_text(encoding="utf-8").strip().splitlines()[-1]}
     if metrics:
-        objective = runs.objective(OmegaConf.load(directory / "config.yaml"))
+        objective = objective_of(runs.load_config(directory))
         row |= {"status": "finished", "objective": objective, "value": metrics.get(objective, np.nan)}
         row["minutes"] = metrics.get("fit_seconds", np.nan) / 60
     typed = [override for override in runs.load_overrides(directory) if "=" in override]

@@ -5,12 +5,14 @@ Every item of a batch draws for itself, on the device, and an item changes with 
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torchaudio.functional
+from annotated_types import Len
 from torch import Tensor, nn
 
+from emotion.config.fields import NonNegative, NonNegativeInt, Positive, UnitInterval
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 
@@ -39,7 +41,7 @@ class Noise(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    def __init__(self, snr_db: tuple[float, float] = (5.0, 30.0), probability: float = 0.5) -> None:
+    def __init__(self, snr_db: tuple[float, float] = (5.0, 30.0), probability: UnitInterval = 0.5) -> None:
         super().__init__()
         self.snr_db, self.probability = _range(snr_db, "snr_db"), probability
 
@@ -59,7 +61,7 @@ class Gain(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    def __init__(self, db: tuple[float, float] = (-6.0, 6.0), probability: float = 0.5) -> None:
+    def __init__(self, db: tuple[float, float] = (-6.0, 6.0), probability: UnitInterval = 0.5) -> None:
         super().__init__()
         self.db, self.probability = _range(db, "db"), probability
 
@@ -78,7 +80,7 @@ class TimeShift(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    def __init__(self, sample_rate: int, seconds: float = 0.2, probability: float = 0.5) -> None:
+    def __init__(self, sample_rate: int, seconds: NonNegative = 0.2, probability: UnitInterval = 0.5) -> None:
         super().__init__()
         self.samples, self.probability = seconds * sample_rate, probability
 
@@ -102,7 +104,9 @@ class Speed(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    def __init__(self, factors: tuple[float, ...] = (0.9, 1.1), probability: float = 0.5) -> None:
+    def __init__(
+        self, factors: Annotated[tuple[Positive, ...], Len(1)] = (0.9, 1.1), probability: UnitInterval = 0.5
+    ) -> None:
         super().__init__()
         self.factors, self.probability = tuple(factors), probability
 
@@ -119,7 +123,9 @@ class PitchShift(WaveformAugmentation):
         probability: That an item changes.
     """
 
-    def __init__(self, semitones: tuple[float, ...] = (-2.0, -1.0, 1.0, 2.0), probability: float = 0.5) -> None:
+    def __init__(
+        self, semitones: Annotated[tuple[float, ...], Len(1)] = (-2.0, -1.0, 1.0, 2.0), probability: UnitInterval = 0.5
+    ) -> None:
         super().__init__()
         self.semitones, self.probability = tuple(semitones), probability
 
@@ -144,9 +150,9 @@ class Vtlp(SpectrumAugmentation):
     def __init__(
         self,
         sample_rate: int,
-        factor: tuple[float, float] = (0.9, 1.1),
-        boundary: float = 4800.0,
-        probability: float = 0.5,
+        factor: tuple[Positive, Positive] = (0.9, 1.1),
+        boundary: Positive = 4800.0,
+        probability: UnitInterval = 0.5,
     ) -> None:
         super().__init__()
         self.factor, self.probability = _range(factor, "factor"), probability
@@ -191,10 +197,10 @@ class SpecAugment(FeatureAugmentation):
 
     def __init__(
         self,
-        feature_masks: int = 1,
-        feature_fraction: float = 0.2,
-        time_masks: int = 1,
-        time_fraction: float = 0.2,
+        feature_masks: NonNegativeInt = 1,
+        feature_fraction: UnitInterval = 0.2,
+        time_masks: NonNegativeInt = 1,
+        time_fraction: UnitInterval = 0.2,
     ) -> None:
         super().__init__()
         self.feature_masks, self.feature_fraction = feature_masks, feature_fraction
@@ -223,7 +229,7 @@ class Mixup(Augmentation):
         alpha: Both parameters of the Beta distribution of the weights; near 0 mixes little.
     """
 
-    def __init__(self, alpha: float = 0.2) -> None:
+    def __init__(self, alpha: Positive = 0.2) -> None:
         super().__init__()
         if alpha <= 0:
             raise EmotionError(f"augment.mixup.alpha={alpha:g} has to be above 0; leave mixup out of augment= for none")

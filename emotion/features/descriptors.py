@@ -1,9 +1,13 @@
 """Low-level descriptors of sound, each equal to librosa's function of the same name."""
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from emotion.config.fields import OpenFraction, Positive
 from emotion.features.base import FeatureSet, Signal, to_decibels
 
 _TINY = torch.finfo(torch.float32).tiny
@@ -77,7 +81,7 @@ class SpectralRolloff(_OfSpectrum):
         part: In (0, 1).
     """
 
-    def __init__(self, sample_rate: int, n_fft: int, part: float = 0.85) -> None:
+    def __init__(self, sample_rate: int, n_fft: int, part: OpenFraction = 0.85) -> None:
         super().__init__(sample_rate, n_fft)
         self.part = part
 
@@ -140,7 +144,9 @@ class SpectralContrast(FeatureSet):
     quantile = 0.02
     top_db = 80.0
 
-    def __init__(self, sample_rate: int, n_fft: int, lowest: float = 200.0, bands: int = 6) -> None:
+    def __init__(
+        self, sample_rate: int, n_fft: int, lowest: Positive = 200.0, bands: Annotated[int, Interval(ge=1, le=16)] = 6
+    ) -> None:
         super().__init__()
         self.num_features = bands + 1
         frequencies = torch.arange(1 + n_fft // 2, dtype=torch.float64) * sample_rate / n_fft

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import NonNegative, PositiveFraction, UnitInterval
 from emotion.errors import EmotionError
 from emotion.features.augment import Augmentation
 from emotion.features.resize import resized
@@ -30,7 +31,7 @@ class Flip(PictureAugmentation):
         probability: That it is mirrored.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
+    def __init__(self, probability: UnitInterval = 0.5) -> None:
         super().__init__()
         self.probability = probability
 
@@ -49,7 +50,7 @@ class Move(PictureAugmentation):
         scale: Largest change of size, as a fraction.
     """
 
-    def __init__(self, degrees: float = 10.0, shift: float = 0.08, scale: float = 0.1) -> None:
+    def __init__(self, degrees: NonNegative = 10.0, shift: NonNegative = 0.08, scale: NonNegative = 0.1) -> None:
         super().__init__()
         self.degrees, self.shift, self.scale = degrees, shift, scale
 
@@ -72,7 +73,7 @@ class Light(PictureAugmentation):
         contrast: Largest change, as a fraction.
     """
 
-    def __init__(self, brightness: float = 0.15, contrast: float = 0.25) -> None:
+    def __init__(self, brightness: NonNegative = 0.15, contrast: NonNegative = 0.25) -> None:
         super().__init__()
         self.brightness, self.contrast = brightness, contrast
 
@@ -92,7 +93,7 @@ class Erase(PictureAugmentation):
         probability: That something is hidden.
     """
 
-    def __init__(self, side: float = 0.4, probability: float = 0.5) -> None:
+    def __init__(self, side: PositiveFraction = 0.4, probability: UnitInterval = 0.5) -> None:
         super().__init__()
         self.side, self.probability = side, probability
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import OpenFraction, Positive
 from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet, Signal
 
@@ -27,7 +28,12 @@ class Pitch(FeatureSet):
     num_features = 1
 
     def __init__(
-        self, sample_rate: int, n_fft: int, lowest: float = 65.0, highest: float = 600.0, threshold: float = 0.1
+        self,
+        sample_rate: int,
+        n_fft: int,
+        lowest: Positive = 65.0,
+        highest: Positive = 600.0,
+        threshold: OpenFraction = 0.1,
     ) -> None:
         super().__init__()
         self.sample_rate, self.threshold = sample_rate, threshold

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emotion.errors import EmotionError, told
+from emotion.errors import EmotionError, error_message
 
 Known = Mapping[str, tuple[str, Callable[[], dict[str, Tensor]]]]
 """Weights that have a name: where they come from, and what gets them."""
@@ -45,7 +45,7 @@ def weights_of(name: str, known: Known, key: str = "weights") -> dict[str, Tenso
             with torch.serialization.safe_globals(_ARRAYS):
                 return _tensors(get(), name)
         except Exception as error:  # a refused download fails in many ways, all of which mean the same
-            reason = told(error)
+            reason = error_message(error)
             raise EmotionError(
                 f"the weights {name} could not be had from {where} ({reason}); get that file by other means and "
                 f"give it with {key}=FILE in the place of the name"

@@ -4,6 +4,7 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
+from emotion.config.fields import Bands, NonNegative, Positive
 from emotion.errors import EmotionError
 from emotion.features.base import FeatureSet, Signal, to_decibels
 
@@ -23,7 +24,7 @@ class LogMel(FeatureSet):
     """
 
     def __init__(
-        self, sample_rate: int, n_fft: int, n_mels: int = 64, top_db: float = 80.0, f_min: float = 0.0
+        self, sample_rate: int, n_fft: int, n_mels: Bands = 64, top_db: Positive | None = 80.0, f_min: NonNegative = 0.0
     ) -> None:
         super().__init__()
         if not 0 <= f_min < sample_rate / 2:
@@ -56,10 +57,10 @@ class Mfcc(LogMel):
         self,
         sample_rate: int,
         n_fft: int,
-        n_mfcc: int = 40,
-        n_mels: int = 128,
-        top_db: float = 80.0,
-        f_min: float = 0.0,
+        n_mfcc: Bands = 40,
+        n_mels: Bands = 128,
+        top_db: Positive | None = 80.0,
+        f_min: NonNegative = 0.0,
     ) -> None:
         super().__init__(sample_rate, n_fft, n_mels, top_db, f_min)
         self.num_features = n_mfcc

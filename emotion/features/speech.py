@@ -1,11 +1,13 @@
 """Networks that learnt from speech without labels: wav2vec 2.0, HuBERT and WavLM, as torchaudio has them."""
 
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 import torchaudio
 from torch import Tensor, nn
 
+from emotion.config.fields import NonNegativeInt, Positive
 from emotion.errors import EmotionError, suggest
 from emotion.features.base import Representation
 from emotion.features.pretrained import fill, weights_of
@@ -50,9 +52,9 @@ class SpeechRepresentation(Representation):
         sample_rate: int,
         architecture: str,
         weights: str = "pretrained",
-        layers: str | int = "all",
+        layers: Literal["all", "middle", "last"] | NonNegativeInt = "all",
         frozen: bool = True,
-        learning_rate_factor: float = 0.01,
+        learning_rate_factor: Positive = 0.01,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:

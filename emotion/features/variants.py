@@ -1,10 +1,13 @@
 """The sound of an earlier system: several variants of a recording, each as the courses of its descriptors."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from emotion.config.fields import Bands, Count, NonNegative, NonNegativeInt, Positive
 from emotion.errors import EmotionError
 from emotion.features.augment import play_faster, shift_pitch
 from emotion.features.base import Representation
@@ -39,14 +42,14 @@ class SplineVariants(Representation):
         self,
         sample_rate: int,
         n_fft: int,
-        noise: float = 0.005,
+        noise: NonNegative = 0.005,
         semitones: Sequence[float] = (4, -6, 3),
-        factors: Sequence[float] = (1.5, 2.0, 0.8, 0.5),
+        factors: Sequence[Positive] = (1.5, 2.0, 0.8, 0.5),
         plain: bool = False,
-        n_mfcc: int = 13,
-        deltas: int = 0,
-        coefficients: int = 14,
-        order: int = 4,
+        n_mfcc: Bands = 13,
+        deltas: Annotated[int, Interval(ge=0, le=2)] = 0,
+        coefficients: NonNegativeInt = 14,
+        order: Count = 4,
         functionals: Sequence[str] = (),
     ) -> None:
         super().__init__()

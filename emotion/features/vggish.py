@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Positive
 from emotion.errors import EmotionError
 from emotion.features.base import Representation
 from emotion.features.pretrained import fill, from_url, weights_of
@@ -42,7 +43,7 @@ class Vggish(Representation):
         pca_weights: str = "pretrained",
         postprocess: bool = True,
         frozen: bool = True,
-        learning_rate_factor: float = 0.01,
+        learning_rate_factor: Positive = 0.01,
     ) -> None:
         super().__init__()
         if sample_rate != _RATE:

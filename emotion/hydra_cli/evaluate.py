@@ -4,7 +4,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from emotion.config import DIRECTORY
+from emotion.config.compose import DIRECTORY
 from emotion.entry import command_line
 from emotion.errors import one_line_errors
 
@@ -12,7 +12,7 @@ from emotion.errors import one_line_errors
 @hydra.main(version_base="1.3", config_path=str(DIRECTORY), config_name="evaluate")
 def _evaluate(config: DictConfig) -> None:
     """Evaluate with the run's own configuration."""
-    from emotion.tasks import evaluate
+    from emotion.pipelines.evaluate import evaluate
 
     with one_line_errors():  # within the job, or Hydra adds lines of its own
         evaluate(config, list(HydraConfig.get().overrides.task))

@@ -5,7 +5,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from emotion.config import DIRECTORY
+from emotion.config.compose import DIRECTORY
 from emotion.entry import command_line
 from emotion.errors import one_line_errors
 from emotion.sweeps import summarised
@@ -16,14 +16,15 @@ def _train(config: DictConfig) -> float:
     """Train with the composed configuration; return the dev metric that sweeps optimise."""
     from pathlib import Path
 
-    from emotion import sweeps, tasks
+    from emotion import sweeps
+    from emotion.pipelines.train import train
 
     job = HydraConfig.get()
     run_dir, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     if job.mode == RunMode.MULTIRUN:
         return sweeps.train_job(config, run_dir, overrides, job.job.num)
     with one_line_errors():  # within the job, or Hydra adds lines of its own
-        return tasks.train(config, run_dir, overrides)
+        return train(config, run_dir, overrides)
 
 
 def main() -> None:

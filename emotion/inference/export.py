@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import emotion
 from emotion import runs
-from emotion.config import instantiate
+from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.errors import EmotionError
 from emotion.features.base import Representation

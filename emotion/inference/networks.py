@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 
 from emotion import runs
+from emotion.composition import load_classifier, modalities_of
+from emotion.config.schema import TrainConfig
 from emotion.data.dataset import Batch, Ragged, gather
-from emotion.data.sources import prepared
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Recording
 from emotion.labels import classes
@@ -79,12 +79,12 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
     config = runs.load_config(run_dir)
     with runs.understood(run_dir):
         labels = classes(config.labels)
-        classifier = runs.load_classifier(run_dir, config, len(labels))
+        classifier = load_classifier(run_dir, config)
         return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)
 
 
-def _from_files(run_dir: Path, config: DictConfig, classifier: Classifier) -> Prepared:
-    modalities = prepared(config)
+def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> Prepared:
+    modalities = modalities_of(config)
     if not {"sound", "faces"} & set(modalities):
         raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
     if any(front_end.transductive for front_end in classifier.front_ends):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion.errors import EmotionError, told
+from emotion.errors import EmotionError, error_message
 from emotion.inference.recordings import Recording
 from emotion.prepare.modalities import Faces, Prepared
 from emotion.prepare.waveforms import INT16_FULL_SCALE
@@ -82,7 +82,7 @@ class OnnxModel:
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of kinds that share no base
-            raise EmotionError(f"{path} is not an ONNX model that can be read: {told(error)}") from error
+            raise EmotionError(f"{path} is not an ONNX model that can be read: {error_message(error)}") from error
         described = self.session.get_modelmeta().custom_metadata_map.get(KEY)
         if described is None:
             raise EmotionError(f"{path} was not written by emotion export: it does not say what it takes in")

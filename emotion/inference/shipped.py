@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from emotion import runs
-from emotion.data.sources import prepared
+from emotion.composition import load_classifier, modalities_of
 from emotion.inference.networks import Network
 from emotion.labels import classes
 from emotion.models.base import Classifier
@@ -26,8 +26,8 @@ def shipped_network(device: str = "cpu") -> Network:
     for part in PARTS:
         config = runs.load_config(DIRECTORY / part)
         labels = classes(config.labels)
-        classifier = runs.load_classifier(DIRECTORY / part, config, len(labels))
+        classifier = load_classifier(DIRECTORY / part, config)
         encoders[part], heads[part] = classifier.encoder, classifier.head
-        modalities |= prepared(config)
+        modalities |= modalities_of(config)
     fusion = MeanLogProbability(encoders, heads, len(labels))
     return Network(Classifier(fusion, nn.Identity()), modalities, config.data.sample_rate, labels, device)

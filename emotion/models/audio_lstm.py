@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout
+from emotion.config.model import Pooling
 from emotion.features.base import frame_mask
 from emotion.models.base import FeatureNetwork
 from emotion.models.pooling import StatisticsPooling
@@ -24,12 +26,12 @@ class AudioLstm(FeatureNetwork):
     def __init__(
         self,
         num_features: int,
-        width: int = 128,
-        kernel: int = 5,
-        stride: int = 1,
-        layers: int = 2,
-        dropout: float = 0.5,
-        pooling: str = "attention",
+        width: Count = 128,
+        kernel: Count = 5,
+        stride: Count = 1,
+        layers: Count = 2,
+        dropout: Dropout = 0.5,
+        pooling: Pooling = "attention",
     ) -> None:
         super().__init__()
         self.project = nn.Conv1d(num_features, width, kernel, stride, padding=kernel // 2)
@@ -55,7 +57,7 @@ class _BidirectionalLstm(nn.Module):
     Packed sequences would do the same; on a CPU they are much slower than turning each item round.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: Count) -> None:
         super().__init__()
         self.forwards = nn.LSTM(width, width // 2, batch_first=True)
         self.backwards = nn.LSTM(width, width // 2, batch_first=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, NonNegative
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import FeatureNetwork
@@ -33,11 +34,11 @@ class Autoencoder(FeatureNetwork):
     def __init__(
         self,
         num_features: int,
-        frames: int = 96,
-        latent: int = 128,
-        channels: Sequence[int] = (32, 64, 128),
+        frames: Count = 96,
+        latent: Count = 128,
+        channels: Sequence[Count] = (32, 64, 128),
         variational: bool = False,
-        divergence_weight: float = 1.0,
+        divergence_weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
         step = 2 ** len(channels)

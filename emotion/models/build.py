@@ -1,11 +1,23 @@
-"""From a configuration to a classifier."""
+"""From typed configuration to modules."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from emotion.config import instantiate
+from emotion.config.model import (
+    AutoencoderModelConfig,
+    BranchConfig,
+    EstimatorConfig,
+    EstimatorFusionModelConfig,
+    EstimatorModelConfig,
+    FusionModelConfig,
+    HeadConfig,
+    NeuralModelConfig,
+)
+from emotion.config.schema import ActionUnitsConfig, FeaturesConfig
+from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
@@ -28,12 +40,32 @@ from emotion.models.estimator import EstimatorHead
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
 
-PARTS = ("audio", "visual")
-"""What a fusion is made of, as its configuration calls them."""
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Configuration of what encoders take in.
+
+    Attributes:
+        features: Acoustic features.
+        action_units: Facial action units.
+        augment: Augmentations by name.
+        sample_rate: Sampling rate of the audio, in Hz.
+    """
+
+    features: FeaturesConfig
+    action_units: ActionUnitsConfig
+    augment: Mapping[str, Target]
+    sample_rate: int
 
 
-def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int) -> AudioFrontEnd:
-    """The front end that the groups `features` and `augment` describe."""
+def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sample_rate: int) -> AudioFrontEnd:
+    """Build the acoustic front end.
+
+    Args:
+        features: Acoustic features.
+        augment: Augmentations by name.
+        sample_rate: Sampling rate of the audio, in Hz.
+    """
     front_end = AudioFrontEnd(
         _features(features, sample_rate),
         sample_rate,
@@ -49,79 +81,95 @@ def build_front_end(features: DictConfig, augment: DictConfig, sample_rate: int)
     return front_end
 
 
-def _features(features: DictConfig, sample_rate: int) -> FeatureStack | Representation:
+def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Representation:
     sets = {
-        str(name): instantiate(feature_set, SoundFeatures, sample_rate=sample_rate, n_fft=features.n_fft)
+        name: instantiate(feature_set, SoundFeatures, sample_rate=sample_rate, n_fft=features.n_fft)
         for name, feature_set in features.sets.items()
     }
-    alone = [name for name, feature_set in sets.items() if isinstance(feature_set, Representation)]
+    alone = {name: feature_set for name, feature_set in sets.items() if isinstance(feature_set, Representation)}
     if not alone:
         return FeatureStack(sets, features.n_fft, features.hop_length, features.deltas)
+    name, representation = next(iter(alone.items()))
     if len(sets) > 1 or features.deltas:
-        raise EmotionError(f"features={alone[0]} has frames of its own, so it stands alone: no other sets, no deltas")
-    if features.normalize == "clip" and sets[alone[0]].one_frame:
-        raise EmotionError(f"features.normalize=clip leaves nothing of features={alone[0]}, one vector: use train")
-    return sets[alone[0]]
+        raise EmotionError(f"features={name} has frames of its own, so it stands alone: no other sets, no deltas")
+    if features.normalize == "clip" and representation.one_frame:
+        raise EmotionError(f"features.normalize=clip leaves nothing of features={name}, one vector: use train")
+    return representation
 
 
-def build_classifier(config: DictConfig, num_classes: int) -> Classifier:
-    """The classifier, not yet trained, of a whole configuration."""
-    model = config.model
-    if "fusion" not in model:
-        if "vector" in model:
-            return _classical(config, num_classes, _encoder(config, model.vector), [model.vector])
-        encoder = _encoder(config, model)
-        head = ErrorHead(num_classes) if "only" in model else _head(model.head, encoder, num_classes)
-        return Classifier(encoder, head)
-    encoders = {name: _encoder(config, model[name]) for name in PARTS}
-    if "estimator" in model:
-        fusion = instantiate(model.fusion, Fusion, encoders=encoders)
-        return _classical(config, num_classes, fusion, [model[name] for name in PARTS])
-    heads = {name: _head(model[name].get("head", model.head), encoders[name], num_classes) for name in PARTS}
+def build_neural(model: NeuralModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+    """Build an encoder with a multilayer perceptron as its head."""
+    encoder = build_encoder(model, inputs)
+    return Classifier(encoder, _head(model.head, encoder, num_classes))
+
+
+def build_autoencoder(model: AutoencoderModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+    """Build an autoencoder with a head on its reconstruction error."""
+    return Classifier(build_encoder(model, inputs), ErrorHead(num_classes))
+
+
+def build_fusion(model: FusionModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+    """Build several encoders, their fusion, and a head unless the fusion gives logits itself."""
+    encoders = {name: build_encoder(branch, inputs) for name, branch in model.branches.items()}
+    heads = {
+        name: _head(branch.head or model.head, encoders[name], num_classes) for name, branch in model.branches.items()
+    }
     fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=num_classes)
     return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, num_classes))
 
 
-def _classical(
-    config: DictConfig, num_classes: int, encoder: Encoder | Fusion, vectors: list[DictConfig]
+def build_estimator(model: EstimatorModelConfig, inputs: InputConfig, num_classes: int, seed: int) -> Classifier:
+    """Build an encoder that gives a vector, and an estimator on it."""
+    encoder = build_encoder(model.vector, inputs)
+    return Classifier(encoder, _estimator(model, num_classes, seed, [encoder.embed_dim], [model.vector.parts]))
+
+
+def build_estimator_fusion(
+    model: EstimatorFusionModelConfig, inputs: InputConfig, num_classes: int, seed: int
 ) -> Classifier:
-    """A classifier with an estimator on what `encoder` makes, which `vectors` describe, one after the other."""
-    sizes = [each.embed_dim for each in encoder.encoders.values()] if len(vectors) > 1 else [encoder.embed_dim]
-    parts, scaling = [vector.get("parts", 1) for vector in vectors], config.model.get("scaling", "standard")
-    head = EstimatorHead(config.model.estimator, num_classes, config.seed, scaling, sizes, parts)
-    return Classifier(encoder, head)
+    """Build several encoders that give vectors, and an estimator on all of them."""
+    encoders = {name: build_encoder(branch, inputs) for name, branch in model.branches.items()}
+    fusion = instantiate(model.fusion, Fusion, encoders=encoders)
+    sizes = [encoder.embed_dim for encoder in encoders.values()]
+    parts = [branch.parts for branch in model.branches.values()]
+    return Classifier(fusion, _estimator(model, num_classes, seed, sizes, parts))
 
 
-def _encoder(config: DictConfig, part: DictConfig) -> Encoder:
-    learning = {"frozen": part.frozen, "learning_rate_factor": part.learning_rate_factor}
-    if "hog3d" in part:
-        front_end = Hog3dFrontEnd(**part.hog3d)
-    elif part.modality == "faces":
-        pictures = PictureFrontEnd(**part.pictures, augment=_augmentations(config.augment, config.data.sample_rate))
-        network = instantiate(part.network, PictureNetwork, num_channels=pictures.channels)
-        return PictureEncoder(pictures, network, part.pooling, **learning)
-    elif part.modality == "action_units":
-        units = config.action_units
-        if units.normalize == "clip" and units.over_time == "mean":
-            raise EmotionError("action_units.normalize=clip leaves nothing of a clip's mean: use train")
+def _estimator(
+    model: EstimatorConfig, num_classes: int, seed: int, sizes: list[int], parts: list[int]
+) -> EstimatorHead:
+    return EstimatorHead(model.estimator, num_classes, seed, model.scaling, sizes, parts)
+
+
+def build_encoder(branch: BranchConfig, inputs: InputConfig) -> Encoder:
+    """Build the front end and the network of a branch."""
+    learning = {"frozen": branch.frozen, "learning_rate_factor": branch.learning_rate_factor}
+    if branch.pictures:
+        augment = _augmentations(inputs.augment, inputs.sample_rate)
+        pictures = PictureFrontEnd(**asdict(branch.pictures), augment=augment)
+        network = instantiate(branch.network, PictureNetwork, num_channels=pictures.channels)
+        return PictureEncoder(pictures, network, branch.pooling, **learning)
+    if branch.hog3d:
+        front_end = Hog3dFrontEnd(**asdict(branch.hog3d))
+    elif branch.modality == "action_units":
+        units = inputs.action_units
         front_end = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize)
     else:
-        front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
+        front_end = build_front_end(inputs.features, inputs.augment, inputs.sample_rate)
     options = {"num_features": front_end.num_features, "orders": front_end.orders}
-    network = instantiate(part.network, FeatureNetwork, **options)
-    return FeatureEncoder(front_end, network, **learning)
+    return FeatureEncoder(front_end, instantiate(branch.network, FeatureNetwork, **options), **learning)
 
 
-def _head(options: DictConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:
+def _head(options: HeadConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:
     return MlpHead(encoder.embed_dim, num_classes, tuple(options.hidden), options.dropout)
 
 
-def _augmentations(augment: DictConfig, sample_rate: int) -> list[Augmentation]:
+def _augmentations(augment: Mapping[str, Target], sample_rate: int) -> list[Augmentation]:
     return [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()]
 
 
 def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The classifier's part of a checkpoint's state."""
+    """Return the classifier's part of the state in a checkpoint."""
     prefix = "classifier."
     state = checkpoint["state_dict"]
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

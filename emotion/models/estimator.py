@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from emotion.config import instantiate
-from emotion.errors import EmotionError, told
+from emotion.config.target import Target, instantiate
+from emotion.errors import EmotionError, error_message
 from emotion.files import atomic_path
 
 FILE = "best.skops"
@@ -33,7 +32,7 @@ class EstimatorHead(nn.Module):
     distribution that it has among those of training, which takes their weight from values that lie far out.
 
     Args:
-        config: With the `_target_` of an estimator, and its parameters.
+        estimator: Class of the estimator, and its parameters.
         num_classes: Of the label scheme; not all of them need to occur in training.
         seed: For what an estimator draws at random.
         scaling: `standard` or `quantiles`.
@@ -44,7 +43,7 @@ class EstimatorHead(nn.Module):
 
     def __init__(
         self,
-        config: DictConfig,
+        estimator: Target,
         num_classes: int,
         seed: int,
         scaling: str = "standard",
@@ -58,11 +57,11 @@ class EstimatorHead(nn.Module):
 
         if scaling not in SCALINGS:
             raise EmotionError(f"model.scaling={scaling} is none of {', '.join(SCALINGS)}")
-        estimator = instantiate(config, ClassifierMixin)
-        if "random_state" in estimator.get_params():
-            estimator.set_params(random_state=seed)
+        built = instantiate(estimator, ClassifierMixin)
+        if "random_state" in built.get_params():
+            built.set_params(random_state=seed)
         first = [QuantileTransformer(n_quantiles=100, output_distribution="normal")] * (scaling == "quantiles")
-        self.num_classes, self.pipeline = num_classes, make_pipeline(*first, StandardScaler(), estimator)
+        self.num_classes, self.pipeline = num_classes, make_pipeline(*first, StandardScaler(), built)
         self.sizes, self.parts, self.examples = tuple(sizes), tuple(parts), max(parts)
         if any(own not in (1, self.examples) or size % own for size, own in zip(sizes, parts, strict=True)):
             raise EmotionError(f"vectors of {list(sizes)} values cannot be in {list(parts)} parts side by side")
@@ -95,7 +94,7 @@ class EstimatorHead(nn.Module):
             estimator.set_params(**parameters)
             estimator.fit(scaler.transform(vectors), labels, **({} if weights is None else {"sample_weight": weights}))
         except (TypeError, ValueError) as error:
-            raise EmotionError(f"{type(estimator).__name__}: {told(error)}") from error
+            raise EmotionError(f"{type(estimator).__name__}: {error_message(error)}") from error
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
@@ -154,7 +153,7 @@ class EstimatorHead(nn.Module):
         except EmotionError:
             raise
         except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-            raise EmotionError(f"{path} is no estimator that can be read: {told(error)}") from error
+            raise EmotionError(f"{path} is no estimator that can be read: {error_message(error)}") from error
         if not isinstance(pipeline, Pipeline) or type(pipeline[-1]) is not type(self.pipeline[-1]):
             raise EmotionError(f"{path} holds another estimator than its config.yaml says")
         self.pipeline = pipeline

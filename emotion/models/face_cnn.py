@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout, NonNegativeInt
 from emotion.models.base import PictureNetwork
 
 
@@ -23,9 +24,9 @@ class FaceCnn(PictureNetwork):
     def __init__(
         self,
         num_channels: int,
-        widths: tuple[int, ...] = (32, 64, 128, 256),
-        blocks: int = 1,
-        dropout: float = 0.2,
+        widths: tuple[Count, ...] = (32, 64, 128, 256),
+        blocks: NonNegativeInt = 1,
+        dropout: Dropout = 0.2,
     ) -> None:
         super().__init__()
         # The first convolution sees every pixel, for faces are often small; what it finds is then halved.

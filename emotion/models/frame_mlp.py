@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout
 from emotion.models.base import FeatureNetwork, hidden_layers
 
 
@@ -15,7 +16,7 @@ class FrameMlp(FeatureNetwork):
         dropout: Of a layer's values, in [0, 1).
     """
 
-    def __init__(self, num_features: int, hidden: tuple[int, ...] = (128, 128), dropout: float = 0.5) -> None:
+    def __init__(self, num_features: int, hidden: tuple[Count, ...] = (128, 128), dropout: Dropout = 0.5) -> None:
         super().__init__()
         self.layers = nn.Sequential(*hidden_layers([num_features, *hidden], dropout))
         self.row_dim = self.embed_dim = hidden[-1]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from emotion.config.fields import Count
 from emotion.features import functionals
 from emotion.features.splines import Splines
 from emotion.models.base import FeatureNetwork
@@ -37,7 +38,7 @@ class SplineCoefficients(FeatureNetwork):
         order: Of the splines: 4 is cubic.
     """
 
-    def __init__(self, num_features: int, coefficients: int = 14, order: int = 4) -> None:
+    def __init__(self, num_features: int, coefficients: Count = 14, order: Count = 4) -> None:
         super().__init__()
         splines = Splines(coefficients, order)
         self.pool = _Pool(lambda features, frames: splines(features, frames).flatten(1))

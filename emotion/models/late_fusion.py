@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout
 from emotion.data.dataset import some_of
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
@@ -31,7 +32,7 @@ class Fusion(nn.Module):
     embed_dim: int
     gives_logits = False
 
-    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: float = 0.0) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: Dropout = 0.0) -> None:
         super().__init__()
         self.encoders, self.modality_dropout = nn.ModuleDict(encoders), modality_dropout
 
@@ -87,7 +88,7 @@ class Fusion(nn.Module):
 class Concatenation(Fusion):
     """The embeddings one after the other; zeros where a modality is missing."""
 
-    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: float = 0.0) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: Dropout = 0.0) -> None:
         super().__init__(encoders, modality_dropout)
         self.embed_dim = sum(encoder.embed_dim for encoder in encoders.values())
 
@@ -107,7 +108,7 @@ class Gated(Fusion):
         modality_dropout: See `Fusion`.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], width: int = 128, modality_dropout: float = 0.0) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], width: Count = 128, modality_dropout: Dropout = 0.0) -> None:
         super().__init__(encoders, modality_dropout)
         sizes = [encoder.embed_dim for encoder in encoders.values()]
         self.layers = nn.ModuleList(nn.Linear(size, width) for size in sizes)
@@ -137,7 +138,11 @@ class CrossAttention(Fusion):
     """
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], width: int = 64, attention_heads: int = 4, modality_dropout: float = 0.0
+        self,
+        encoders: Mapping[str, Encoder],
+        width: Count = 64,
+        attention_heads: Count = 4,
+        modality_dropout: Dropout = 0.0,
     ) -> None:
         super().__init__(encoders, modality_dropout)
         self.project = nn.ModuleList(nn.Linear(encoder.row_dim, width) for encoder in encoders.values())
@@ -194,7 +199,7 @@ class MeanLogProbability(Fusion):
         encoders: Mapping[str, Encoder],
         heads: Mapping[str, nn.Module],
         num_classes: int,
-        modality_dropout: float = 0.0,
+        modality_dropout: Dropout = 0.0,
     ) -> None:
         super().__init__(encoders, modality_dropout)
         self.heads, self.embed_dim = nn.ModuleDict(heads), num_classes

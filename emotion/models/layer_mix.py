@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout
+from emotion.config.model import Pooling
 from emotion.models.base import FeatureNetwork
 from emotion.models.pooling import StatisticsPooling
 
@@ -21,7 +23,7 @@ class LayerMix(FeatureNetwork):
     """
 
     def __init__(
-        self, num_features: int, orders: int = 1, width: int = 256, dropout: float = 0.3, pooling: str = "mean"
+        self, num_features: int, orders: int = 1, width: Count = 256, dropout: Dropout = 0.3, pooling: Pooling = "mean"
     ) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(orders))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count, Dropout
+from emotion.config.model import Pooling
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import FeatureNetwork
@@ -28,9 +30,9 @@ class MfccCnn(FeatureNetwork):
         self,
         num_features: int,
         orders: int = 1,
-        channels: tuple[int, ...] = (24, 48, 96, 96),
-        dropout: float = 0.1,
-        pooling: str = "mean",
+        channels: tuple[Count, ...] = (24, 48, 96, 96),
+        dropout: Dropout = 0.1,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
         height = num_features // orders

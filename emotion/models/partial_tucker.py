@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Count
 from emotion.errors import EmotionError
 from emotion.models.base import FeatureNetwork
 
@@ -32,7 +33,7 @@ class PartialTucker(FeatureNetwork):
         rows: Sequence[int],
         columns: Sequence[int],
         ranks: Sequence[int | None],
-        most_values: int = 10_000_000,
+        most_values: Count = 10_000_000,
     ) -> None:
         super().__init__()
         self.shape, self.most_values = (*rows, *columns), most_values

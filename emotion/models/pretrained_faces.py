@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.fields import Dropout
 from emotion.errors import EmotionError
 from emotion.features.pictures import CENTER, SPREAD
 from emotion.features.pretrained import fill, from_url, weights_of
@@ -22,7 +23,7 @@ class FaceVgg16(PictureNetwork):
         dropout: Of the embedding's values, in [0, 1).
     """
 
-    def __init__(self, num_channels: int, weights: str = "none", dropout: float = 0.5) -> None:
+    def __init__(self, num_channels: int, weights: str = "none", dropout: Dropout = 0.5) -> None:
         super().__init__()
         _require_colors(num_channels)
         # Not the whole vgg16(), most of whose weights are in layers that are not needed.
@@ -64,7 +65,7 @@ class FaceFacenet(PictureNetwork):
         dropout: Before its last layer, in [0, 1).
     """
 
-    def __init__(self, num_channels: int, weights: str = "none", dropout: float = 0.6) -> None:
+    def __init__(self, num_channels: int, weights: str = "none", dropout: Dropout = 0.6) -> None:
         super().__init__()
         _require_colors(num_channels)
         # Not at the top: facenet_pytorch takes seconds to import.

@@ -9,41 +9,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import metrics
-from emotion.config import to_plain
+from emotion.config.model import EstimatorConfig
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import on_device
 from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
-from emotion.training.fit import Fitted, device_of
+from emotion.training.fit import FitSettings, Fitted, device_of
 
 log = logging.getLogger(__name__)
 
 
-def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule, run_dir: Path) -> Fitted:
+def fit_estimator(
+    model: EstimatorConfig, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule
+) -> Fitted:
     """Fit the head of `classifier` with each point of its grid, and keep the one that is best on dev.
 
     With `model.refit` that one is to be fitted once more on train and dev together, as scikit-learn's searches do. What
     the encoder has learnt, and the scale of its features, stay those of train.
 
     Args:
-        config: The whole configuration.
+        model: The estimator and its grid.
+        settings: Its run directory receives `checkpoints/`, and `grid.csv`, the dev metric of each point.
         classifier: Its head is an `EstimatorHead`; changed in place.
-        datamodule: Already set up.
-        run_dir: Receives `checkpoints/`, and `grid.csv`, what each point came to on dev.
+        datamodule: Set up already.
     """
-    started, device = time.monotonic(), device_of(config)
+    started, device, run_dir = time.monotonic(), device_of(settings.trainer), settings.run_dir
     (train, labels), (dev, truth) = (
         (_vectors(classifier, datamodule, split, device), datamodule.dataset(split).label.numpy())
         for split in ("train", "dev")
     )
-    of_classes = datamodule.class_weights().numpy() if config.training.class_weights else None
-    figure = config.training.monitor.removeprefix("dev/")
-    grid = to_plain(config.model.grid)
+    of_classes = datamodule.class_weights().numpy() if settings.training.class_weights else None
+    figure, grid = settings.training.monitor.removeprefix("dev/"), model.grid
     points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     rows, best, chosen = [], -np.inf, classifier.head.pipeline
     for point in points:
@@ -64,7 +64,7 @@ def fit_estimator(config: DictConfig, classifier: Classifier, datamodule: Emotio
         _fit(classifier, np.concatenate([train, dev]), np.concatenate([labels, truth]), of_classes)
         _save(classifier, run_dir)
 
-    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0, refit if config.model.refit else None)
+    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0, refit if model.refit else None)
 
 
 def _fit(

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import distributed
 
-from emotion.config import instantiate, to_plain
+from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfig, TrainingConfig
+from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, is_not_writable, suggest
 from emotion.features.augment import Mixup
@@ -33,8 +33,35 @@ _OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD
 
 
 @dataclass(frozen=True)
+class FitSettings:
+    """How a classifier is fitted.
+
+    Attributes:
+        training: Loss, and choice of the epoch.
+        trainer: Arguments of the Lightning trainer.
+        optimizer: Optimiser.
+        scheduler: Learning-rate scheduler.
+        augment: Augmentations by name; `Mixup` is applied to whole batches.
+        seed: Seed of everything random.
+        run_dir: Run directory, which receives `checkpoints/` and `tensorboard/`.
+        resume_from: Checkpoint of the same run from which training continues, or None.
+        on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
+    """
+
+    training: TrainingConfig
+    trainer: TrainerConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    augment: Mapping[str, Target]
+    seed: int
+    run_dir: Path
+    resume_from: Path | None = None
+    on_first_epoch: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """What came of a fit.
+    """The result of a fit.
 
     Attributes:
         epochs: Trained, including those before an interruption.
@@ -50,37 +77,34 @@ class Fitted:
 
 
 def fit(
-    config: DictConfig,
+    settings: FitSettings,
     classifier: Classifier,
     datamodule: EmotionDataModule,
-    run_dir: Path,
-    resume_from: Path | None = None,
     module: EmotionModule | None = None,
-    on_first_epoch: Callable[[], None] | None = None,
 ) -> Fitted:
-    """Train `classifier` and leave the weights of the best epoch in it.
+    """Train a classifier; the weights of the best epoch are left in it.
 
     Args:
-        config: The whole configuration.
+        settings: How it is trained.
         classifier: Changed in place.
-        datamodule: Already set up.
-        run_dir: Receives `checkpoints/` and `tensorboard/`.
-        resume_from: A checkpoint of the same run to go on from.
-        module: What trains it, if not by its answers.
-        on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
+        datamodule: Set up already.
+        module: Lightning module; an `EmotionModule` by default.
+
+    Raises:
+        EmotionError: the device is not there, the run directory cannot be written, or training diverged.
     """
-    require_device(config.trainer)
-    checkpoints = run_dir / "checkpoints"
+    require_device(settings.trainer)
+    run_dir, checkpoints = settings.run_dir, settings.run_dir / "checkpoints"
     if not classifier.learns:
         return _kept(classifier, checkpoints)
     timer = Timer()  # whose time is kept in checkpoints
-    trainer = _trainer(config, run_dir, timer, on_first_epoch)
-    if config.training.get("compile"):  # which older runs do not know
+    trainer = _trainer(settings, timer)
+    if settings.training.compile:
         compile_networks(classifier)
     before = os.environ.copy()
     try:
-        module = module or _module(config, classifier, datamodule)
-        trainer.fit(module, datamodule, ckpt_path=resume_from, weights_only=True)
+        module = module or _module(settings, classifier, datamodule)
+        trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
             log.info("go on with: python train.py resume=%s", run_dir)
@@ -103,22 +127,22 @@ def fit(
     return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
 
 
-def _trainer(config: DictConfig, run_dir: Path, timer: Timer, on_first_epoch: Callable[[], None] | None) -> pl.Trainer:
-    """What runs the epochs, and writes to the run directory."""
-    training = config.training
+def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
+    """Build the Lightning trainer, which writes to the run directory."""
+    training, run_dir = settings.training, settings.run_dir
     callbacks = build_callbacks(
         run_dir / "checkpoints",
-        config.seed,
+        settings.seed,
         training.monitor,
         training.patience,
         training.ema_decay,
         sys.stderr.isatty(),
     )
-    if on_first_epoch:
-        callbacks.append(FirstEpoch(on_first_epoch))  # Lightning calls checkpoints last, wherever they stand
+    if settings.on_first_epoch:
+        callbacks.append(FirstEpoch(settings.on_first_epoch))  # Lightning calls checkpoints last, wherever they stand
     quiet_lightning()
     return pl.Trainer(
-        **to_plain(config.trainer),
+        **settings.trainer.arguments(),
         use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
         callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
@@ -160,19 +184,20 @@ def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     return Fitted(0, 0.0, rank_zero_only.rank == 0)
 
 
-def _module(config: DictConfig, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
+def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
+    mixup = [target for target in settings.augment.values() if issubclass(target.resolve(), Mixup)]
     return EmotionModule(
         classifier,
         datamodule.classes,
-        config.optimizer,
-        config.scheduler,
-        datamodule.class_weights() if config.training.class_weights else None,
-        config.training.label_smoothing,
-        instantiate(config.augment.mixup, Mixup) if "mixup" in config.augment else None,
+        settings.optimizer,
+        settings.scheduler,
+        datamodule.class_weights() if settings.training.class_weights else None,
+        settings.training.label_smoothing,
+        instantiate(mixup[0], Mixup) if mixup else None,
     )
 
 
-def require_device(trainer: DictConfig) -> None:
+def require_device(trainer: TrainerConfig) -> None:
     """Refuse keys that Lightning does not know, and an accelerator that is not there.
 
     Args:
@@ -182,7 +207,7 @@ def require_device(trainer: DictConfig) -> None:
         EmotionError: a key is unknown, or GPUs are asked for and torch sees none, or fewer.
     """
     known = inspect.signature(pl.Trainer).parameters
-    if unknown := [str(key) for key in trainer if key not in known]:
+    if unknown := [key for key in trainer.arguments() if key not in known]:
         raise EmotionError(f"unknown key trainer.{unknown[0]}: {suggest(unknown[0], known)}")
     if not _is_gpu(trainer):
         return
@@ -194,12 +219,12 @@ def require_device(trainer: DictConfig) -> None:
         raise EmotionError(f"trainer.devices={trainer.devices} GPUs were asked for, and torch sees {here} here")
 
 
-def device_of(config: DictConfig) -> torch.device:
-    """Where what is not trained is computed, such as predictions."""
-    return torch.device("cuda" if _is_gpu(config.trainer) and torch.cuda.is_available() else "cpu")
+def device_of(trainer: TrainerConfig) -> torch.device:
+    """Return the device for what is not trained, such as predictions."""
+    return torch.device("cuda" if _is_gpu(trainer) and torch.cuda.is_available() else "cpu")
 
 
-def _is_gpu(trainer: DictConfig) -> bool:
+def _is_gpu(trainer: TrainerConfig) -> bool:
     return trainer.accelerator in ("gpu", "cuda")
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
-from emotion.config import instantiate
+from emotion.config.schema import OptimizerConfig, SchedulerConfig
+from emotion.config.target import instantiate
 from emotion.errors import EmotionError
 from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
@@ -39,8 +39,8 @@ class EmotionModule(pl.LightningModule):
         self,
         classifier: Classifier,
         classes: tuple[str, ...],
-        optimizer: DictConfig,
-        scheduler: DictConfig,
+        optimizer: OptimizerConfig,
+        scheduler: SchedulerConfig,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         mixup: Mixup | None = None,
@@ -96,11 +96,11 @@ class EmotionModule(pl.LightningModule):
             groups.append({"params": decay, "lr": rate * factor})
             groups.append({"params": rest, "lr": rate * factor, "weight_decay": 0.0})
         groups = [group for group in groups if group["params"]]
-        optimizer = instantiate(self.optimizer_config, Optimizer, params=groups)
+        optimizer = instantiate(self.optimizer_config.target, Optimizer, params=groups)
         steps = int(self.trainer.estimated_stepping_batches)
         rates = [group["lr"] for group in groups]
         scheduler = instantiate(
-            self.scheduler_config, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps, max_lr=rates
+            self.scheduler_config.target, LRScheduler, optimizer=optimizer, total_steps=steps, T_max=steps, max_lr=rates
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -1,11 +1,8 @@
 """Train an autoencoder on one emotion; how badly it reconstructs a recording then tells whether that is another."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from emotion.data.datamodule import EmotionDataModule
@@ -13,7 +10,7 @@ from emotion.data.dataset import some_of
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
-from emotion.training.fit import Fitted, fit
+from emotion.training.fit import FitSettings, Fitted, fit
 from emotion.training.module import EmotionModule, of_all_processes
 
 
@@ -77,29 +74,28 @@ class ReconstructionModule(EmotionModule):
         return remembered.mean(dim=0).tolist()
 
 
-def fit_autoencoder(
-    config: DictConfig,
-    classifier: Classifier,
-    datamodule: EmotionDataModule,
-    run_dir: Path,
-    resume_from: Path | None = None,
-    on_first_epoch: Callable[[], None] | None = None,
-) -> Fitted:
-    """Train the autoencoder of `classifier` as `fit` does, then fit its head on dev, where all classes are."""
-    if not config.training.monitor.endswith("loss"):
-        raise EmotionError(
-            f"training.monitor={config.training.monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion"
-        )
+def fit_autoencoder(only: str, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> Fitted:
+    """Train an autoencoder as `fit` does, then fit its head on dev, where all classes are.
+
+    Args:
+        only: Label on whose recordings it is trained.
+        settings: How it is trained.
+        classifier: Changed in place.
+        datamodule: Set up already.
+    """
+    monitor = settings.training.monitor
+    if not monitor.endswith("loss"):
+        raise EmotionError(f"training.monitor={monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion")
     if datamodule.dataset("dev").label.unique().numel() < 2:
-        raise EmotionError(f"the dev split holds {config.model.only} alone, so nothing can be told from it there")
-    module = ReconstructionModule(config.model.only, classifier, datamodule.classes, config.optimizer, config.scheduler)
-    fitted = fit(config, classifier, datamodule, run_dir, resume_from, module, on_first_epoch)
+        raise EmotionError(f"the dev split holds {only} alone, so nothing can be told from it there")
+    module = ReconstructionModule(only, classifier, datamodule.classes, settings.optimizer, settings.scheduler)
+    fitted = fit(settings, classifier, datamodule, module)
     if fitted.is_main:
         classifier.cpu().eval()
         with torch.no_grad():
             found = [(classifier.encoder(batch), batch["label"]) for batch in datamodule.batches("dev")]
         classifier.head.fit(*map(torch.cat, zip(*found, strict=True)))
-        best, files = run_dir / "checkpoints" / "best.ckpt", AtomicCheckpoints()
+        best, files = settings.run_dir / "checkpoints" / "best.ckpt", AtomicCheckpoints()
         checkpoint = files.load_checkpoint(best)
         own = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
         files.save_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | own}, best)

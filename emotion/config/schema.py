@@ -1,0 +1,296 @@
+"""One dataclass for each group of the configuration. `docs/configuration.md` is generated from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval, Len
+
+from emotion.config.fields import (
+    Count,
+    Dropout,
+    NonNegative,
+    NonNegativeInt,
+    Only,
+    OpenFraction,
+    Positive,
+    PositiveFraction,
+    UnitInterval,
+    written,
+)
+from emotion.config.model import ModelConfig
+from emotion.config.target import Target
+from emotion.errors import EmotionError
+
+Channel = Literal["speech", "song", "both"]
+Labels = str | Annotated[list[str], Len(1)]
+Batches = Count | PositiveFraction
+_NOT_OURS = Only(nothing=True, reason="train.py sets it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """A corpus, and how its recordings become batches."""
+
+    name: str
+    """Name of the corpus in results."""
+    corpus: Target
+    """Class that scans the corpus, and its arguments."""
+    root: str | None
+    """Directory of the corpora, or of the corpus itself; null for the cache (demo corpus)."""
+    channel: Channel
+    """Recordings of speech, of song, or of both."""
+    train_channel: Channel | None = None
+    """Channel of the train split, if it differs."""
+    labels: Labels
+    """Default label scheme of the corpus."""
+    sample_rate: Annotated[int, Interval(ge=1_000, le=192_000)]
+    """Sampling rate of the prepared audio, in Hz."""
+    batch_size: Annotated[int, Ge(2)]  # batch normalisation needs two
+    """Number of recordings in a batch."""
+    on_problem: Literal["stop", "skip", "partial"]
+    """What happens when a file cannot be used: stop, skip the recording, or use its other modalities."""
+    download: bool = False
+    """Download what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """The train, dev and test splits."""
+
+    name: str
+    """Name of the protocol."""
+    fold: NonNegativeInt
+    """Number of the fold, from 0."""
+    speaker_independent: bool
+    """True if no speaker is in two splits."""
+    dev_shares_speakers: bool = False
+    """True if dev and train may share speakers nevertheless."""
+    labels: Labels
+    """Default label scheme of the protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacesConfig:
+    """The face crops that are cut out of each video."""
+
+    detect: Literal["mtcnn", "cropped", "none"]
+    """Find faces by MTCNN; take images as face crops; or take whole frames."""
+    frames: Count
+    """Maximum number of frames of a clip, spread evenly."""
+    every: Count = 1
+    """Step between the frames that are considered."""
+    size: Annotated[int, Interval(ge=8, le=1024)] | Annotated[list[Annotated[int, Interval(ge=8, le=2048)]], Len(2, 2)]
+    """Side of a crop, or height and width of a whole frame, in pixels."""
+    color: Literal["rgb", "grey"]
+    """Color space of the crops."""
+    margin: Annotated[float, Interval(gt=-0.5, lt=10)] = 0.3
+    """Margin around the box of a face, as a fraction of its longer side."""
+    interval: Positive = 0.25
+    """Time between two frames on which faces are detected, in seconds."""
+    detection_size: Annotated[int, Interval(ge=32, le=4096)] = 320
+    """Longer side of the frames on which faces are detected, in pixels."""
+    smallest: OpenFraction = 0.15
+    """Smallest face that is detected, as a fraction of the shorter side of the frame."""
+    trim_db: Positive | None
+    """Take frames only from where the audio is less than this many decibels below its maximum; null for all."""
+    seconds: Positive | None
+    """Take frames only from the first so many seconds; null for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionUnitsConfig:
+    """Facial action units, computed beforehand by OpenFace."""
+
+    table: str | None
+    """CSV file, or directory of CSV files, of OpenFace."""
+    kinds: Annotated[list[Literal["intensity", "presence"]], Len(1)]
+    """Kinds of columns that are used."""
+    over_time: Literal["mean", "frames"]
+    """Use the mean over a clip, or each frame."""
+    normalize: Literal["train", "speaker", "none"]
+    """Standardise by statistics of the train split, by those of each speaker (transductive), or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Acoustic features."""
+
+    sets: dict[str, Target]
+    """Feature sets by name; several are stacked."""
+    n_fft: Annotated[int, Interval(ge=16, le=1 << 16)]
+    """Length of a frame, in samples."""
+    hop_length: Annotated[int, Interval(ge=1, le=1 << 16)]
+    """Step from one frame to the next, in samples."""
+    deltas: Annotated[int, Interval(ge=0, le=2)]
+    """Highest order of the deltas that are appended."""
+    trim_db: Positive | None
+    """Trim both ends where the audio is this many decibels below its maximum; null to keep them."""
+    seconds: Positive | None
+    """Pad or cut every clip to this length, in seconds; null to keep the lengths."""
+    normalize: Literal["train", "clip", "speaker", "none"]
+    """Standardise by statistics of the train split, of each clip, of each speaker (transductive), or not."""
+    cache: bool
+    """Compute features once and keep them on disk."""
+
+    def __post_init__(self) -> None:
+        for name, target in self.sets.items():
+            _check_feature_set(f"features.sets.{name}", target.arguments)
+
+
+def _check_feature_set(key: str, values: Mapping[str, Any]) -> None:
+    if "n_mfcc" in values and "n_mels" in values and values["n_mfcc"] > values["n_mels"]:
+        raise EmotionError(f"{key}.n_mfcc={values['n_mfcc']}: at most n_mels, which is {values['n_mels']}, is allowed")
+    if "lowest" in values and "highest" in values and values["lowest"] >= values["highest"]:
+        raise EmotionError(
+            f"{key}.lowest={values['lowest']:g}: less than highest, which is {values['highest']:g}, is allowed"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The loss, and how the best epoch is chosen."""
+
+    monitor: Literal["dev/uar", "dev/war", "dev/macro_f1", "dev/loss"]
+    """Metric by which the best epoch is chosen."""
+    patience: Count | None
+    """Number of epochs without improvement after which training stops; null for never."""
+    class_weights: bool
+    """Weight the loss so that every class counts the same."""
+    label_smoothing: Dropout
+    """Label smoothing of the loss."""
+    ema_decay: OpenFraction | None
+    """Decay of an exponential moving average of the weights, which is then evaluated; null for none."""
+    compile: bool = False
+    """Compile the networks with torch.compile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """Arguments of `pytorch_lightning.Trainer`; further ones can be added with `+trainer.KEY=VALUE`."""
+
+    accelerator: Literal["cpu", "gpu", "cuda", "auto"]
+    """Hardware."""
+    devices: Count | Literal[-1, "auto"] | Annotated[list[NonNegativeInt], Len(1)]
+    """Number of devices, or their indices; -1 for all."""
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"]
+    """Strategy of distributed training."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true", 32, 64]
+    """Floating-point precision."""
+    max_epochs: Count
+    """Number of epochs."""
+    gradient_clip_val: NonNegative | None
+    """Maximum norm of the gradient; null for none."""
+    accumulate_grad_batches: Count
+    """Number of batches for one step of the optimiser."""
+    deterministic: bool | Literal["warn"]
+    """Use deterministic algorithms only."""
+    limit_train_batches: Batches
+    """Number, or fraction, of the batches of an epoch."""
+    overfit_batches: NonNegativeInt | UnitInterval
+    """Number, or fraction, of batches to overfit; 0 for none."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments."""
+
+    def __post_init__(self) -> None:
+        if self.accelerator == "cpu" and (isinstance(self.devices, list) or self.devices == -1):
+            raise EmotionError(
+                f"trainer.devices={written(self.devices)}: on a CPU the number of processes, an integer of at least 1, "
+                "is allowed"
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `pytorch_lightning.Trainer`."""
+        own = {name: value for name, value in vars(self).items() if name != "extra"}
+        return own | dict(self.extra)
+
+
+EXTRA_TRAINER_FIELDS: Mapping[str, Any] = {
+    "num_nodes": Count,
+    "min_epochs": Count | None,
+    "max_steps": Annotated[int, Only(-1, "use trainer.max_epochs")],
+    "gradient_clip_algorithm": Literal["norm", "value"] | None,
+    "benchmark": bool | None,
+    "limit_val_batches": Batches,
+    "check_val_every_n_epoch": Annotated[int, Only(1, "every epoch is evaluated on dev")],
+    "val_check_interval": Annotated[float, Only(1.0, "every epoch is evaluated on dev")],
+    "fast_dev_run": Annotated[bool, Only(False, "use debug=fast")],
+    "barebones": Annotated[bool, Only(False, "results are written")],
+    "enable_checkpointing": Annotated[bool, Only(True, "the best epoch is kept")],
+    **dict.fromkeys(
+        (
+            "logger",
+            "callbacks",
+            "plugins",
+            "default_root_dir",
+            "num_sanity_val_steps",
+            "log_every_n_steps",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "use_distributed_sampler",
+        ),
+        Annotated[Any, _NOT_OURS],
+    ),
+}
+"""Arguments of `pytorch_lightning.Trainer` that are in no YAML file, and their values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """An optimiser of `torch.optim`; the keys besides `name` are its arguments."""
+
+    name: str
+    """Name of the optimiser in results."""
+    target: Target
+    """The class and its arguments."""
+
+    @property
+    def lr(self) -> float:
+        """Learning rate."""
+        return float(self.target.arguments["lr"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """A learning-rate scheduler of `torch.optim.lr_scheduler`; the keys besides `name` are its arguments."""
+
+    name: str
+    """Name of the scheduler."""
+    target: Target
+    """The class and its arguments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The whole configuration of a run."""
+
+    name: str
+    """Name of the run: its directory below `outputs/`, and its row in reports."""
+    seed: Annotated[int, Interval(ge=0, le=2**32 - 1)]
+    """Seed of everything random."""
+    labels: Labels
+    """Label scheme, list of emotions, or `from_data` for the emotions that are there."""
+    test: bool
+    """Evaluate the test split once, after training."""
+    data: DataConfig
+    protocol: ProtocolConfig
+    features: FeaturesConfig
+    faces: FacesConfig
+    action_units: ActionUnitsConfig
+    augment: dict[str, Target]
+    """Augmentations by name."""
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    training: TrainingConfig
+    trainer: TrainerConfig
+
+    def __post_init__(self) -> None:
+        rate = self.data.sample_rate
+        for name, target in self.features.sets.items():
+            for low in ("f_min", "lowest"):
+                if target.arguments.get(low, 0) >= rate / 2:
+                    raise EmotionError(
+                        f"features.sets.{name}.{low}={target.arguments[low]:g}: less than half of "
+                        f"data.sample_rate={rate}, {rate / 2:g}, is allowed"
+                    )

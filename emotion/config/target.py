@@ -1,0 +1,160 @@
+"""`_target_`: which classes a configuration may name, and how they are built."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from annotated_types import Len
+
+from emotion.config.fields import (
+    Count,
+    Dropout,
+    NonNegative,
+    OpenFraction,
+    Positive,
+    PositiveFraction,
+    check_field,
+)
+from emotion.errors import EmotionError, suggest
+
+Built = TypeVar("Built")
+
+_TORCH = (
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "SGD",
+    "lr_scheduler.ConstantLR",
+    "lr_scheduler.CosineAnnealingLR",
+    "lr_scheduler.OneCycleLR",
+)
+ALLOWED_TARGETS = frozenset(f"torch.optim.{name}" for name in _TORCH) | {
+    "sklearn.ensemble.RandomForestClassifier",
+    "sklearn.linear_model.LogisticRegression",
+    "sklearn.neural_network.MLPClassifier",
+    "sklearn.svm.SVC",
+    "xgboost.XGBClassifier",
+}
+"""The classes outside of this package that a `_target_` may name."""
+
+_ARGUMENTS_OF_LIBRARIES: Mapping[str, Any] = {
+    "lr": Positive,
+    "weight_decay": NonNegative,
+    "momentum": Dropout,
+    "eps": Positive,
+    "betas": Annotated[list[Dropout], Len(2, 2)],
+    "pct_start": OpenFraction,
+    "eta_min": NonNegative,
+    "factor": PositiveFraction,
+    "max_iter": Count,
+    "n_estimators": Count,
+    "subsample": PositiveFraction,
+    "colsample_bytree": PositiveFraction,
+}
+"""The values of arguments of `ALLOWED_TARGETS`, whose own signatures do not say which they take."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A class that is named in a configuration, and arguments for it.
+
+    Attributes:
+        name: Dotted path of the class, the value of `_target_`.
+        arguments: The other keys.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, key: str, value: Any) -> "Target":
+        """Read a target from plain data and validate its arguments.
+
+        Classes of this package tell the values of an argument by its annotation.
+
+        Args:
+            key: Key of the value, for messages.
+            value: A dictionary with `_target_`.
+
+        Raises:
+            EmotionError: the class may not be named, or an argument is unknown or has a wrong value.
+        """
+        if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
+            raise EmotionError(f"{key}: keys and values, one of which is _target_, are allowed")
+        arguments = {name: given for name, given in value.items() if not name.startswith("_") and name != "name"}
+        target = cls(value["_target_"], arguments)
+        for name, given in arguments.items():
+            if (annotation := target.annotations().get(name)) is not None:
+                check_field(f"{key}.{name}", annotation, given)
+        return target
+
+    def annotations(self) -> dict[str, Any]:
+        """Return the types of the arguments that are known, by their names.
+
+        Raises:
+            EmotionError: the class may not be named, or is not there.
+        """
+        if self.name in ALLOWED_TARGETS:
+            return dict(_ARGUMENTS_OF_LIBRARIES)
+        return get_type_hints(self.resolve().__init__, include_extras=True)
+
+    def resolve(self) -> type:
+        """Import the class.
+
+        A configuration may come from an untrusted run, so only classes of this package and `ALLOWED_TARGETS` are
+        imported.
+
+        Raises:
+            EmotionError: the class may not be named, or is not there.
+        """
+        module, _, name = self.name.rpartition(".")
+        if self.name not in ALLOWED_TARGETS and not module.startswith("emotion."):
+            raise EmotionError(
+                f"_target_: {self.name} is refused: it is not of this package, nor a known optimiser, scheduler or "
+                "estimator"
+            )
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            if self.name in ALLOWED_TARGETS:
+                package = module.split(".")[0]
+                raise EmotionError(f"{package} is not installed: pip install 'emotion[{package}]'") from error
+            raise EmotionError(f"_target_: {self.name} does not exist") from error
+        if not inspect.isclass(found):
+            raise EmotionError(f"_target_: {self.name} is refused: it is not a class")
+        return found
+
+
+def instantiate(target: Target, base: type[Built], **arguments: Any) -> Built:
+    """Build the class that a target names.
+
+    Args:
+        target: The class and its arguments.
+        base: Required base class.
+        **arguments: Further arguments; those that the class does not take are left out.
+
+    Raises:
+        EmotionError: the class is not allowed, does not exist, is not a `base`, or does not take an argument or its
+            value.
+    """
+    cls = target.resolve()
+    if not issubclass(cls, base):
+        raise EmotionError(f"_target_: {target.name} is refused: a {base.__name__} is required here")
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [] if takes_any else sorted(set(target.arguments) - set(parameters))
+    if unknown:
+        raise EmotionError(
+            f"{cls.__name__} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - set(arguments))}"
+        )
+    arguments = {key: value for key, value in arguments.items() if key in parameters}
+    try:
+        return cls(**arguments, **target.arguments)
+    except ValueError as error:
+        if target.name in ALLOWED_TARGETS:
+            raise EmotionError(f"{cls.__name__}: {error}") from error
+        raise

@@ -1,0 +1,184 @@
+"""The kinds of models: how each is built, fitted, saved and loaded."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from torch import Tensor
+
+from emotion.config.model import (
+    AutoencoderModelConfig,
+    EstimatorFusionModelConfig,
+    EstimatorModelConfig,
+    FusionModelConfig,
+    ModelConfig,
+    NeuralModelConfig,
+)
+from emotion.models import build
+from emotion.models.base import Classifier
+from emotion.models.build import InputConfig
+
+if TYPE_CHECKING:  # Lightning takes long to import, and only fits need it
+    from emotion.data.datamodule import EmotionDataModule
+    from emotion.training.fit import FitSettings, Fitted
+
+Config = TypeVar("Config", bound=ModelConfig)
+
+
+class ModelKind(ABC, Generic[Config]):
+    """A kind of model.
+
+    Args:
+        model: Configuration of the model.
+        inputs: Configuration of what its encoders take in.
+        num_classes: Number of classes.
+        seed: Seed of what is random in building it.
+    """
+
+    def __init__(self, model: Config, inputs: InputConfig, num_classes: int, seed: int) -> None:
+        self.model, self.inputs, self.num_classes, self.seed = model, inputs, num_classes, seed
+
+    @abstractmethod
+    def build(self) -> Classifier:
+        """Build the classifier, untrained."""
+
+    @abstractmethod
+    def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
+        """Fit the classifier on the train split, choose on dev, and write `checkpoints/` of the run directory."""
+
+    def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
+        """Load the weights of a classifier.
+
+        Args:
+            classifier: As `build` returns it.
+            weights: State of the classifier in a checkpoint.
+            checkpoints: Directory of the checkpoint.
+
+        Raises:
+            RuntimeError: the weights do not fit.
+        """
+        classifier.load_state_dict(weights)
+        return classifier.eval()
+
+    def num_parameters(self, classifier: Classifier) -> int:
+        """Return the number of fitted parameters."""
+        return sum(parameter.numel() for parameter in classifier.parameters())
+
+    def objective(self, monitor: str) -> str:
+        """Return the key in `metrics.json` of the dev metric by which the model is selected."""
+        return monitor
+
+    @property
+    def only(self) -> str | None:
+        """The label to which the train split is restricted, or None."""
+        return None
+
+    @property
+    def refits(self) -> bool:
+        """True if dev is used for fitting after it has been evaluated."""
+        return False
+
+    @property
+    def is_neural(self) -> bool:
+        """True if the model is trained in epochs."""
+        return True
+
+
+class NeuralKind(ModelKind[NeuralModelConfig]):
+    """An encoder with a head, trained by gradient."""
+
+    def build(self) -> Classifier:
+        """See `ModelKind.build`."""
+        return build.build_neural(self.model, self.inputs, self.num_classes)
+
+    def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
+        """See `ModelKind.fit`."""
+        from emotion.training.fit import fit
+
+        return fit(settings, classifier, datamodule)
+
+
+class FusionKind(NeuralKind):
+    """Several encoders with a head, trained by gradient."""
+
+    model: FusionModelConfig
+
+    def build(self) -> Classifier:
+        """See `ModelKind.build`."""
+        return build.build_fusion(self.model, self.inputs, self.num_classes)
+
+
+class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
+    """An autoencoder of one emotion."""
+
+    def build(self) -> Classifier:
+        """See `ModelKind.build`."""
+        return build.build_autoencoder(self.model, self.inputs, self.num_classes)
+
+    def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
+        """See `ModelKind.fit`."""
+        from emotion.training.reconstruction import fit_autoencoder
+
+        return fit_autoencoder(self.model.only, settings, classifier, datamodule)
+
+    def objective(self, monitor: str) -> str:
+        """See `ModelKind.objective`: the reconstruction error of its emotion."""
+        return f"dev/error/{self.model.only}"
+
+    @property
+    def only(self) -> str | None:
+        """See `ModelKind.only`."""
+        return self.model.only
+
+
+class EstimatorKind(ModelKind[EstimatorModelConfig]):
+    """An estimator of scikit-learn on a vector for each recording."""
+
+    def build(self) -> Classifier:
+        """See `ModelKind.build`."""
+        return build.build_estimator(self.model, self.inputs, self.num_classes, self.seed)
+
+    def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
+        """See `ModelKind.fit`."""
+        from emotion.training.estimator import fit_estimator
+
+        return fit_estimator(self.model, settings, classifier, datamodule)
+
+    def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
+        """See `ModelKind.load`; the estimator is in a file of its own."""
+        super().load(classifier, weights, checkpoints).head.load(checkpoints)
+        return classifier
+
+    def num_parameters(self, classifier: Classifier) -> int:
+        """See `ModelKind.num_parameters`; of trees, the number of nodes."""
+        return super().num_parameters(classifier) + classifier.head.size
+
+    @property
+    def refits(self) -> bool:
+        """See `ModelKind.refits`."""
+        return self.model.refit
+
+    @property
+    def is_neural(self) -> bool:
+        """See `ModelKind.is_neural`."""
+        return False
+
+
+class EstimatorFusionKind(EstimatorKind):
+    """An estimator of scikit-learn on several vectors for each recording."""
+
+    model: EstimatorFusionModelConfig
+
+    def build(self) -> Classifier:
+        """See `ModelKind.build`."""
+        return build.build_estimator_fusion(self.model, self.inputs, self.num_classes, self.seed)
+
+
+KINDS: dict[type[ModelConfig], type[ModelKind]] = {
+    NeuralModelConfig: NeuralKind,
+    FusionModelConfig: FusionKind,
+    AutoencoderModelConfig: AutoencoderKind,
+    EstimatorModelConfig: EstimatorKind,
+    EstimatorFusionModelConfig: EstimatorFusionKind,
+}
+"""The kind that each configuration describes."""

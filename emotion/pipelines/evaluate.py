@@ -1,0 +1,183 @@
+"""Evaluate a finished run on one split of its own corpus or of another."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from emotion import runs
+from emotion.composition import datamodule_of, load_classifier
+from emotion.config.compose import key_of
+from emotion.config.schema import TrainConfig
+from emotion.config.validate import validate
+from emotion.corpora.base import UNKNOWN_SPEAKER
+from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import Batch
+from emotion.errors import EmotionError, suggest
+from emotion.evaluation import breakdown, intervals
+from emotion.evaluation.predictions import figures, predict, without
+from emotion.files import write_text
+from emotion.labels import OF_CORPUS
+from emotion.models.base import Classifier
+from emotion.pipelines.results import (
+    cache_features,
+    chance,
+    headline,
+    provenance,
+    report_small_splits,
+    uar_intervals,
+    write_results,
+)
+from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+from emotion.training.fit import device_of
+
+log = logging.getLogger(__name__)
+
+_OWN_KEYS = ("run", "split", "without")
+_OF_TRAINING = ("parameters", "epochs", "fit_seconds")
+
+
+def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Evaluate one split with a finished run, rebuilt from the run's own configuration.
+
+    Args:
+        composed: `run`, `split` and `without`, and a composed configuration of which only the keys of `overrides` are
+            used.
+        overrides: Overrides of the command line.
+
+    Returns:
+        The metrics, as written to `RUN/evaluations/<data>-<protocol>-<fold>-<split>/metrics.json`.
+
+    Raises:
+        EmotionError: there is no such run or split, or the run was trained on recordings of the split.
+    """
+    split, lost = composed.split, composed.without
+    if split not in ("dev", "test"):
+        raise EmotionError(f"split={split} is neither dev nor test")
+    run_dir = runs.require(Path(composed.run))
+    own = runs.load_config(run_dir)
+    saved = runs.load_composed(run_dir)
+    merged = merge_run_config(saved, composed, _of_evaluation(overrides))
+    # The model's own, whatever the corpus usually has.
+    merged.data.sample_rate, merged.labels = saved.data.sample_rate, saved.labels
+    config = validate(merged)
+    classifier = load_classifier(run_dir, own)
+    datamodule = _set_up_data(run_dir, config, _same_splits(saved, merged), split)
+    unseen = _refuse_training_recordings(run_dir, datamodule, split)
+    device = device_of(config.trainer)
+    cache_features(own, classifier, datamodule, device)
+    predictions = predict(classifier, datamodule, split, device, _mask(lost, datamodule))
+    results = _results(run_dir, config, classifier, datamodule, predictions, unseen, split)
+    suffix = f"_without_{lost}" if lost else ""
+    results["name"] += suffix
+    folder = run_dir / "evaluations" / f"{_evaluation_name(own, config)}-{split}{suffix}"
+    write_results(folder, predictions, results, datamodule.classes, split)
+    runs.write_config(folder, merged)
+    _write_breakdown(
+        folder, predictions, datamodule, lost, f"{run_dir} on {split}: {headline(results, split)}", results
+    )
+    return results
+
+
+def _of_evaluation(overrides: list[str]) -> list[str]:
+    """Return the overrides that change the run's configuration; those that belong to the model are refused."""
+    for override in overrides:
+        key = key_of(override)
+        if key.split(".")[0] not in (*_OWN_KEYS, "data", "protocol", "trainer"):
+            raise EmotionError(
+                f"{key} belongs to the run; evaluate.py takes {', '.join(_OWN_KEYS)}, data, protocol and trainer"
+            )
+    return [override for override in overrides if key_of(override) not in _OWN_KEYS]
+
+
+def _same_splits(saved: DictConfig, merged: DictConfig) -> bool:
+    """Return True if an evaluation is on the splits of the run itself."""
+    keys = (*DECIDE_SPLITS, "data.corpus")
+    return all(OmegaConf.select(saved, key) == OmegaConf.select(merged, key) for key in keys)
+
+
+def _set_up_data(run_dir: Path, config: TrainConfig, same_splits: bool, split: str) -> EmotionDataModule:
+    splits = runs.load_sides(run_dir) if same_splits else None
+    datamodule = datamodule_of(config, splits)
+    datamodule.setup()
+    if splits is not None:
+        expected, found = (t.loc[t["split"] == split, "recording"] for t in (splits, datamodule.table))
+        runs.require_recordings(run_dir, expected, found, config.data.on_problem != "stop")
+    return datamodule
+
+
+def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
+    """Refuse to evaluate a model on what it was trained or selected on; return True if all speakers are unseen."""
+    seen = runs.load_seen(run_dir, split)
+    evaluated = datamodule.table[datamodule.table["split"] == split]
+    shared = evaluated["recording"].isin(seen["recording"])
+    if shared.any():
+        raise EmotionError(
+            f"{int(shared.sum())} of the {len(evaluated)} recordings of this {split} split were used to train or "
+            f"choose the run, as {run_dir}/splits.csv tells; its figure would be no result"
+        )
+    return not evaluated["speaker"].isin([*seen["speaker"], UNKNOWN_SPEAKER]).any()
+
+
+def _mask(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batch], Batch] | None:
+    """Return a function that masks a modality of a batch; refuse one that the run does not take in, or its only one."""
+    if not modality:
+        return None
+    if modality not in datamodule.modalities:
+        raise EmotionError(f"without={modality}: {suggest(modality, datamodule.modalities)}")
+    if len(datamodule.modalities) == 1:
+        raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
+    return partial(without, modality=modality)
+
+
+def _results(
+    run_dir: Path,
+    config: TrainConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    predictions: pd.DataFrame,
+    unseen: bool,
+    split: str,
+) -> dict[str, Any]:
+    """Return what `metrics.json` holds."""
+    independent = config.protocol.speaker_independent and unseen
+    results = figures(predictions, datamodule.classes) | uar_intervals(predictions, datamodule.classes)
+    results |= chance(datamodule, split) | provenance(config, classifier, datamodule, independent)
+    return results | {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
+
+
+def _evaluation_name(own: TrainConfig, config: TrainConfig) -> str:
+    channel = "" if config.data.channel == own.data.channel else f"_{config.data.channel}"
+    return f"{config.data.name}{channel}-{config.protocol.name}-{config.protocol.fold}"
+
+
+def _write_breakdown(
+    folder: Path,
+    predictions: pd.DataFrame,
+    datamodule: EmotionDataModule,
+    lost: str | None,
+    title: str,
+    results: dict[str, Any],
+) -> None:
+    """Write the metrics by emotion and by group, and report them."""
+    split = predictions["split"].iloc[0]
+    emotions, groups = breakdown.by_emotion(predictions, datamodule.classes), _by_group(predictions, datamodule, lost)
+    for name, table in (("by_emotion", emotions), ("by_group", groups)):
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    log.info("%s (chance %.3f)", title, results[f"{split}/chance"])
+    report_small_splits(datamodule, [split])
+    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
+    if 1 < groups["speakers"][0] < intervals.FEW:
+        log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
+    log.info("written to %s", folder)
+
+
+def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:
+    modalities = [modality for modality in datamodule.modalities if modality != lost]
+    people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
+    same_labels = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
+    return breakdown.by_group([predictions], datamodule.table, datamodule.classes, people if same_labels else {})

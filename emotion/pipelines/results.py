@@ -1,0 +1,144 @@
+"""What training and evaluation share: cached features, metrics with their provenance, and the files that hold them."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from emotion import __version__, runs
+from emotion.config.schema import FeaturesConfig, TrainConfig
+from emotion.corpora.base import UNKNOWN_SPEAKER
+from emotion.data.datamodule import EmotionDataModule
+from emotion.errors import EmotionError
+from emotion.evaluation import figures as plots
+from emotion.evaluation import intervals
+from emotion.evaluation.comparison import uar
+from emotion.evaluation.predictions import write_predictions
+from emotion.features.front_end import AudioFrontEnd
+from emotion.files import write_json
+from emotion.labels import label_names
+from emotion.models.base import Classifier
+from emotion.protocols import SPLITS
+
+log = logging.getLogger(__name__)
+
+_FEW = 10  # recordings of a class
+
+
+def cache_features(
+    config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, device: torch.device
+) -> None:
+    """Compute features that do not change in training once, and fit statistics of speakers where they are needed.
+
+    Args:
+        config: Configuration of the run.
+        classifier: Its front ends are changed in place.
+        datamodule: Set up already; serves the features from now on.
+        device: Device on which networks compute features.
+    """
+    for front_end in classifier.front_ends:
+        if config.features.cache and isinstance(front_end, AudioFrontEnd) and not front_end.learns:
+            described = _cache_key(config.features, config.data.sample_rate)
+            datamodule.cache_features(front_end, described, device)
+        unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
+        if front_end.transductive and unknown.any():
+            raise EmotionError(
+                f"normalize=speaker needs the speaker of every recording; those of {unknown.sum():,} are unknown, such "
+                f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
+            )
+        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+
+
+def _cache_key(features: FeaturesConfig, sample_rate: int) -> dict[str, Any]:
+    own = {key: value for key, value in vars(features).items() if key not in ("normalize", "cache", "sets")}
+    # The weights themselves are part of the key, wherever they come from.
+    sets = {
+        name: {"_target_": target.name}
+        | {key: value for key, value in target.arguments.items() if key not in runs.WEIGHTS}
+        for name, target in features.sets.items()
+    }
+    return own | {"sets": sets, "sample_rate": sample_rate}
+
+
+def uar_intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
+    """Return `<split>/uar_low` and `uar_high`, the 95 % confidence interval over speakers, where it can be computed."""
+    result = {}
+    for split, rows in predictions.groupby("split"):
+        interval = intervals.over_speakers([rows], lambda some: uar(some, labels))
+        if not math.isnan(interval.low):
+            result |= {f"{split}/uar_low": interval.low, f"{split}/uar_high": interval.high}
+    return result
+
+
+def chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
+    """Return `<split>/chance`, the UAR of guessing: over the classes that a split holds, as its UAR is."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
+
+
+def provenance(
+    config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, speaker_independent: bool
+) -> dict[str, Any]:
+    """Return the part of `metrics.json` that says what was evaluated, and how."""
+    return {
+        "version": __version__,
+        "name": config.name,
+        "model": config.model.name,
+        "data": config.data.name,
+        "channel": config.data.channel,
+        "labels": label_names(config.labels),
+        "protocol": config.protocol.name,
+        "fold": config.protocol.fold,
+        "folds": datamodule.protocol.folds,
+        "speaker_independent": bool(speaker_independent),
+        "transductive": any(front_end.transductive for front_end in classifier.front_ends),
+        "seed": config.seed,
+    }
+
+
+def write_results(
+    folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str
+) -> None:
+    """Write `predictions.csv`, `metrics.json` and the confusion matrix of a split."""
+    write_predictions(folder / "predictions.csv", predictions)
+    title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
+    rows = predictions[predictions["split"] == split]
+    plots.save(plots.confusion_figure(rows, labels, title), folder / "confusion_matrix.png")
+    write_json(folder / "metrics.json", results)
+
+
+def headline(results: dict[str, Any], split: str) -> str:
+    """Return the main metrics of a split as text."""
+    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
+
+
+def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
+    """Warn where a split lacks classes, and where recalls rest on a few recordings."""
+    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    for split, own in counts.items():
+        missing = [name for name, count in own.items() if not count]
+        if missing and split == "train":
+            log.warning("train holds no recordings of %s, which the model cannot learn", ", ".join(missing))
+        elif missing and len(missing) < len(own):
+            log.warning(
+                "%s holds %d of %d classes, over which UAR and chance are computed; missing: %s",
+                split,
+                len(own) - len(missing),
+                len(own),
+                ", ".join(missing),
+            )
+    few = {split: {n: c for n, c in own.items() if 0 < c < _FEW} for split, own in counts.items() if split != "train"}
+    if few := {split: own for split, own in few.items() if own}:
+        counted = "; ".join(
+            f"{split} {min(own.values())} of {min(own, key=own.get)}{_and_others(len(own) - 1)}"
+            for split, own in few.items()
+        )
+        log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, counted)
+
+
+def _and_others(count: int) -> str:
+    return f" and few of {count} other classes" if count > 1 else " and few of another class" if count else ""

@@ -1,0 +1,39 @@
+"""The configuration of a finished run, changed by overrides."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from emotion import warm_start
+from emotion.config.compose import key_of
+from emotion.errors import EmotionError
+
+DECIDE_SPLITS = ("data.name", "data.channel", "data.train_channel", "protocol.name", "protocol.fold", "labels")
+"""The keys that decide, besides the recordings themselves, which of them are in which split of a run."""
+
+
+def merge_run_config(saved: DictConfig, composed: DictConfig, overrides: list[str]) -> DictConfig:
+    """Return the configuration of a run, with the keys of `overrides` taken from a composed one.
+
+    Another corpus brings its own protocol, unless one is named too, and its own way of preparing faces.
+
+    Args:
+        saved: Configuration of the run.
+        composed: Composed configuration.
+        overrides: Overrides of the command line.
+
+    Raises:
+        EmotionError: an override makes a new configuration instead of changing single keys.
+    """
+    config = OmegaConf.create(OmegaConf.to_container(saved))
+    keys = [key_of(override) for override in overrides]
+    recipes = [key for key in keys if key in ("experiment", "debug")]
+    if recipes:
+        raise EmotionError(f"{recipes[0]}= makes a new configuration; this run keeps its own, and takes single keys")
+    if "data" in keys and "protocol" not in keys:
+        keys.insert(0, "protocol")
+    if "data" in keys:
+        config.faces = warm_start.faces_elsewhere(saved.faces, composed.faces)
+    # Whole groups first, so that a value inside one counts.
+    for key in sorted(keys, key=lambda key: "." in key):
+        if key not in ("resume", "run_dir"):
+            OmegaConf.update(config, key, OmegaConf.select(composed, key), merge=False)
+    return config

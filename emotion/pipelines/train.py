@@ -1,0 +1,310 @@
+"""Train a model: from a composed configuration to a run directory."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from emotion import memory, runs, warm_start
+from emotion.composition import datamodule_of, kind_of
+from emotion.config.compose import key_of
+from emotion.config.schema import TrainConfig
+from emotion.config.validate import validate
+from emotion.data.datamodule import EmotionDataModule
+from emotion.errors import EmotionError
+from emotion.evaluation.predictions import figures, predict
+from emotion.evaluation.reconstructions import write_reconstructions
+from emotion.kinds import ModelKind
+from emotion.labels import FROM_DATA
+from emotion.models.base import Classifier, Encoder
+from emotion.pipelines.results import (
+    cache_features,
+    chance,
+    headline,
+    provenance,
+    report_small_splits,
+    uar_intervals,
+    write_results,
+)
+from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+from emotion.protocols import SPLITS
+from emotion.training.fit import FitSettings, Fitted, device_of, require_device
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """One training, before it starts.
+
+    Attributes:
+        run_dir: Run directory.
+        composed: Configuration as it is saved.
+        config: The same, validated.
+        overrides: Overrides of the command line, with those of the run that is resumed.
+        starts: Runs that encoders start from, by the keys of the encoders.
+        resume_from: Checkpoint from which training continues, or None.
+        splits: Recordings of the run that is resumed, or None.
+    """
+
+    run_dir: Path
+    composed: DictConfig
+    config: TrainConfig
+    overrides: list[str]
+    starts: dict[str, Path] = field(default_factory=dict)
+    resume_from: Path | None = None
+    splits: pd.DataFrame | None = None
+
+
+def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool = True) -> float:
+    """Train a model, select its epoch on dev, then evaluate dev and, unless `test=false`, test once.
+
+    Args:
+        composed: Composed configuration; with `resume`, that of the run is used, changed by `overrides`.
+        run_dir: Run directory.
+        overrides: Overrides of the command line.
+        hints: True to print which commands come next.
+
+    Returns:
+        The dev metric by which the epoch was selected.
+
+    Raises:
+        EmotionError: something is wrong that the user can mend; nothing is written before the configuration is valid.
+    """
+    validate(composed)
+    if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
+        logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process reports
+        return _train(_prepare_job(composed, run_dir, overrides), hints)
+    if composed.resume:
+        runs.require(run_dir)
+    with runs.claimed(run_dir):
+        return _train(_prepare_job(composed, run_dir, overrides), hints)
+
+
+def _train(job: Job, hints: bool) -> float:
+    config = job.config
+    require_device(config.trainer)
+    pl.seed_everything(config.seed, verbose=False)
+    datamodule = _set_up_data(job)
+    kind = kind_of(job.config, len(datamodule.classes))
+    classifier = kind.build()
+    pretraining = _initialise(job, kind, classifier, datamodule)
+    describe = partial(
+        runs.describe,
+        job.run_dir,
+        job.composed,
+        job.overrides,
+        _splits_table(kind, datamodule, pretraining),
+        job.starts,
+    )
+    if rank_zero_only.rank == 0 and not job.resume_from:
+        describe()  # a resumed run is described anew once an epoch of it is finished: it may fail before
+    _report_start(config, kind, classifier, datamodule)
+    fitted = kind.fit(_fit_settings(job, describe), classifier, datamodule)
+    if not fitted.is_main:
+        return 0.0
+    if job.resume_from:
+        describe()  # even if no epoch was left
+    predictions = _predict(config, classifier, datamodule, fitted)
+    results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
+    results |= _write(job, kind, classifier, datamodule, predictions, results)
+    _report_end(job.run_dir, config, results, hints)
+    return results[kind.objective(config.training.monitor)]
+
+
+def _prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Job:
+    if composed.resume:
+        merged, checkpoint = _resumed(composed, run_dir, overrides)
+        overrides = runs.load_overrides(run_dir) + overrides
+        return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_sides(run_dir))
+    if rank_zero_only.rank == 0 and runs.is_begun(run_dir):
+        raise runs.DirectoryTakenError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
+    merged, starts = warm_start.merge_initial_runs(composed, overrides)
+    return Job(run_dir, merged, validate(merged), overrides, starts)
+
+
+def _resumed(composed: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """Return the configuration of a run that is resumed, changed by `overrides`, and its last checkpoint."""
+    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        raise EmotionError(
+            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; give the command again "
+            "that began it"
+        )
+    if any(runs.is_start(key_of(override)) for override in overrides):
+        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
+    saved = runs.load_composed(run_dir)
+    changed = merge_run_config(saved, composed, overrides)
+    for key in DECIDE_SPLITS:
+        wanted, own = OmegaConf.select(changed, key), OmegaConf.select(saved, key)
+        if wanted != own:
+            raise EmotionError(f"{key}={wanted} cannot be changed when a run is resumed, which has {key}={own}")
+    epochs = runs.trained_epochs(run_dir)
+    if changed.trainer.max_epochs < epochs:
+        raise EmotionError(
+            f"trainer.max_epochs={changed.trainer.max_epochs}: {epochs} epochs of {run_dir} are trained already; at "
+            f"least {epochs} are allowed"
+        )
+    if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
+        raise EmotionError(
+            f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
+            f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer"
+        )
+    return changed, checkpoint
+
+
+def _set_up_data(job: Job) -> EmotionDataModule:
+    """Set up the data module, and refuse splits that cannot be trained on."""
+    config = job.config
+    datamodule = datamodule_of(config, job.splits)
+    datamodule.setup()
+    if config.labels == FROM_DATA:  # everything that loads the run later needs the labels
+        job.composed.labels = list(datamodule.classes)
+        job.config = validate(job.composed)
+    if job.splits is not None:
+        may_lack = config.data.on_problem != "stop"
+        runs.require_recordings(job.run_dir, job.splits["recording"], datamodule.table["recording"], may_lack)
+    memory.give_back()
+    for split in SPLITS:
+        datamodule.dataset(split)  # an empty split fails here, not after training
+    _require_batches(config, len(datamodule.dataset("train")))
+    return datamodule
+
+
+def _require_batches(config: TrainConfig, recordings: int) -> None:
+    """Refuse limits below one batch of the training split."""
+    size = config.data.batch_size
+    batches = recordings // size if recordings > size else 1
+    limits = {
+        "limit_train_batches": config.trainer.limit_train_batches,
+        "overfit_batches": config.trainer.overfit_batches,
+    }
+    for key, limit in limits.items():
+        if isinstance(limit, float) and 0 < limit < 1 and int(batches * limit) == 0:
+            raise EmotionError(
+                f"trainer.{key}={limit:g}: at least {1 / batches:.3g}, or a whole number, is allowed, since the train "
+                f"split has {batches} batches"
+            )
+
+
+def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> pd.DataFrame:
+    """Give the classifier all it has before the first step; return the recordings of its pretraining."""
+    fresh: list[Encoder] = []
+    if job.resume_from:
+        pretraining, job.starts = runs.load_inherited(job.run_dir)
+        classifier.load_state_dict(runs.load_weights(job.run_dir, job.resume_from.name))
+    else:
+        pretraining = warm_start.pretraining_recordings(job.config.protocol, job.starts, datamodule.table)
+        fresh = warm_start.load_initial_weights(classifier, job.config, job.starts)
+    cache_features(job.config, classifier, datamodule, device_of(job.config.trainer))
+    for encoder in fresh:
+        memory.give_back()
+        encoder.fit(lambda: datamodule.batches("train"))
+    memory.give_back()
+    return pretraining
+
+
+def _splits_table(kind: ModelKind, datamodule: EmotionDataModule, pretraining: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `splits.csv`."""
+    table = datamodule.table
+    refitted = table[(table["split"] == "dev") & kind.refits]
+    return pd.concat([table, pretraining, refitted.assign(split=runs.REFITTED)])
+
+
+def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    protocol, sizes = config.protocol, {split: len(datamodule.dataset(split)) for split in SPLITS}
+    independent = "speaker-independent" if protocol.speaker_independent else "SPEAKER-DEPENDENT"
+    counts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
+    log.info("protocol %s, fold %s (%s): %s recordings", protocol.name, protocol.fold, independent, counts)
+    report_small_splits(datamodule)
+    if kind.is_neural:
+        parameters = f"{kind.num_parameters(classifier):,}"
+        log.info("%s, %s parameters, on %s", config.model.name, parameters, config.trainer.accelerator)
+
+
+def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
+    config = job.config
+    return FitSettings(
+        config.training,
+        config.trainer,
+        config.optimizer,
+        config.scheduler,
+        config.augment,
+        config.seed,
+        job.run_dir,
+        job.resume_from,
+        describe if job.resume_from else None,
+    )
+
+
+def _predict(
+    config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted
+) -> pd.DataFrame:
+    """Predict every split; before test the model is fitted once more, where that is asked for."""
+    device = device_of(config.trainer)
+    predictions = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
+    if fitted.refit:
+        fitted.refit()
+    if config.test:
+        predictions.append(predict(classifier, datamodule, "test", device))
+    return pd.concat(predictions, ignore_index=True)
+
+
+def _evaluate(
+    config: TrainConfig,
+    kind: ModelKind,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    predictions: pd.DataFrame,
+    fitted: Fitted,
+) -> dict[str, object]:
+    """Return what `metrics.json` holds."""
+    held_out = predictions[predictions["split"] != "train"]
+    results = figures(predictions, datamodule.classes) | uar_intervals(held_out, datamodule.classes)
+    results |= chance(datamodule, *held_out["split"].unique())
+    results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
+    parameters = kind.num_parameters(classifier)
+    return results | {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+
+
+def _write(
+    job: Job,
+    kind: ModelKind,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    predictions: pd.DataFrame,
+    results: dict[str, object],
+) -> dict[str, object]:
+    """Write predictions, metrics and figures; return further metrics, which autoencoders have."""
+    from emotion.evaluation.tensorboard import write_summary
+
+    extra = write_reconstructions(job.run_dir, classifier, datamodule, kind.only) if kind.only else {}
+    results = results | extra
+    held_out = predictions[predictions["split"] != "train"].reset_index(drop=True)
+    write_results(job.run_dir, held_out, results, datamodule.classes, predictions["split"].iloc[-1])
+    write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
+    return extra
+
+
+def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, object], hints: bool) -> None:
+    log.info("dev  %s", headline(results, "dev"))
+    if "test/uar" in results:
+        log.info("test %s (chance %.3f)", headline(results, "test"), results["test/chance"])
+    here = Path.cwd()
+    shown = run_dir.relative_to(here) if run_dir.is_relative_to(here) else run_dir
+    log.info("run  %s", shown)
+    if not hints:
+        return
+    log.info("")
+    log.info("next: tensorboard --logdir outputs")
+    log.info("      python evaluate.py run=%s", shown)
+    if config.data.name == "demo":
+        log.info("      python train.py data=ravdess data.root=DIR   (the demo corpus proves plumbing only)")
