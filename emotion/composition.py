@@ -31,11 +31,6 @@ def kind_of(config: TrainConfig, num_classes: int) -> ModelKind:
     return KINDS[type(config.model)](config.model, inputs, num_classes, config.seed)
 
 
-def objective_of(config: TrainConfig) -> str:
-    """Return the key in `metrics.json` of the dev metric by which a run is selected, and that searches optimise."""
-    return kind_of(config, 1).objective(config.training.monitor)
-
-
 def datamodule_of(config: TrainConfig, splits: "pd.DataFrame | None" = None) -> "EmotionDataModule":
     """Return the data module of a run, not set up yet.
 

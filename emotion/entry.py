@@ -119,8 +119,11 @@ def choose_branches(arguments: list[str], config_name: str = "train") -> list[st
     groups = [a for a in arguments if re.fullmatch(r"(model|experiment|data|debug)=[\w/]+", a)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        choices = compose(config_name, overrides=groups, return_hydra_config=True).hydra.runtime.choices
+        composed = compose(config_name, overrides=groups, return_hydra_config=True)
     GlobalHydra.instance().clear()
+    if "branches" not in composed.model:
+        raise EmotionError("model.branches.NAME= chooses the branches of a fusion: add model=late_fusion")
+    choices = composed.hydra.runtime.choices
 
     def written(match: re.Match) -> str:
         key = f"model/branch@model.branches.{match[1]}"
@@ -241,8 +244,6 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
     from hydra.core.global_hydra import GlobalHydra
 
     first_line = str(error).strip().splitlines()[0]
-    if first_line.startswith("Could not override 'model/"):
-        return "model.branches.NAME= chooses the branches of a fusion: add model=late_fusion"
     if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
         return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
     groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from conftest import build_classifier, make_batch
+from conftest import build_classifier, make_batch, typed_config
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.features.augment import Gain, Mixup, Noise, PitchShift, SpecAugment, Speed, TimeShift, Vtlp, mixed
@@ -173,7 +173,7 @@ def test_every_choice_changes_training_alone(compose, choice):
     for name in config.augment:
         if "probability" in config.augment[name]:
             config.augment[name].probability = 1.0
-    front_end = build_front_end(config.features, config.augment, RATE)
+    front_end = _front_end(config)
     waveform = tones() + 0.01 * torch.randn(4, 16_000) * frame_mask(LENGTHS, 16_000)
     batch = {"waveform": waveform, "waveform_length": LENGTHS, "speaker": torch.zeros(4, dtype=torch.long)}
     plain = front_end.eval()(batch)[0]
@@ -197,11 +197,11 @@ def test_faces_are_changed_by_what_is_of_faces(compose, choice):
 
 def test_several_are_applied_in_the_order_they_were_named(compose):
     config = compose("augment=[speed,noise,vtlp,spec_augment,gain]")
-    front_end = build_front_end(config.features, config.augment, RATE)
+    front_end = _front_end(config)
     assert [type(change).__name__ for change in front_end.of_sound] == ["Speed", "Noise", "Gain"]
     assert [type(change).__name__ for change in front_end.of_spectrum] == ["Vtlp"]
     assert front_end.augments_sound
-    assert not build_front_end(compose().features, compose().augment, RATE).augments_sound
+    assert not _front_end(compose()).augments_sound
 
 
 def test_something_of_every_item_is_left():
@@ -209,3 +209,8 @@ def test_something_of_every_item_is_left():
     features = SpecAugment(feature_fraction=1.0, time_fraction=1.0)(torch.ones(500, 1, 3), torch.full((500,), 1))
     assert features[:, :, 0].all()
     assert SpecAugment(time_masks=2)(torch.ones(500, 4, 1), torch.ones(500, dtype=torch.long)).any(dim=1).all()
+
+
+def _front_end(composed):
+    config = typed_config(composed)
+    return build_front_end(config.features, config.augment, RATE)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import build_classifier, build_datamodule
+from conftest import build_classifier, build_datamodule, typed_config
 from emotion import runs
 from emotion.composition import load_classifier
 from emotion.errors import EmotionError
@@ -170,7 +170,7 @@ def test_tensors_that_do_not_fit_are_named():
 
 
 def test_each_of_several_vectors_counts_the_same(compose):
-    config = compose("model=logistic_regression")
+    config = typed_config(compose("model=logistic_regression"))
     head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4], parts=[1, 1])
     random = np.random.default_rng(0)
     vectors, labels = 7 * random.standard_normal((50, 104)) + 3, np.arange(50) % 2
@@ -183,7 +183,7 @@ def test_each_of_several_vectors_counts_the_same(compose):
 
 def test_variants_may_be_examples_of_their_own(compose):
     """As if each had been a recording; a recording is what its variants say on average."""
-    config = compose("model=logistic_regression")
+    config = typed_config(compose("model=logistic_regression"))
     random = np.random.default_rng(0)
     sound, face, labels = random.standard_normal((40, 3, 5)), random.standard_normal((40, 2)), np.arange(40) % 2
     sound[:, :, 0] += 2 * labels[:, None]

@@ -124,9 +124,15 @@ def made_up(folder, jobs):
         if value is None:
             (directory / "error.txt").write_text("Traceback\nRuntimeError: out of memory\n")
             continue
-        config = {"model": {"name": "mfcc_cnn"}, "training": {"monitor": "dev/uar"}, "data": {"root": None}}
+        config = {
+            "model": {"name": "mfcc_cnn", "kind": "neural"},
+            "training": {"monitor": "dev/uar"},
+            "data": {"root": None},
+        }
         (directory / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
-        (directory / "metrics.json").write_text(json.dumps({"dev/uar": value, "fit_seconds": 60}))
+        (directory / "metrics.json").write_text(
+            json.dumps({"dev/uar": value, "objective": "dev/uar", "fit_seconds": 60})
+        )
     return folder
 
 

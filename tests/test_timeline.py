@@ -117,7 +117,7 @@ def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
 
 @pytest.mark.slow
 def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
-    sizes = [key.replace("visual.", "") for key in SMALL]
+    sizes = [key.replace("branches.face.", "") for key in SMALL]
     predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_problem=skip", *sizes))
     write_video(tmp_path / "empty.mp4", [scene()] * 10)
     with pytest.raises(MediaError, match="no face was found"):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from emotion import runs
-from emotion.composition import objective_of
 from emotion.config.compose import key_of
 from emotion.errors import EmotionError
 from emotion.evaluation import figures
@@ -201,7 +200,7 @@ def _row(directory: Path) -> dict[str, Any]:
     if error.is_file() and not metrics:
         row |= {"status": "failed", "error": error.read_text(encoding="utf-8").strip().splitlines()[-1]}
     if metrics:
-        objective = objective_of(runs.load_config(directory))
+        objective = metrics["objective"]
         row |= {"status": "finished", "objective": objective, "value": metrics.get(objective, np.nan)}
         row["minutes"] = metrics.get("fit_seconds", np.nan) / 60
     typed = [override for override in runs.load_overrides(directory) if "=" in override]

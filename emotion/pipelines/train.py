@@ -115,7 +115,7 @@ def _train(job: Job, hints: bool) -> float:
     results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
     results |= _write(job, kind, classifier, datamodule, predictions, results)
     _report_end(job.run_dir, config, results, hints)
-    return results[kind.objective(config.training.monitor)]
+    return results[results["objective"]]
 
 
 def _prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Job:
@@ -271,6 +271,7 @@ def _evaluate(
     results = figures(predictions, datamodule.classes) | uar_intervals(held_out, datamodule.classes)
     results |= chance(datamodule, *held_out["split"].unique())
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
+    results["objective"] = kind.objective(config.training.monitor)
     parameters = kind.num_parameters(classifier)
     return results | {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
 
