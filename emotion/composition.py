@@ -59,7 +59,7 @@ def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.
     """
     weights = runs.load_weights(run_dir, checkpoint)
     kind = kind_of(config, len(classes(config.labels)))
-    with runs.understood(run_dir), bounded_tensors():
+    with runs.explained_build(run_dir), bounded_tensors():
         classifier = kind.build()
     try:
         return kind.load(classifier, weights, run_dir / "checkpoints")

@@ -160,7 +160,7 @@ def pretraining_recordings(protocol: ProtocolConfig, starts: Mapping[str, Path],
     rows = []
     for key, run in starts.items():
         for split in ("test", "dev"):
-            known, own = runs.load_seen(run, split), table[table["split"] == split]
+            known, own = runs.load_training_recordings(run, split), table[table["split"] == split]
             for column in ("recording", "speaker") if strict[split] else ("recording",):
                 shared = own[column].isin(known[column])
                 if shared.any():
@@ -169,9 +169,9 @@ def pretraining_recordings(protocol: ProtocolConfig, starts: Mapping[str, Path],
                         f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: start from a run "
                         "with the same protocol and fold"
                     )
-        rows.append(runs.load_seen(run, "test"))
+        rows.append(runs.load_training_recordings(run, "test"))
     every = pd.concat(rows).drop_duplicates("recording")
-    return every[~every["recording"].isin(table["recording"])].assign(split=runs.INHERITED)
+    return every[~every["recording"].isin(table["recording"])].assign(split=runs.PRETRAINING)
 
 
 def _key(name: str) -> str:

@@ -16,9 +16,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; processe
 import filelock
 import pytest
 
-from emotion import memory
+from emotion import malloc
 
-memory.share_heap()
+malloc.use_one_arena()
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 8
@@ -106,7 +106,7 @@ def once(name, make):
 def small():
     """Memory that the tests of a module had is given back after them."""
     yield
-    memory.give_back()
+    malloc.trim()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -293,7 +293,7 @@ def compose():
     import hydra
 
     from emotion.config.compose import DIRECTORY
-    from emotion.entry import choose_branches
+    from emotion.hydra_cli.overrides import choose_branches
 
     def compose_with(*overrides, config_name="train"):
         overrides = choose_branches(list(overrides), config_name)

@@ -28,7 +28,7 @@ def fuzz(name, runs, folder):
     with atheris.instrument_imports(include=["emotion"], enable_loader_override=False):
         import emotion.corpora.folder
         import emotion.downloads.sources
-        import emotion.entry
+        import emotion.hydra_cli.command_line
         import emotion.inference.networks
         import emotion.media.video
         import emotion.prepare.action_units  # noqa: F401

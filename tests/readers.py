@@ -132,7 +132,7 @@ def _of_a_run(name):
             runs.load_splits(run)
             runs.load_metrics(run)
             runs.load_overrides(run)
-            runs.load_inherited(run)
+            runs.load_pretraining(run)
             return network_of(run, "cpu")
         finally:
             (run / name).write_bytes(good)
@@ -141,7 +141,7 @@ def _of_a_run(name):
 
 
 def _overrides(path):
-    from emotion.entry import check_overrides
+    from emotion.hydra_cli.overrides import check_overrides
 
     return check_overrides(path.read_text("utf-8", "surrogateescape").split("\n"))
 

@@ -63,12 +63,12 @@ def test_a_network_looks_where_the_difference_is(compose):
 def test_a_fusion_is_explained_for_each_of_its_parts(fusion, tmp_path):
     whole = one_of(make_batch())
     parts = attribution.attribute(fusion, whole, 0)
-    assert set(parts) == {"audio", "visual"}
+    assert set(parts) == {"audio", "face"}
     deaf = whole | {"waveform_length": torch.zeros(1, dtype=torch.int64)}
-    assert set(attribution.attribute(fusion, deaf, 0)) == {"visual"}
+    assert set(attribution.attribute(fusion, deaf, 0)) == {"face"}
     figure = attribution.attribution_figure([("both", parts), ("deaf", attribution.attribute(fusion, deaf, 0))], "x")
     figures.save(figure, tmp_path / "attribution.png")
     assert cv2.imread(str(tmp_path / "attribution.png")).shape[1] > 1000
     # What explains leaves the model as it was.
     again = attribution.attribute(fusion, whole, 0)
-    assert (again["visual"].speaks == parts["visual"].speaks).all()
+    assert (again["face"].speaks == parts["face"].speaks).all()

@@ -240,10 +240,10 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
     datamodule, classifier = build_datamodule(config), build_classifier(config, 8)
     datamodule.setup()
     kept = load_classifier(run_dir, config)
-    encoder = classifier.encoder.encoders["visual"]
+    encoder = classifier.encoder.encoders["face"]
     encoder.fit(lambda: datamodule.batches("train"))
     for key, value in encoder.network.state_dict().items():
-        torch.testing.assert_close(kept.encoder.encoders["visual"].network.state_dict()[key], value)
+        torch.testing.assert_close(kept.encoder.encoders["face"].network.state_dict()[key], value)
 
 
 def test_factors_are_of_recordings_as_they_are(compose):

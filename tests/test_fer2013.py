@@ -125,7 +125,7 @@ def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_r
             cv2.imwrite(str(root / emotion / f"p{actor}.png"), picture)
     typed = ("data=folder", f"data.root={root}", "data.corpus.speaker=p.", "protocol=speakers5", "faces=crops")
     run_dir = train_in_process(*typed, "model=face_cnn", f"model.run={faces}", "trainer.max_epochs=1", name="videos")
-    inherited = pd.read_csv(run_dir / "splits.csv").query("split == 'inherited'")
+    inherited = pd.read_csv(run_dir / "splits.csv").query("split == 'pretraining'")
     assert len(inherited)
     assert inherited["recording"].str.contains("fer2013").all()
 

@@ -72,7 +72,7 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
 ):
     frozen = ("model.branches.audio.frozen=true", "model.branches.face.frozen=true", "trainer.max_epochs=2")
     fused = train_in_process(*started, *frozen)
-    for part, parent in (("audio", "sound"), ("visual", "units")):
+    for part, parent in (("audio", "sound"), ("face", "units")):
         assert same(weights_of(finished / parent, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
     for name in ("config.yaml", "overrides.yaml"):
         assert str(finished) not in (fused / name).read_text()
@@ -102,7 +102,7 @@ def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished,
         return sum(float((old[name] - new[name]).abs().sum()) for name in learnt)
 
     assert 0 < moved(fused, "audio", "sound") < 0.2 * moved(faster, "audio", "sound")
-    assert moved(fused, "visual", "units") > 0
+    assert moved(fused, "face", "units") > 0
 
 
 @pytest.mark.slow
@@ -211,11 +211,11 @@ def test_people_of_the_test_split_must_be_unknown_to_the_parents_too(tmp_path, c
         [("train", "a/1", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("test", "c/1", "cid", "sad")], columns=columns
     )
     config, starts = typed_config(compose("protocol=actor6")), {"model": parent}
-    seen(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("inherited", "z/1", "zoe", "sad"))
+    seen(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("pretraining", "z/1", "zoe", "sad"))
     inherited = warm_start.pretraining_recordings(config.protocol, starts, own)
     assert list(inherited["recording"]) == ["a/9", "z/1"]
-    assert set(inherited["split"]) == {"inherited"}
-    for split, recording, speaker in (("dev", "c/1", "cid"), ("train", "c/2", "cid"), ("inherited", "c/2", "cid")):
+    assert set(inherited["split"]) == {"pretraining"}
+    for split, recording, speaker in (("dev", "c/1", "cid"), ("train", "c/2", "cid"), ("pretraining", "c/2", "cid")):
         seen((split, recording, speaker, "sad"))
         with pytest.raises(EmotionError, match="of the test split"):
             warm_start.pretraining_recordings(config.protocol, starts, own)

@@ -8,13 +8,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from conftest import ROOT
-from emotion import entry
 from emotion.config.compose import DIRECTORY, quoted
 from emotion.config.fields import describe
 from emotion.config.target import Target
 from emotion.config.validate import check_value, validate
-from emotion.entry import check_overrides, quote_paths
 from emotion.errors import EmotionError
+from emotion.hydra_cli.overrides import check_overrides, quote_paths
 from emotion.pipelines.train import train
 
 WRONG = {
@@ -225,4 +224,3 @@ def test_a_command_is_refused_before_its_directory_is_made(tmp_path):
             continue  # there is one
         assert result.returncode == 1 and result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
-    assert entry._PATHS

@@ -26,9 +26,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from emotion.composition import datamodule_of
     from emotion.config.compose import DIRECTORY
     from emotion.config.validate import validate
-    from emotion.entry import check_overrides, explained, quote_paths
+    from emotion.hydra_cli.command_line import explained
+    from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
 
-    typed = quote_paths(arguments.overrides)
+    typed = choose_branches(quote_paths(arguments.overrides))
     overrides = check_overrides(typed)
     with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = validate(compose("train", overrides=typed))

@@ -13,7 +13,7 @@ def reopen(run_dir: Path) -> tuple[TrainConfig, Classifier, EmotionDataModule]:
     """The configuration of a run, its best model, and its corpus, set up; sound is served as waveforms."""
     config = runs.load_config(runs.require(run_dir))
     classifier = load_classifier(run_dir, config)
-    datamodule = datamodule_of(config, runs.load_sides(run_dir))
+    datamodule = datamodule_of(config, runs.load_recordings(run_dir))
     datamodule.setup()
     for front_end in classifier.front_ends:
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)

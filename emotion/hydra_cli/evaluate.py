@@ -5,8 +5,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from emotion.config.compose import DIRECTORY
-from emotion.entry import command_line
 from emotion.errors import one_line_errors
+from emotion.hydra_cli.command_line import command_line
 
 
 @hydra.main(version_base="1.3", config_path=str(DIRECTORY), config_name="evaluate")

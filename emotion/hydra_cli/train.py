@@ -6,8 +6,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from emotion.config.compose import DIRECTORY
-from emotion.entry import command_line
 from emotion.errors import one_line_errors
+from emotion.hydra_cli.command_line import command_line
 from emotion.sweeps import summarised
 
 

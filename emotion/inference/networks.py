@@ -77,7 +77,7 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
         EmotionError: it is no finished run, or its network cannot answer about a file alone.
     """
     config = runs.load_config(run_dir)
-    with runs.understood(run_dir):
+    with runs.explained_build(run_dir):
         labels = classes(config.labels)
         classifier = load_classifier(run_dir, config)
         return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)

@@ -101,7 +101,7 @@ def _same_splits(saved: DictConfig, merged: DictConfig) -> bool:
 
 
 def _set_up_data(run_dir: Path, config: TrainConfig, same_splits: bool, split: str) -> EmotionDataModule:
-    splits = runs.load_sides(run_dir) if same_splits else None
+    splits = runs.load_recordings(run_dir) if same_splits else None
     datamodule = datamodule_of(config, splits)
     datamodule.setup()
     if splits is not None:
@@ -112,7 +112,7 @@ def _set_up_data(run_dir: Path, config: TrainConfig, same_splits: bool, split: s
 
 def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, split: str) -> bool:
     """Refuse to evaluate a model on what it was trained or selected on; return True if all speakers are unseen."""
-    seen = runs.load_seen(run_dir, split)
+    seen = runs.load_training_recordings(run_dir, split)
     evaluated = datamodule.table[datamodule.table["split"] == split]
     shared = evaluated["recording"].isin(seen["recording"])
     if shared.any():

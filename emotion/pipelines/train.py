@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from emotion import memory, runs, warm_start
+from emotion import malloc, runs, warm_start
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import key_of
 from emotion.config.schema import TrainConfig
@@ -122,7 +122,7 @@ def _prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> J
     if composed.resume:
         merged, checkpoint = _resumed(composed, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
-        return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_sides(run_dir))
+        return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_recordings(run_dir))
     if rank_zero_only.rank == 0 and runs.is_begun(run_dir):
         raise runs.DirectoryTakenError(
             f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
@@ -172,7 +172,7 @@ def _set_up_data(job: Job) -> EmotionDataModule:
     if job.splits is not None:
         may_lack = config.data.on_problem != "stop"
         runs.require_recordings(job.run_dir, job.splits["recording"], datamodule.table["recording"], may_lack)
-    memory.give_back()
+    malloc.trim()
     for split in SPLITS:
         datamodule.dataset(split)  # an empty split fails here, not after training
     _require_batches(config, len(datamodule.dataset("train")))
@@ -199,16 +199,16 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
     """Give the classifier all it has before the first step; return the recordings of its pretraining."""
     fresh: list[Encoder] = []
     if job.resume_from:
-        pretraining, job.starts = runs.load_inherited(job.run_dir)
+        pretraining, job.starts = runs.load_pretraining(job.run_dir)
         classifier.load_state_dict(runs.load_weights(job.run_dir, job.resume_from.name))
     else:
         pretraining = warm_start.pretraining_recordings(job.config.protocol, job.starts, datamodule.table)
         fresh = warm_start.load_initial_weights(classifier, job.config, job.starts)
     cache_features(job.config, classifier, datamodule, device_of(job.config.trainer))
     for encoder in fresh:
-        memory.give_back()
+        malloc.trim()
         encoder.fit(lambda: datamodule.batches("train"))
-    memory.give_back()
+    malloc.trim()
     return pretraining
 
 
@@ -216,7 +216,7 @@ def _splits_table(kind: ModelKind, datamodule: EmotionDataModule, pretraining: p
     """Return the rows of `splits.csv`."""
     table = datamodule.table
     refitted = table[(table["split"] == "dev") & kind.refits]
-    return pd.concat([table, pretraining, refitted.assign(split=runs.REFITTED)])
+    return pd.concat([table, pretraining, refitted.assign(split=runs.REFIT)])
 
 
 def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> None:

@@ -9,7 +9,7 @@ PROGRAM = """
 import re, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from emotion import memory
+from emotion import malloc
 
 def own():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -19,12 +19,12 @@ def work(_):
     return len(blocks)
 
 if sys.argv[1] == "shared":
-    memory.share_heap()
+    malloc.use_one_arena()
 bytearray(30 << 20)  # once it is freed, glibc keeps blocks that are smaller
 before = own()
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(work, range(16)))
-memory.give_back()
+malloc.trim()
 print(own() - before)
 """
 

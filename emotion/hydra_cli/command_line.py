@@ -1,0 +1,87 @@
+"""The common start of `train.py` and `evaluate.py`, and errors in one line."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from emotion import malloc, runs
+from emotion.config.compose import DIRECTORY
+from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
+from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
+
+
+@contextmanager
+def command_line(config_name: str) -> Iterator[None]:
+    """Around a call of a `hydra.main` function: errors become one line and exit status 1.
+
+    Hydra alone reports the first mistake of the first job of a sweep, with a traceback; here every choice of every job
+    is checked before the first one starts.
+    """
+    malloc.use_one_arena()  # before NumPy has threads of its own
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
+    logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
+    with one_line_errors():
+        multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+        sys.argv[1:] = choose_branches(quote_paths(sys.argv[1:], multirun), config_name)
+        typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+        overrides = check_overrides(typed, config_name)
+        _check_run_directories(overrides)
+        flags = any(argument.startswith("-") for argument in sys.argv[1:])  # such as --help, which needs no run
+        if config_name == "evaluate" and not flags and not any(o.key_or_group == "run" for o in overrides):
+            raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
+        with explained(overrides, config_name):
+            yield
+
+
+@contextmanager
+def explained(overrides: list[Override], config_name: str) -> Iterator[None]:
+    """Turn what Hydra says of a mistyped key into one line that names the near ones."""
+    try:
+        yield
+    except HydraException as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        raise EmotionError(_explain(error, overrides, config_name)) from error
+
+
+def _check_run_directories(overrides: list[Override]) -> None:
+    # Hydra makes the folder of a run before anything looks into it.
+    for override in overrides:
+        if override.key_or_group in ("resume", "run") and override.value() and not override.is_sweep_override():
+            runs.require(Path(str(override.value())))
+
+
+def _explain(error: HydraException, overrides: list[Override], config_name: str) -> str:
+    """Hydra's complaint in one line, with the keys that are near the one that does not exist."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    first_line = str(error).strip().splitlines()[0]
+    if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
+        return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
+    groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
+    for override in overrides:
+        parent, _, key = override.key_or_group.rpartition(".")
+        if not parent or parent.startswith("hydra"):
+            continue
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+                node = OmegaConf.select(compose(config_name, overrides=groups), parent)
+        except HydraException:
+            continue
+        if OmegaConf.is_dict(node) and key not in node:
+            return f"unknown key {override.key_or_group}: {suggest(key, [str(name) for name in node])}"
+        if node is None or not OmegaConf.is_dict(node):
+            of_a_run = any(o.key_or_group in ("resume", "run") for o in overrides)
+            remedy = f"; if the run has it, change it with +{override.input_line}" if of_a_run else ""
+            return f"unknown key {override.key_or_group}: there is no {parent}{remedy}"
+    return first_line

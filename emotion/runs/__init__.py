@@ -1,0 +1,54 @@
+"""A run directory: described, claimed and loaded.
+
+config.yaml        the whole configuration       checkpoints/   best.ckpt (selected on dev) and last.ckpt, or best.skops
+overrides.yaml     overrides as typed            tensorboard/   curves, figures, hyperparameters
+environment.json   versions, commit, device      splits.csv     the recordings of each split
+                                                 metrics.json, predictions.csv, confusion_matrix.png, train.log
+"""
+
+from emotion.runs.description import WEIGHTS, describe, is_start, lower_is_better, write_config, write_overrides
+from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, is_begun, require
+from emotion.runs.loading import (
+    PRETRAINING,
+    REFIT,
+    explained_build,
+    load_composed,
+    load_config,
+    load_metrics,
+    load_overrides,
+    load_pretraining,
+    load_recordings,
+    load_splits,
+    load_training_recordings,
+    load_weights,
+    require_recordings,
+    trained_epochs,
+)
+
+__all__ = [
+    "PRETRAINING",
+    "REFIT",
+    "WEIGHTS",
+    "DirectoryTakenError",
+    "claim_new",
+    "claimed",
+    "describe",
+    "explained_build",
+    "is_begun",
+    "is_start",
+    "load_composed",
+    "load_config",
+    "load_metrics",
+    "load_overrides",
+    "load_pretraining",
+    "load_recordings",
+    "load_splits",
+    "load_training_recordings",
+    "load_weights",
+    "lower_is_better",
+    "require",
+    "require_recordings",
+    "trained_epochs",
+    "write_config",
+    "write_overrides",
+]

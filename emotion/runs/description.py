@@ -1,0 +1,130 @@
+"""The files that describe a run: `config.yaml`, `overrides.yaml`, `environment.json` and `splits.csv`."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from emotion.config.compose import key_of
+from emotion.config.validate import OUTSIDE
+from emotion.files import write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
+PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
+SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
+WEIGHTS = ("weights", "pca_weights")
+"""Names of keys, in any group, whose values are weights or a file of weights."""
+
+
+def is_start(key: str) -> bool:
+    """Return True if a key names a run that another run starts from.
+
+    Example:
+        >>> is_start("model.branches.audio.run"), is_start("model.run"), is_start("run")
+        (True, True, False)
+    """
+    return key.startswith("model.") and key.endswith(".run")
+
+
+def describe(
+    run_dir: Path, config: DictConfig, overrides: list[str], recordings: "pd.DataFrame", starts: Mapping[str, Path]
+) -> None:
+    """Write `config.yaml`, `overrides.yaml`, `environment.json` and `splits.csv`.
+
+    The first two are published with results, so they hold no path of this machine. The directory of the corpus, and
+    the runs that the run starts from, are written to `environment.json` only.
+
+    Args:
+        run_dir: Run directory; made if it does not exist.
+        config: Composed configuration.
+        overrides: Overrides of the command line.
+        recordings: Table with the columns of `splits.csv`.
+        starts: Runs that encoders start from, by the keys of the encoders.
+    """
+    write_config(run_dir, config)
+    write_overrides(run_dir, overrides)
+    write_json(run_dir / "environment.json", _environment(config, starts))
+    write_text(run_dir / "splits.csv", recordings[list(SPLIT_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+
+
+def write_overrides(directory: Path, overrides: list[str]) -> None:
+    """Write `overrides.yaml`, without the overrides whose values are paths of this machine."""
+    at_home = ("data.root", "action_units.table", "run_dir", "resume")
+    keys = map(key_of, overrides)
+    portable = [
+        override
+        for override, key in zip(overrides, keys, strict=True)
+        if key not in at_home and not is_start(key) and key.rpartition(".")[2] not in WEIGHTS
+    ]
+    write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
+
+
+def write_config(directory: Path, config: DictConfig) -> None:
+    """Write `config.yaml`, without paths of this machine."""
+    saved = OmegaConf.create(
+        {key: value for key, value in OmegaConf.to_container(config).items() if key not in OUTSIDE}
+    )
+    if saved.data.root is not None:
+        saved.data.root = PORTABLE_ROOT
+    table = OmegaConf.to_container(config)["action_units"]["table"]
+    if table is not None and "${" not in table:
+        saved.action_units.table = "${data.root}/" + Path(table).name
+    _remove_paths(saved)
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
+
+
+def _remove_paths(node: DictConfig, prefix: str = "") -> None:
+    """Remove the runs that a run starts from, and the directories of files of weights."""
+    for key, value in node.items_ex(resolve=False):
+        if isinstance(value, DictConfig):
+            _remove_paths(value, f"{prefix}{key}.")
+        elif is_start(f"{prefix}{key}"):
+            node[key] = None
+        elif key in WEIGHTS and isinstance(value, str) and "${" not in value:
+            node[key] = Path(value).name
+
+
+def lower_is_better(objective: str) -> bool:
+    """Return True if a dev metric is an error or a loss."""
+    return objective.endswith("loss") or "error" in objective
+
+
+def _environment(config: DictConfig, starts: Mapping[str, Path]) -> dict[str, Any]:
+    import torch
+
+    on_gpu = config.trainer.accelerator in ("gpu", "cuda") and torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "data_root": _resolved(config.data.root),
+        "action_units_table": _resolved(config.action_units.table),
+        "starts_from": {key: str(path.resolve()) for key, path in starts.items()},
+    }
+
+
+def _resolved(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout of this package, with `+` if files were changed since; None outside of one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
