@@ -7,8 +7,9 @@ import pytest
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from conftest import build_classifier, build_datamodule, typed_config
+from conftest import ROOT, build_classifier, build_datamodule, typed_config
 from emotion.config.compose import DIRECTORY
+from emotion.config.reference import reference
 from emotion.config.target import Target, instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.fer2013 import VOTED
@@ -164,3 +165,10 @@ def test_groups_of_parameters_decay_as_they_should(compose):
     assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
     assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
     assert sum(len(group["params"]) for group in groups) == len(list(classifier.parameters()))
+
+
+def test_the_reference_is_that_of_the_classes():
+    path = ROOT / "docs" / "configuration.md"
+    assert path.read_text() == reference(), (
+        f"python -m emotion.config.reference {path.relative_to(ROOT)} writes it anew"
+    )
