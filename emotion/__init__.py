@@ -1,3 +1,3 @@
 """Train, honestly evaluate and use models that recognise emotion in recordings of people."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

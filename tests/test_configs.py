@@ -18,13 +18,19 @@ from emotion.features.base import FeatureSet
 from emotion.labels import classes
 from emotion.models.estimator import EstimatorHead
 
-CHOICES = sorted(
-    re.sub(
-        "^experiment/(.+)=", r"experiment=\1/", f"{path.parent.relative_to(DIRECTORY).as_posix()}={path.stem}"
-    ).replace("model/estimator=", "model/estimator@model=")
-    for path in DIRECTORY.rglob("*/*.yaml")
-    if "hydra" not in path.parts
-)
+VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
+
+
+def choice_of(path):
+    """How a YAML file of a group is chosen on the command line."""
+    group = path.parent.relative_to(DIRECTORY).as_posix()
+    if group == "model/branch":
+        return f"model.{'vector' if path.stem in VECTORS else 'branches.audio'}={path.stem}"
+    group = group.replace("model/estimator", "model/estimator@model")
+    return re.sub("^experiment/(.+)=", r"experiment=\1/", f"{group}={path.stem}")
+
+
+CHOICES = sorted(choice_of(path) for path in DIRECTORY.rglob("*/*.yaml") if "hydra" not in path.parts)
 
 # Protocols of other corpora than RAVDESS, and feature sets too small for the default CNN.
 CORPUS_OF = {
@@ -39,11 +45,9 @@ CORPUS_OF = {
 }
 ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
 ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
-ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith("model/")}
-ENOUGH |= {
-    choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model/branch@model.vector=", "model/estimator"))
-}
-ENOUGH["model/branch@model.vector=tucker"] = ["model=svm", "features=spline_variants"]
+ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith(("model/", "model.branches"))}
+ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model.vector=", "model/estimator"))}
+ENOUGH["model.vector=tucker"] = ["model=svm", "features=spline_variants"]
 
 
 @pytest.fixture

@@ -248,9 +248,7 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
 
 def test_factors_are_of_recordings_as_they_are(compose):
     """Not of what augmentation makes of them, nor of nothing where there is no sound."""
-    config = compose(
-        "model=mlp", "model/branch@model.vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]"
-    )
+    config = compose("model=mlp", "model.vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]")
     encoder, seen = build_classifier(config, 8).encoder.train(), []
     encoder.network.fit = lambda inputs: seen.extend(inputs)
     torch.manual_seed(0)

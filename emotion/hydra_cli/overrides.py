@@ -58,7 +58,9 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
 
 
 def choose_branches(arguments: list[str], config_name: str = "train") -> list[str]:
-    """Write `model.branches.NAME=CHOICE` as Hydra has it, with `+` where the model has no branch of that name yet.
+    """Write `model.branches.NAME=CHOICE` and `model.vector=CHOICE` as Hydra has them.
+
+    A branch that the model does not have yet gets a `+`.
 
     Args:
         arguments: Arguments of the command line.
@@ -72,7 +74,7 @@ def choose_branches(arguments: list[str], config_name: str = "train") -> list[st
     from hydra.core.global_hydra import GlobalHydra
 
     known = {path.stem for path in (DIRECTORY / "model" / "branch").glob("*.yaml")}
-    found = [re.fullmatch(r"\+*model\.branches\.(\w+)=([\w,]+)", argument) for argument in arguments]
+    found = [re.fullmatch(r"\+*model\.(branches\.\w+|vector)=([\w,]+)", argument) for argument in arguments]
     found = [match if match and set(match[2].split(",")) <= known else None for match in found]
     if not any(found):
         return arguments
@@ -81,12 +83,16 @@ def choose_branches(arguments: list[str], config_name: str = "train") -> list[st
     with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         composed = compose(config_name, overrides=groups, return_hydra_config=True)
     GlobalHydra.instance().clear()
-    if "branches" not in composed.model:
-        raise EmotionError("model.branches.NAME= chooses the branches of a fusion: add model=late_fusion")
+    for match in filter(None, found):
+        if match[1].partition(".")[0] not in composed.model:
+            raise EmotionError(
+                "model.branches.NAME= chooses the branches of a fusion, and model.vector= the vector of an estimator: "
+                "add model=late_fusion, or such as model=svm"
+            )
     choices = composed.hydra.runtime.choices
 
     def written(match: re.Match) -> str:
-        key = f"model/branch@model.branches.{match[1]}"
+        key = f"model/branch@model.{match[1]}"
         return f"{'' if key in choices else '+'}{key}={match[2]}"
 
     return [written(match) if match else argument for argument, match in zip(arguments, found, strict=True)]
