@@ -102,9 +102,9 @@ def once(name, make):
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def small():
-    """Memory that the tests of a module had is given back after them."""
+    """Memory that a test had is given back after it."""
     yield
     malloc.trim()
 

@@ -72,6 +72,7 @@ def test_a_refused_download_says_what_to_do(monkeypatch, network, name, url):
         network(3, name).load_pretrained()
 
 
+@pytest.mark.slow
 def test_files_that_hold_something_else_are_refused(files, tmp_path):
     folder, _ = files
     with pytest.raises(EmotionError, match="neither a file nor one of none, imagenet"):
@@ -95,6 +96,7 @@ def test_pretrained_networks_see_colours(compose):
         build_classifier(compose("model=face_vgg16", "model.pictures.color=grey"), 8)
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_needs_no_download(monkeypatch, compose, tmp_path):
     def refuse(*_, **__):
         raise urllib.error.URLError("no route to host")

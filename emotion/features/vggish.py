@@ -1,5 +1,6 @@
 """VGGish: a network that learnt to tell the sounds of videos apart."""
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -112,12 +113,10 @@ class Vggish(Representation):
 
 def _mel_bank() -> Tensor:
     """Triangles on the mel scale itself, not on that of frequency, shape (1 + n_fft // 2, bands)."""
-
-    def mel(frequency: Tensor | float) -> Tensor:
-        return 1127.0 * torch.log1p(torch.as_tensor(frequency, dtype=torch.float64) / 700.0)
-
-    edges = torch.linspace(float(mel(_LOWEST)), float(mel(_HIGHEST)), _BANDS + 2, dtype=torch.float64)
-    bins = mel(torch.linspace(0, _RATE / 2, 1 + _N_FFT // 2, dtype=torch.float64))[:, None]
+    lowest, highest = (1127.0 * math.log1p(frequency / 700.0) for frequency in (_LOWEST, _HIGHEST))
+    edges = torch.linspace(lowest, highest, _BANDS + 2, dtype=torch.float64)
+    frequencies = torch.linspace(0, _RATE / 2, 1 + _N_FFT // 2, dtype=torch.float64)
+    bins = 1127.0 * torch.log1p(frequencies / 700.0)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     bank = torch.minimum(rising, falling).clamp(min=0)
