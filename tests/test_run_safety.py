@@ -258,3 +258,27 @@ def test_a_run_killed_in_its_first_epoch_begins_again(finished, typed, compose):
     (finished / ".lock").touch()
     train(compose(*typed), finished, list(typed))
     assert runs.load_metrics(finished)["epochs"] == 1
+
+
+def test_runs_of_an_older_layout_are_refused(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "old")
+    path = tmp_path / "old" / "config.yaml"
+    path.write_text(path.read_text().replace("  kind: neural\n", ""))
+    for load in (runs.load_config, runs.load_composed):
+        with pytest.raises(EmotionError, match=r"was made by an older version, which version 0\.2\.0 reads"):
+            load(tmp_path / "old")
+
+
+def test_a_changed_configuration_of_a_run_goes_through_the_same_door(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    text = path.read_text()
+    for before, after, message in (
+        ("batch_size: 32", "batch_size: 1", r"data\.batch_size=1: an integer of at least 2 is allowed"),
+        ("dropout: 0.1", "dropout: 7", r"model\.network\.dropout=7: a number at least 0 and less than 1"),
+        ("on_problem: stop", "on_trouble: stop", r"unknown key data\.on_trouble"),
+    ):
+        assert before in text
+        path.write_text(text.replace(before, after))
+        with pytest.raises(EmotionError, match=message):
+            runs.load_config(tmp_path / "run")

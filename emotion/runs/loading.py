@@ -30,7 +30,7 @@ PRETRAINING = "pretraining"
 REFIT = "refit"
 """Split, in `splits.csv`, of dev recordings on which an estimator was fitted after it had been evaluated on them."""
 _LARGEST_YAML = 1 << 20  # bytes
-_READS_OLD_RUNS = "version 0.2 (git tag v0.2.0)"
+_READS_OLD_RUNS = "version 0.2.0"
 
 
 def load_config(run_dir: Path) -> TrainConfig:
