@@ -1,4 +1,4 @@
-"""The LightningDataModule: a corpus, split by a protocol, as batches."""
+"""The LightningDataModule: the splits of a corpus as batches."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -27,28 +27,28 @@ PROBLEM_HANDLING = ("stop", "skip", "partial")
 
 
 class EmotionDataModule(pl.LightningDataModule):
-    """Scans the corpus, prepares its sound on first use, and serves the splits of a protocol.
+    """A LightningDataModule that scans a corpus, prepares it on first use, and serves the splits of a protocol.
 
     Args:
-        corpus: What is read.
-        protocol: Who is train, dev and test.
+        corpus: The corpus.
+        protocol: Its train, dev and test splits.
         labels: Name of the label scheme, or a list of emotions; see `emotion.labels.scheme`.
-        root: Where the corpus is looked for; see `Corpus.locate`.
+        root: Directory in which the corpus is looked for; see `Corpus.locate`.
         channel: `speech`, `song` or `both`.
-        sample_rate: Of the prepared sound, in Hz.
-        batch_size: Recordings in a batch.
-        seed: Of the order in which the training split is visited.
-        on_problem: When a file cannot be used: `stop`, `skip` the recording, or `partial`, which goes on with what else
-            there is of it.
-        train_channel: The channel of the training split, if it is another than that of dev and test.
-        modalities: What the model takes in, of `MODALITIES`, and how it is prepared; sound alone by default.
-        only: The one label that the training split has, for a model of one emotion.
+        sample_rate: Sampling rate of the prepared audio, in Hz.
+        batch_size: Number of recordings in a batch.
+        seed: Seed of the order in which the train split is visited.
+        on_problem: What happens if a file cannot be used: `stop`, `skip` the recording, or `partial`, which uses its
+            other modalities.
+        train_channel: Channel of the train split, if it differs from that of dev and test.
+        modalities: What the model takes in, of `MODALITIES`, and how it is prepared (default: audio only).
+        only: Label to which the train split is restricted, or None.
 
     Attributes:
-        table: After `setup`, all recordings of the three splits: the corpus's columns, `split`, `label` (a class index)
+        table: After `setup`, the recordings of all splits: the columns of the corpus, `split`, `label` (class index)
             and `speaker_index`.
         classes: The labels in the order of a model's outputs.
-        sources: After `setup`, what batches are made of, by its name in a batch.
+        sources: After `setup`, the arrays from which batches are gathered, by their names in a batch.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.trains_on_features = True
 
     def prepare_data(self) -> None:
-        """Scan, decode and cache; in one process only when there are several. Nothing is left to do after `setup`."""
+        """Scan, decode and cache; Lightning calls this in one process only."""
         if self.table is None:
             self._sources(*self._recordings())
 
@@ -116,13 +116,13 @@ class EmotionDataModule(pl.LightningDataModule):
         configuration: object,
         device: torch.device | str = "cpu",
     ) -> None:
-        """From now on serve the features that `front_end` extracts instead of waveforms.
+        """Serve cached features instead of waveforms from now on.
 
-        Where it changes sound at random in training, training batches stay waveforms.
+        If the front end augments waveforms, batches of the train split stay waveforms.
 
         Args:
-            front_end: On the CPU.
-            configuration: Plain data: everything that determines what it extracts.
+            front_end: Front end that extracts the features, on the CPU.
+            configuration: Plain data that determines the features.
             device: See `cached_features`.
         """
         key = [self.keys["waveform"], configuration]
@@ -130,7 +130,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.trains_on_features = not front_end.augments_sound
 
     def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
-        """The recordings of `split`, in the order of their keys; `as_sound` even where features are cached."""
+        """Return a split, sorted by key; with `as_sound`, as waveforms even if features are cached."""
         rows = self.table[self.table["split"] == split]
         if rows.empty:
             raise EmotionError(
@@ -144,29 +144,29 @@ class EmotionDataModule(pl.LightningDataModule):
         return RecordingDataset(rows, sources, None if self.targets is None else self.targets[rows.index])
 
     def batches(self, *splits: str) -> Iterator[Batch]:
-        """All recordings of `splits`, in order: for statistics and evaluation."""
+        """Yield the batches of splits in order, for statistics and evaluation."""
         for split in splits:
             dataset = self.dataset(split)
             for start in range(0, len(dataset), self.batch_size):
                 yield dataset.__getitems__(range(start, min(start + self.batch_size, len(dataset))))
 
     def all_batches(self) -> Iterator[Batch]:
-        """All recordings of all splits that hold any."""
+        """Yield the batches of all splits that are not empty."""
         return self.batches(*(split for split in SPLITS if (self.table["split"] == split).any()))
 
     @property
     def num_speakers(self) -> int:
-        """Speakers of all splits together."""
+        """The number of speakers in all splits."""
         return int(self.table["speaker_index"].max()) + 1
 
     def class_weights(self) -> torch.Tensor:
-        """The weights that give all classes of the training split the same total; 0 for an absent class."""
+        """Return weights that give all classes of the train split the same total, shape (num_classes,); 0 if absent."""
         labels = torch.tensor(self.table.loc[self.table["split"] == "train", "label"].to_numpy())
         counts = torch.bincount(labels, minlength=len(self.classes)).float()
         return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of the training split in a new order every epoch; of several processes each gets its share.
+        """Return batches of the train split in a new order every epoch; each of several processes gets its share.
 
         The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
         """
@@ -186,7 +186,7 @@ class EmotionDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        """Batches of the dev split; of several processes each gets a share, and no recording is in two of them."""
+        """Return batches of the dev split; each of several processes gets its share, without repeats."""
         dataset, (process, processes) = self.dataset("dev"), self._process
         share = range(process, len(dataset), processes)
         if not share:
@@ -195,7 +195,7 @@ class EmotionDataModule(pl.LightningDataModule):
 
     @property
     def _process(self) -> tuple[int, int]:
-        """Which of how many processes of a distributed fit this is."""
+        """The rank of this process and the number of processes of a distributed fit."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @property
@@ -203,7 +203,7 @@ class EmotionDataModule(pl.LightningDataModule):
         return self.channel if self.train_channel == self.channel else "both"
 
     def _recordings(self) -> tuple[Path, pd.DataFrame]:
-        """The corpus folder and all recordings in it."""
+        """Return the directory of the corpus and the table of its recordings."""
         directory = self.corpus.locate(self.root)
         table = self.corpus.scan(directory, self._scanned_channel)
         if table.empty:
@@ -224,7 +224,7 @@ class EmotionDataModule(pl.LightningDataModule):
         return {modality: prepare[modality](how) for modality, how in self.modalities.items()}
 
     def _usable(self, sources: dict[str, Source], recordings: pd.Series) -> pd.Series:
-        """Which recordings have all that the model takes in; or any of it, if `on_problem` is `partial`."""
+        """Return which recordings have all modalities of the model; any, if `on_problem` is `partial`."""
         partial = self.on_problem == "partial"
         for modality, source in sources.items():
             if len(source.absent):
@@ -251,8 +251,8 @@ class EmotionDataModule(pl.LightningDataModule):
         sides = self.protocol.table[["recording", "split"]]
         table = recordings.merge(sides, on="recording")
         wanted = np.where(table["split"] == "train", self.train_channel, self.channel)
-        heard = (wanted == "both") | (table["channel"] == wanted)
-        table = table[heard]
+        in_channel = (wanted == "both") | (table["channel"] == wanted)
+        table = table[in_channel]
         self._report_dropped(table.loc[~table["emotion"].isin(self.labels), "emotion"])
         table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
         if self.only:
@@ -282,7 +282,7 @@ class EmotionDataModule(pl.LightningDataModule):
         return {name: int(counts.get(index, 0)) for index, name in enumerate(self.classes)}
 
     def _soft_targets(self, shares: pd.DataFrame | None) -> torch.Tensor | None:
-        """The share of each class in what annotators said, shape (recordings, num_classes); None where nobody asked."""
+        """Return the share of each class in the votes of annotators, shape (recordings, num_classes), or None."""
         if shares is None:
             return None
         own = shares.reindex(self.table["recording"])[[emotion for emotion in shares if emotion in self.labels]]
@@ -291,5 +291,5 @@ class EmotionDataModule(pl.LightningDataModule):
 
 
 def _as_it_is(batch: Batch) -> Batch:
-    """The data set gathers whole batches itself."""
+    """Return the batch; the dataset gathers whole batches."""
     return batch

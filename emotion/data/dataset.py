@@ -1,4 +1,4 @@
-"""Batches out of one array: ragged items, stored one after the other, gathered and padded in one go."""
+"""Items of unequal length in one array, gathered and padded to batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,20 @@ from torch.utils.data import Dataset
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 Batch = dict[str, Any]
-"""`label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys, `target` (B, C) float32 where several people
-were asked, and what the model asks for: `waveform` (B, T) float32 and `waveform_length` (B,), or `features` (B, F, N)
-float32 and `frames` (B,); `faces` (B, F, 1 or 3, H, W) uint8 and `face_mask` (B, F) bool; `action_units` (B, A)
-float32, or (B, N, A) where they are over time, and `action_unit_frames` (B,). A length of 0, or a mask without a face,
-says that a recording lacks a modality."""
+"""A dictionary with the keys
+
+- `label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys;
+- `target` (B, C) float32, if several annotators labelled the corpus;
+- `waveform` (B, T) float32 and `waveform_length` (B,) int64, or `features` (B, F, N) float32 and `frames` (B,) int64;
+- `faces` (B, F, 1 or 3, H, W) uint8 and `face_mask` (B, F) bool;
+- `action_units` (B, A) float32, or (B, N, A) if they are over time, and `action_unit_frames` (B,) int64.
+
+Only what the model takes in is there. A length of 0, or a mask without a face, means that a recording lacks a modality.
+"""
 
 
 def on_device(batch: Batch, device: torch.device | str) -> Batch:
-    """The batch with its tensors on `device`."""
+    """Return the batch with its tensors on `device`."""
     return {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
 
 
@@ -29,10 +34,10 @@ class Ragged:
     """Items of unequal length, one after the other in `values`.
 
     Attributes:
-        values: What the items are made of, shape (total, ...); may be a memory map.
-        recordings: The key of each item.
-        offset: Where each item begins.
-        length: How long each item is.
+        values: The items one after the other, shape (total, ...); may be a memory map.
+        recordings: Keys of the items.
+        offset: Start of each item in `values`, shape (items,).
+        length: Length of each item, shape (items,).
     """
 
     values: np.ndarray
@@ -41,13 +46,13 @@ class Ragged:
     length: np.ndarray
 
     def select(self, recordings: Sequence[str]) -> "Ragged":
-        """The items of these recordings in this order, over the same values; those that are not here have no length."""
+        """Return the items of recordings in this order, over the same values; unknown recordings have length 0."""
         rows = self.recordings.get_indexer(recordings)
         length = np.where(rows < 0, 0, self.length[rows])
         return Ragged(self.values, pd.Index(recordings), self.offset[rows], length)
 
     def padded(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The items as one tensor, shape (B, longest, ...), zero where they end, and their lengths, shape (B,)."""
+        """Return items padded with zeros, shape (B, longest, ...), and their lengths, shape (B,)."""
         offsets, lengths = self.offset[rows], self.length[rows]
         longest = max(1, int(lengths.max()))
         batch = np.empty((len(lengths), longest, *self.values.shape[1:]), self.values.dtype)
@@ -58,13 +63,13 @@ class Ragged:
 
 
 class RecordingDataset(Dataset):
-    """The recordings of one split.
+    """The recordings of one split as a torch dataset.
 
     Args:
-        table: Columns `recording`, `label` and `speaker_index`, one row an item.
-        sources: What batches hold of each recording: `waveform` (int16 samples), `features` (frames, shape (total, F)),
+        table: Table with the columns `recording`, `label` and `speaker_index`, one row for each item.
+        sources: Arrays of each recording: `waveform` (int16 samples), `features` (frames, shape (total, F)),
             `faces` (shape (total, H, W, 1 or 3)) and `action_units` (frames, shape (total, A)).
-        targets: Of each item the share of each class, shape (items, num_classes), where annotators disagree.
+        targets: Share of each class for each item, shape (items, num_classes), or None.
     """
 
     def __init__(self, table: pd.DataFrame, sources: Mapping[str, Ragged], targets: torch.Tensor | None = None) -> None:
@@ -78,11 +83,11 @@ class RecordingDataset(Dataset):
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> Batch:
-        """The item as a batch of one."""
+        """Return an item as a batch of one."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A whole batch at once, which is what the DataLoader asks for."""
+        """Return a whole batch; the DataLoader calls this."""
         indices = list(indices)
         batch: Batch = {
             "label": self.label[indices],
@@ -94,13 +99,13 @@ class RecordingDataset(Dataset):
         return batch | gather(self.sources, indices)
 
 
-def some_of(batch: Batch, rows: torch.Tensor) -> Batch:
-    """The tensors of a batch for some of its items, given by their numbers or a mask; what is no tensor stays."""
+def select_items(batch: Batch, rows: torch.Tensor) -> Batch:
+    """Return the tensors of a batch for some items, given by indices or a mask; other values stay."""
     return {name: value[rows] if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
 def gather(sources: Mapping[str, Ragged], rows: Sequence[int]) -> Batch:
-    """What a model asks for, of some items of each source, under the names of `Batch`."""
+    """Gather items of each source, under the names of `Batch`."""
     batch: Batch = {}
     for name, source in sources.items():
         batch |= _GATHERED[name](*source.padded(rows))

@@ -1,4 +1,4 @@
-"""The contract of an encoder, and the classifier that every encoder can become."""
+"""Base classes of networks and encoders, and the classifier of an encoder and a head."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,25 +15,29 @@ from emotion.models.pooling import StatisticsPooling
 
 
 class Network(nn.Module):
-    """What an encoder learns."""
+    """Base class of the trainable part of an encoder."""
 
     def load_pretrained(self) -> None:
-        """Start from weights that were trained elsewhere, if there are any; most networks have none."""
+        """Load published weights; most networks have none."""
 
     def fit(self, inputs: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Take from the training split what is not learnt by gradient, if anything; `inputs` are as of `forward`."""
+        """Fit what is not trained by gradient, if anything.
+
+        Args:
+            inputs: Batches of the arguments of `forward`.
+        """
 
 
 class FeatureNetwork(Network):
-    """A network over frames of features. What every model file of sound or action units defines.
+    """Base class of networks over frames of features, of audio or action units.
 
-    The constructor takes `num_features`, and may take `orders`: how many equal parts they have, such as the features
-    themselves and their deltas, or the layers of a speech encoder. A padded item must give what the item alone gives.
+    The constructor takes `num_features`, and may take `orders`, the number of equal parts of the features: the features
+    and their deltas, or the layers of a speech encoder. A padded item must give what the item alone gives.
 
     Attributes:
-        row_dim: Rows of the sequence.
+        row_dim: Size of a frame embedding.
         embed_dim: Size of the embedding.
-        pool: From a sequence to an embedding.
+        pool: Module from frame embeddings to an embedding.
     """
 
     row_dim: int
@@ -41,26 +45,26 @@ class FeatureNetwork(Network):
     pool: nn.Module
 
     def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network makes of each frame, or of every few.
+        """Embed the frames of each item.
 
         Args:
-            features: Shape (B, F, N), zero beyond each item's frames.
-            frames: Shape (B,).
+            features: Features, shape (B, F, N), float32, zero beyond each item's frames.
+            frames: Number of frames of each item, shape (B,), int64.
 
         Returns:
-            Rows over time, shape (B, row_dim, N'), and how many of the N' each item has, shape (B,).
+            Frame embeddings, shape (B, row_dim, N'), and their number for each item, shape (B,).
         """
         raise TypeError(f"{type(self).__name__} does not define sequence")
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Embed a batch, see `sequence`; shape (B, embed_dim)."""
+        """Return the embeddings of a batch, shape (B, embed_dim); arguments as of `sequence`."""
         return self.pool(*self.sequence(features, frames))
 
 
 class PictureNetwork(Network):
-    """A network over single pictures. What every model file of faces defines.
+    """Base class of networks over single images of faces.
 
-    The constructor takes `num_channels`, of a picture. Pictures come as `PictureFrontEnd` gives them.
+    The constructor takes `num_channels`, the number of channels of an image.
 
     Attributes:
         embed_dim: Size of the embedding.
@@ -69,7 +73,7 @@ class PictureNetwork(Network):
     embed_dim: int
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Embed pictures, shape (N, C, H, W), each by itself; shape (N, embed_dim)."""
+        """Return the embeddings of images of shape (N, C, H, W), shape (N, embed_dim)."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
@@ -77,13 +81,13 @@ class Encoder(nn.Module):
     """A front end and a network: from one modality of a batch to embeddings.
 
     Args:
-        front_end: What the network takes in.
-        network: Takes that.
-        frozen: Epochs at the start of training in which it does not learn, or True for all of them.
-        learning_rate_factor: Of its learning rate to that of the rest of a model.
+        front_end: Module from a batch to the input of the network.
+        network: The network.
+        frozen: Number of epochs at the start of training in which the encoder is frozen, or True for all.
+        learning_rate_factor: Multiplier of the learning rate.
 
     Attributes:
-        row_dim: Rows of the sequence.
+        row_dim: Size of a frame embedding.
         embed_dim: Size of the embedding.
     """
 
@@ -101,7 +105,7 @@ class Encoder(nn.Module):
         self.train()
 
     def start_epoch(self, epoch: int) -> None:
-        """Freeze or thaw the weights for the epoch of this number, counted from 0; `train()` has to follow."""
+        """Freeze or unfreeze the weights for an epoch, counted from 0; call `train()` afterwards."""
         self.is_frozen = epoch < self.frozen_epochs
         self.requires_grad_(not self.is_frozen)
         for module in self.modules():
@@ -109,22 +113,26 @@ class Encoder(nn.Module):
                 module.requires_grad_(False)
 
     def load_pretrained(self) -> None:
-        """Start from weights that were trained elsewhere, if there are any."""
+        """Load published weights, if there are any."""
         self.network.load_pretrained()
 
     def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """Take from the training split, which `batches` gives anew each time, what is not learnt by gradient."""
+        """Fit what is not trained by gradient.
+
+        Args:
+            batches: Function that returns the batches of the train split, called once for each pass.
+        """
 
     def train(self, mode: bool = True) -> "Encoder":
-        """A frozen encoder stays as in evaluation: it drops nothing out and gathers no statistics."""
+        """Set the mode; a frozen encoder stays in evaluation mode, without dropout and running statistics."""
         return super().train(mode and not self.is_frozen)
 
     def present(self, batch: dict[str, Any]) -> Tensor:
-        """Which items have what is embedded, shape (B,)."""
+        """Return which items have the modality, shape (B,), bool."""
         return self.front_end.present(batch)
 
     def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """What is pooled to embeddings: rows over time, shape (B, row_dim, N), and each item's number, shape (B,)."""
+        """Return frame embeddings, shape (B, row_dim, N), and their number for each item, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define sequence")
 
 
@@ -141,10 +149,10 @@ class FeatureEncoder(Encoder):
         self.front_end.load_pretrained()
 
     def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """See `Encoder.fit`: normalisation, then what the network takes."""
+        """See `Encoder.fit`: the normalisation, then the network."""
         self.front_end.fit(batches())
         training = self.training
-        self.eval()  # of recordings as they are
+        self.eval()  # without augmentation
         with torch.no_grad():
             self.network.fit(self._present_inputs(batch) for batch in batches())
         self.train(training)
@@ -159,17 +167,17 @@ class FeatureEncoder(Encoder):
         return self.network.sequence(*self.front_end(batch))
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch as the front end takes it; shape (B, embed_dim)."""
+        """Return the embeddings of a batch, shape (B, embed_dim)."""
         return self.network(*self.front_end(batch))
 
 
 class PictureEncoder(Encoder):
-    """Embeds each picture of a clip by a network, and the clip by what its pictures have in common.
+    """An encoder of the face images of a clip, pooled over its frames.
 
     Args:
-        front_end: Pictures.
-        network: Takes those pictures.
-        pooling: Over the pictures of a clip, see `StatisticsPooling`.
+        front_end: Module from a batch to images.
+        network: Network over single images.
+        pooling: Pooling over frames, see `StatisticsPooling`.
         **learning: See `Encoder`.
     """
 
@@ -194,18 +202,18 @@ class PictureEncoder(Encoder):
         return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch, each item of which has a face; shape (B, embed_dim)."""
+        """Return the embeddings of a batch whose items all have a face, shape (B, embed_dim)."""
         return self.pool(*self.sequence(batch))
 
 
 class MlpHead(nn.Sequential):
-    """Embedding to logits through hidden layers, each linear, batch-normalised, rectified and dropped out.
+    """Multilayer perceptron from embeddings to logits; each hidden layer is linear, batch norm, ReLU and dropout.
 
     Args:
         embed_dim: Size of the embedding.
-        num_classes: Logits.
-        hidden: Width of each hidden layer; empty for a linear head.
-        dropout: In [0, 1).
+        num_classes: Number of classes.
+        hidden: Widths of the hidden layers; empty for a linear head.
+        dropout: Dropout probability in [0, 1).
     """
 
     def __init__(self, embed_dim: int, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
@@ -214,7 +222,7 @@ class MlpHead(nn.Sequential):
 
 
 def hidden_layers(widths: Sequence[int], dropout: float) -> list[nn.Module]:
-    """From each of `widths` to the next: linear, batch-normalised, rectified and dropped out."""
+    """Return layers from each of `widths` to the next: linear, batch norm, ReLU and dropout."""
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(widths):
         layers += [nn.Linear(narrow, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(dropout)]
@@ -225,8 +233,8 @@ class Classifier(nn.Module):
     """An encoder and a head.
 
     Args:
-        encoder: Embeds a batch; has `embed_dim`.
-        head: From embeddings to logits.
+        encoder: Module from a batch to embeddings; has `embed_dim`.
+        head: Module from embeddings to logits.
     """
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
@@ -235,27 +243,27 @@ class Classifier(nn.Module):
 
     @property
     def encoders(self) -> list[Encoder]:
-        """Of each modality one."""
+        """The encoders, one for each branch."""
         return [module for module in self.modules() if isinstance(module, Encoder)]
 
     @property
     def learns(self) -> bool:
-        """Whether training changes anything."""
+        """True if there is anything to train."""
         thaws = any(encoder.frozen_epochs < math.inf for encoder in self.encoders)
         return thaws or any(parameter.requires_grad for parameter in self.train().parameters())
 
     @property
     def front_ends(self) -> list[FrontEnd]:
-        """Those of all its encoders."""
+        """The front ends of all encoders."""
         return [module for module in self.modules() if isinstance(module, FrontEnd)]
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Logits, shape (B, num_classes)."""
+        """Return logits, shape (B, num_classes)."""
         return self.head(self.encoder(batch))
 
     @torch.no_grad()
     def probabilities(self, batch: dict[str, Any]) -> Tensor:
-        """Class probabilities in evaluation mode, shape (B, num_classes); the mode is left as it was found."""
+        """Return class probabilities in evaluation mode, shape (B, num_classes); the mode is restored."""
         was_training = self.training
         self.eval()
         try:

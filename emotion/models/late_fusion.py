@@ -1,4 +1,4 @@
-"""Encoders of several modalities as one encoder."""
+"""Late fusion: the embeddings of several encoders, joined to one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emotion.config.fields import Count, Dropout
-from emotion.data.dataset import some_of
+from emotion.data.dataset import select_items
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import Encoder
@@ -15,18 +15,18 @@ from emotion.models.pooling import StatisticsPooling
 
 
 class Fusion(nn.Module):
-    """Embeds each modality by its own encoder and joins the embeddings. What every fusion defines.
+    """Base class of fusions: each encoder embeds its modality, and the embeddings are joined.
 
-    An item that lacks a modality is embedded by the others.
+    An item that lacks a modality is embedded by the other encoders.
 
     Args:
-        encoders: By name.
-        modality_dropout: Probability that an item loses one of its modalities in training, drawn evenly; it never
-            loses its last.
+        encoders: Encoders by name.
+        modality_dropout: Probability that an item loses one of its modalities in training, drawn uniformly; the last
+            one is never lost.
 
     Attributes:
         embed_dim: Size of the joint embedding.
-        gives_logits: Whether the joint embedding already is an answer, which no head follows.
+        gives_logits: True if the joint embedding is logits already, so that no head follows.
     """
 
     embed_dim: int
@@ -37,7 +37,7 @@ class Fusion(nn.Module):
         self.encoders, self.modality_dropout = nn.ModuleDict(encoders), modality_dropout
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Embed a batch; shape (B, embed_dim)."""
+        """Return the joint embeddings of a batch, shape (B, embed_dim)."""
         there = torch.stack([self._usable(encoder.present(batch)) for encoder in self.encoders.values()], dim=1)
         parts = [self._part(name, batch, has) for name, has in zip(self.encoders, there.unbind(1), strict=True)]
         if self.training and self.modality_dropout:
@@ -45,24 +45,27 @@ class Fusion(nn.Module):
         return self.join(parts, there)
 
     def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
-        """What of one modality is joined, of a batch whose items all have it: the embedding, shape (B, D)."""
+        """Return what is joined of one encoder: embeddings, shape (B, D); all items have its modality."""
         return (self.encoders[name](batch),)
 
     def shapes(self, name: str) -> list[tuple[int, ...]]:
-        """The shapes, without B, of the tensors that `part` gives, at their smallest."""
+        """Return the smallest shapes, without B, of the tensors that `part` returns."""
         return [(self.encoders[name].embed_dim,)]
 
     def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
-        """Make one embedding, shape (B, embed_dim), of several.
+        """Join the embeddings of all encoders.
 
         Args:
-            parts: What `part` gives for each modality; zeros for items that lack it.
-            there: Which modalities count, shape (B, M).
+            parts: Results of `part` for each encoder; zeros for items that lack its modality.
+            there: Which modalities are used, shape (B, M), bool.
+
+        Returns:
+            Joint embeddings, shape (B, embed_dim).
         """
         raise TypeError(f"{type(self).__name__} does not define join")
 
     def _usable(self, has: Tensor) -> Tensor:
-        """Batch normalisation cannot learn from a single item, which then counts as missing."""
+        """Return which items are used: a single one is not enough for batch normalisation in training."""
         return has & (has.sum() > 1) if self.training else has
 
     def _part(self, name: str, batch: dict[str, Any], has: Tensor) -> tuple[Tensor, ...]:
@@ -72,13 +75,13 @@ class Fusion(nn.Module):
             raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
         rows = has.nonzero()[:, 0]
         if len(rows):
-            known = self.part(name, some_of(batch, rows))
+            known = self.part(name, select_items(batch, rows))
         else:
             known = tuple(torch.zeros(0, *shape, device=has.device) for shape in self.shapes(name))
         return tuple(each.new_zeros(len(has), *each.shape[1:]).index_copy(0, rows, each) for each in known)
 
     def _lost(self, there: Tensor) -> Tensor:
-        """True for the modality that an item loses, shape (B, M)."""
+        """Draw the modality that each item loses, shape (B, M), bool."""
         items, modalities = there.shape
         loses = (torch.rand(items, device=there.device) < self.modality_dropout) & there.all(dim=1)
         which = torch.randint(modalities, (items,), device=there.device)
@@ -86,7 +89,7 @@ class Fusion(nn.Module):
 
 
 class Concatenation(Fusion):
-    """The embeddings one after the other; zeros where a modality is missing."""
+    """Concatenation of the embeddings; zeros where a modality is missing."""
 
     def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: Dropout = 0.0) -> None:
         super().__init__(encoders, modality_dropout)
@@ -94,17 +97,18 @@ class Concatenation(Fusion):
 
     def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        return torch.cat(known([embedding for (embedding,) in parts], there), dim=1)
+        return torch.cat(zero_missing([embedding for (embedding,) in parts], there), dim=1)
 
 
 class Gated(Fusion):
-    """Each embedding through a layer of its own, weighted by a gate that looks at all of them.
+    """Gated multimodal unit (Arevalo et al., 2017, https://arxiv.org/abs/1702.01992).
 
-    Arevalo et al., 2017, https://arxiv.org/abs/1702.01992; the weights of an item add up to 1 over what it has.
+    Each embedding passes a layer of its own and is weighted by a gate over all embeddings. The weights of an item sum
+    to 1 over the modalities that it has.
 
     Args:
         encoders: See `Fusion`.
-        width: Of the joint embedding.
+        width: Size of the joint embedding.
         modality_dropout: See `Fusion`.
     """
 
@@ -117,7 +121,7 @@ class Gated(Fusion):
 
     def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        embeddings = known([embedding for (embedding,) in parts], there)
+        embeddings = zero_missing([embedding for (embedding,) in parts], there)
         hidden = [layer(embedding).tanh() for layer, embedding in zip(self.layers, embeddings, strict=True)]
         scores = self.gate(torch.cat(embeddings, dim=1))
         # Not minus infinity: an item may have nothing left to learn from, see `_usable`.
@@ -126,14 +130,15 @@ class Gated(Fusion):
 
 
 class CrossAttention(Fusion):
-    """Each modality's frames attend to those of the others; then each is averaged over time, and all are put together.
+    """One layer of crossmodal attention (Tsai et al., 2019, https://arxiv.org/abs/1906.00295).
 
-    The crossmodal attention of Tsai et al., 2019, https://arxiv.org/abs/1906.00295, in one layer.
+    The frames of each modality attend to those of the others; each is pooled over time, and the results are
+    concatenated.
 
     Args:
         encoders: See `Fusion`.
-        width: Of a frame while it attends.
-        attention_heads: Of each modality's attention.
+        width: Size of a frame embedding in the attention.
+        attention_heads: Number of attention heads of each modality.
         modality_dropout: See `Fusion`.
     """
 
@@ -152,7 +157,7 @@ class CrossAttention(Fusion):
         self.embed_dim = len(encoders) * self.pool.embed_dim
 
     def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
-        """The rows over time of a modality, shape (B, D, N), and how many of the N each item has, shape (B,)."""
+        """Return frame embeddings, shape (B, D, N), and their number for each item, shape (B,)."""
         return self.encoders[name].sequence(batch)
 
     def shapes(self, name: str) -> list[tuple[int, ...]]:
@@ -177,18 +182,18 @@ class CrossAttention(Fusion):
             seen = attend(tokens[own], context, context, key_padding_mask=hidden, need_weights=False)[0]
             rows = tokens[own] + torch.where(some[:, None, None], seen, 0.0)
             pooled.append(self.pool(rows.transpose(1, 2), lengths[own]))
-        return torch.cat(known(pooled, there), dim=1)
+        return torch.cat(zero_missing(pooled, there), dim=1)
 
 
 class MeanLogProbability(Fusion):
-    """Each modality answers through a head of its own; the answer is the mean of the logarithms of their probabilities.
+    """Mean of the log-probabilities of a head for each encoder.
 
-    Of finished runs, whose heads come with them, this needs no training.
+    With encoders and heads of finished runs this needs no training.
 
     Args:
         encoders: See `Fusion`.
-        heads: By the name of the encoder.
-        num_classes: Of the heads.
+        heads: Heads by the names of the encoders.
+        num_classes: Number of classes.
         modality_dropout: See `Fusion`.
     """
 
@@ -205,14 +210,14 @@ class MeanLogProbability(Fusion):
         self.heads, self.embed_dim = nn.ModuleDict(heads), num_classes
 
     def train(self, mode: bool = True) -> "MeanLogProbability":
-        """A head is frozen with its encoder."""
+        """Set the mode; a head is frozen with its encoder."""
         super().train(mode)
         for name, encoder in self.encoders.items():
             self.heads[name].train(mode and not encoder.is_frozen).requires_grad_(not encoder.is_frozen)
         return self
 
     def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
-        """The logarithms of a modality's probabilities, shape (B, num_classes)."""
+        """Return log-probabilities, shape (B, num_classes)."""
         return (self.heads[name](self.encoders[name](batch)).float().log_softmax(dim=1),)
 
     def shapes(self, name: str) -> list[tuple[int, ...]]:
@@ -221,10 +226,10 @@ class MeanLogProbability(Fusion):
 
     def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        answers = torch.stack(known([answer for (answer,) in parts], there), dim=1)
+        answers = torch.stack(zero_missing([answer for (answer,) in parts], there), dim=1)
         return answers.sum(dim=1) / there.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def known(parts: list[Tensor], there: Tensor) -> list[Tensor]:
-    """`parts`, each of shape (B, D), with zeros where `there`, shape (B, M), is false."""
+def zero_missing(parts: list[Tensor], there: Tensor) -> list[Tensor]:
+    """Return `parts`, each of shape (B, D), with zeros where `there`, shape (B, M), is False."""
     return [torch.where(has[:, None], part, 0.0) for part, has in zip(parts, there.unbind(1), strict=True)]

@@ -1,4 +1,4 @@
-"""What happens around the steps: randomness and checkpoints."""
+"""Callbacks of a fit: seeding, staged freezing, checkpoints."""
 
 import io
 import os
@@ -16,31 +16,34 @@ from emotion.files import atomic_path
 
 
 class ReseedEachEpoch(pl.Callback):
-    """Makes everything random in an epoch follow from (seed, epoch), so that a resumed run equals an unbroken one.
+    """A callback that seeds torch at every epoch from (seed, epoch), so that a resumed fit equals an unbroken one.
 
-    Lightning's checkpoints hold no state of random-number generators; this needs none.
+    Lightning's checkpoints hold no state of random-number generators.
+
+    Args:
+        seed: Seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reseed torch on every device; ranks differ, so that they do not all draw the same masks."""
+        """Seed every device; ranks differ, so that they draw different masks."""
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch) + 7_919 * trainer.global_rank)
 
 
 class StagedLearning(pl.Callback):
-    """Freezes and thaws encoders as their configuration says; it follows from the epoch alone, on a resumed run too."""
+    """A callback that freezes and unfreezes encoders by the number of the epoch, in a resumed fit too."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the encoders which epoch it is."""
+        """Set the epoch of the encoders."""
         for encoder in pl_module.classifier.encoders:
             encoder.start_epoch(trainer.current_epoch)
         pl_module.train()
 
 
 class FirstEpoch(pl.Callback):
-    """Calls a function in the main process when the first epoch of a fit is finished.
+    """A callback that calls a function in the main process when the first epoch of a fit is finished.
 
     Args:
         call: The function.
@@ -50,34 +53,34 @@ class FirstEpoch(pl.Callback):
         self._call: Callable[[], None] | None = call
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Call it once."""
+        """Call the function once."""
         if self._call and trainer.is_global_zero:
             self._call()
         self._call = None
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are whole or absent, and that never execute anything when read."""
+    """Checkpoint files that are written atomically, and read without executing anything."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
-        """Write beside `path`, then rename."""
+        """Write to a temporary file beside `path`, then rename it."""
         content = io.BytesIO()  # torch hides what goes wrong when it writes to a disk itself, such as one that is full
         torch.save(checkpoint, content)
         with atomic_path(Path(path)) as temporary:
             temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(self, path: str | os.PathLike, *_: Any, **__: Any) -> dict[str, Any]:
-        """Read tensors and plain data only."""
+        """Load tensors and plain data."""
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Keeps one checkpoint of a run: of the epoch that is best, or of the latest; a run directory may be moved.
+    """A callback that keeps the checkpoint of the best or the latest epoch; the run directory may be moved.
 
     Args:
-        directory: Where it is kept.
-        name: Of its file, without `.ckpt`.
-        monitor: The figure by which an epoch is the best, or None for the latest.
+        directory: Directory of the checkpoint.
+        name: Name of the file, without `.ckpt`.
+        monitor: Metric by which the best epoch is chosen, or None for the latest epoch.
     """
 
     def __init__(self, directory: Path, name: str, monitor: str | None = None) -> None:
@@ -92,7 +95,7 @@ class RunCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Read the paths in the checkpoint as paths in the present directory."""
+        """Replace the paths in the checkpoint by paths in the present directory."""
         here = Path(self.dirpath)
         moved = {"dirpath": str(here)}
         for key in ("best_model_path", "kth_best_model_path"):
@@ -104,15 +107,15 @@ class RunCheckpoint(ModelCheckpoint):
 def build_callbacks(
     checkpoints: Path, seed: int, monitor: str, patience: int | None, ema_decay: float | None, show_progress: bool
 ) -> list[pl.Callback]:
-    """The callbacks of a fit, in an order in which each finds what it needs.
+    """Return the callbacks of a fit, in the order in which they depend on each other.
 
     Args:
-        checkpoints: The folder for checkpoints.
-        seed: Of the run.
-        monitor: The dev figure by which the best epoch is chosen.
-        patience: Epochs without a better one after which training stops, or None.
-        ema_decay: Of the moving average of the weights over steps that is judged, kept and used, or None.
-        show_progress: Whether a progress bar is drawn.
+        checkpoints: Directory of the checkpoints.
+        seed: Seed of the run.
+        monitor: Dev metric by which the best epoch is chosen.
+        patience: Number of epochs without improvement after which training stops, or None.
+        ema_decay: Decay of the moving average of the weights that is evaluated and kept, or None.
+        show_progress: True to draw a progress bar.
     """
     best = RunCheckpoint(checkpoints, "best", monitor)
     callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning()]

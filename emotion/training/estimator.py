@@ -1,4 +1,4 @@
-"""Fit an estimator on the training split; what its grid offers is chosen on dev."""
+"""Fit an estimator on the train split; its parameters are searched on dev."""
 
 import logging
 import time
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 def fit_estimator(
     model: EstimatorConfig, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule
 ) -> Fitted:
-    """Fit the head of `classifier` with each point of its grid, and keep the one that is best on dev.
+    """Fit the head of a classifier with each point of a grid, and keep the best one on dev.
 
-    With `model.refit` that one is to be fitted once more on train and dev together, as scikit-learn's searches do. What
-    the encoder has learnt, and the scale of its features, stay those of train.
+    With `model.refit`, that one is fitted once more on train and dev, as in scikit-learn's searches. The encoder and
+    the scaling of its features stay those of train.
 
     Args:
         model: The estimator and its grid.
@@ -49,8 +49,8 @@ def fit_estimator(
     for point in points:
         _fit(classifier, train, labels, of_classes, **point)
         found = metrics.summary(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
-        told = ", ".join(f"{name} {value}" for name, value in point.items())
-        log.info("%s", f"{told or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
+        shown = ", ".join(f"{name} {value}" for name, value in point.items())
+        log.info("%s", f"{shown or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
         rows.append(point | {f"dev/{figure}": found})
         if (score := -found if figure == "loss" else found) > best:
             best, chosen = score, classifier.head.pipeline

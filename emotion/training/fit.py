@@ -1,4 +1,4 @@
-"""Fit a classifier on the training split, choose the epoch on dev."""
+"""Fit a classifier on the train split and select the epoch on dev."""
 
 import inspect
 import logging
@@ -29,7 +29,7 @@ from emotion.training.module import EmotionModule
 log = logging.getLogger(__name__)
 
 _OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
-"""What Lightning tells the processes of a fit through the environment."""
+"""Environment variables that Lightning sets for the processes of a fit."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Fitted:
     """The result of a fit.
 
     Attributes:
-        epochs: Trained, including those before an interruption.
-        seconds: Likewise.
+        epochs: Number of epochs, including those before an interruption.
+        seconds: Duration, including that before an interruption.
         is_main: False in the helper processes of a distributed fit.
-        refit: What is still to be done once dev has been judged, for it fits the head on dev as well.
+        refit: Function that fits the head on dev as well, to be called once dev has been evaluated, or None.
     """
 
     epochs: int
@@ -156,7 +156,7 @@ def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
 
 
 def compile_networks(classifier: Classifier) -> None:
-    """Make fused kernels of networks, for batches of any length; of what the compiler cannot do, nothing is made."""
+    """Compile the networks of a classifier for batches of any length; what cannot be compiled runs as it is."""
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
@@ -167,7 +167,7 @@ def compile_networks(classifier: Classifier) -> None:
 
 
 def _leave_processes(environment: Mapping[str, str]) -> None:
-    """Forget a distributed fit, whose helpers are gone, so that the next job of a sweep starts helpers of its own."""
+    """Reset what a distributed fit left behind, so that the next job of a sweep starts processes of its own."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
     for name in _OF_PROCESSES:
@@ -177,7 +177,7 @@ def _leave_processes(environment: Mapping[str, str]) -> None:
 
 
 def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
-    """The checkpoint of a classifier that has nothing to learn."""
+    """Write the checkpoint of a classifier that has nothing to train."""
     log.info("nothing is left to train: all of it comes from finished runs")
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
@@ -198,10 +198,10 @@ def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDa
 
 
 def require_device(trainer: TrainerConfig) -> None:
-    """Refuse keys that Lightning does not know, and an accelerator that is not there.
+    """Refuse arguments that Lightning does not know, and an accelerator that is not there.
 
     Args:
-        trainer: The group `trainer`.
+        trainer: Arguments of the Lightning trainer.
 
     Raises:
         EmotionError: a key is unknown, or GPUs are asked for and torch sees none, or fewer.
@@ -229,7 +229,7 @@ def _is_gpu(trainer: TrainerConfig) -> bool:
 
 
 def quiet_lightning() -> None:
-    """Leave the console to what the user asked for."""
+    """Silence the messages and warnings of Lightning that mean nothing here."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Batches are gathered from memory in one copy, which worker processes would only slow down.

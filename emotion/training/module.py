@@ -1,4 +1,4 @@
-"""The LightningModule: loss, optimiser, and the figures of every epoch."""
+"""The LightningModule: loss, optimiser, and the metrics of every epoch."""
 
 import logging
 import sys
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 
 class EmotionModule(pl.LightningModule):
-    """Trains a classifier with cross-entropy.
+    """A LightningModule that trains a classifier with cross-entropy.
 
     Args:
-        classifier: What is trained.
+        classifier: The classifier, changed in place.
         classes: Names of its outputs.
-        optimizer: The group `optimizer`.
-        scheduler: The group `scheduler`; it advances with every step. What follows dev figures instead, such as
-            `ReduceLROnPlateau`, is not offered: Lightning would lose its last step when a fit is resumed.
-        class_weights: Of the loss, shape (num_classes,), or None.
-        label_smoothing: Probability that the loss spreads over all classes, in [0, 1).
-        mixup: Mixes every training batch, or None.
+        optimizer: Optimiser.
+        scheduler: Learning-rate scheduler, stepped after every batch. Schedulers that follow dev metrics, such as
+            `ReduceLROnPlateau`, are not offered: Lightning would lose their last step when a fit is resumed.
+        class_weights: Weights of the classes in the loss, shape (num_classes,), float32, or None.
+        label_smoothing: Label smoothing of the loss, in [0, 1).
+        mixup: Mixup of every training batch, or None.
     """
 
     def __init__(
@@ -52,43 +52,43 @@ class EmotionModule(pl.LightningModule):
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         if self.mixup is not None:
             batch = self.mixup(batch, len(self.classes))
         logits = self.classifier(batch)
         loss = self.loss(logits, batch.get("target", batch["label"]))
-        self._remember("train", logits, batch["label"])
+        self._keep("train", logits, batch["label"])
         return loss
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
-        """Remember the outputs; figures are of the whole split, not of batches."""
-        self._remember("dev", self.classifier(batch), batch["label"])
+        """Keep the logits; metrics are computed over the whole split."""
+        self._keep("dev", self.classifier(batch), batch["label"])
 
     def on_train_epoch_start(self) -> None:
-        """Forget what an interrupted epoch left."""
+        """Drop the logits of an interrupted epoch."""
         self.seen["train"].clear()
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted epoch left."""
+        """Drop the logits of an interrupted epoch."""
         self.seen["dev"].clear()
 
     def on_train_epoch_end(self) -> None:
-        """Log the training figures, of the batches as they were trained on, and the learning rate."""
+        """Log the metrics of the training batches, augmented as they were, and the learning rate."""
         figures = self._figures("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
         dev = self.trainer.callback_metrics
-        told = f"train loss {figures['loss']:.3f}  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
-        self._report_epoch(told)
+        message = f"train loss {figures['loss']:.3f}  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
+        self._report_epoch(message)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the dev figures."""
+        """Log the dev metrics."""
         for key, value in self._figures("dev").items():
             group = "dev_by_emotion" if "/" in key else "dev"  # so that TensorBoard shows the few that matter first
             self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Build both from their groups. Biases and normalisation parameters do not decay."""
+        """Build the optimiser and the scheduler. Biases and normalisation parameters have no weight decay."""
         rate, groups = self.optimizer_config.lr, []
         for factor, parameters in self._by_learning_rate().items():
             decay = [parameter for parameter in parameters if parameter.ndim > 1]
@@ -105,8 +105,8 @@ class EmotionModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _by_learning_rate(self) -> dict[float, list[nn.Parameter]]:
-        """The parameters by the factor of their learning rate; those of which no module says one at the whole rate."""
-        # A module comes before those inside it, whose word counts more.
+        """Return the parameters by the multiplier of their learning rate."""
+        # An outer module comes before the modules inside it, whose multipliers replace its own.
         slower = [module for module in self.classifier.modules() if hasattr(module, "learning_rate_factor")]
         factors = {id(p): module.learning_rate_factor for module in slower for p in module.parameters()}
         groups: dict[float, list[nn.Parameter]] = {1.0: []}
@@ -114,14 +114,14 @@ class EmotionModule(pl.LightningModule):
             groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
         return groups
 
-    def _report_epoch(self, told: str) -> None:
-        """A line for every epoch in the log file; on the console for some, where no progress bar is shown."""
+    def _report_epoch(self, message: str) -> None:
+        """Write a line for every epoch to the log file, and for some to the console if it shows no progress bar."""
         number, epochs = self.current_epoch + 1, self.trainer.max_epochs
         worth_showing = number in (1, epochs) or number % max(1, epochs // 10) == 0
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
-        log.log(level, "epoch %d/%d  %s", number, epochs, told)
+        log.log(level, "epoch %d/%d  %s", number, epochs, message)
 
-    def _remember(self, split: str, logits: Tensor, label: Tensor) -> None:
+    def _keep(self, split: str, logits: Tensor, label: Tensor) -> None:
         # On the device: to fetch them would wait for every step.
         self.seen[split].append((label, logits.detach().float()))
 
@@ -131,10 +131,10 @@ class EmotionModule(pl.LightningModule):
         return metrics.summary(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
 
     def require_finite(self, values: Tensor) -> None:
-        """Stop a training that leads nowhere.
+        """Stop a training that diverged.
 
         Raises:
-            EmotionError: some of `values`, which came out of the model, are not finite.
+            EmotionError: some of `values`, outputs of the model, are not finite.
         """
         if not values.isfinite().all():
             raise EmotionError(
@@ -144,7 +144,7 @@ class EmotionModule(pl.LightningModule):
 
 
 def of_all_processes(parts: Sequence[Tensor]) -> Tensor:
-    """What all processes of a distributed fit remembered, however much each, along the first axis and on the CPU."""
+    """Concatenate tensors of all processes of a distributed fit along the first axis, on the CPU."""
     own = torch.cat(list(parts)).cpu()
     if not (distributed.is_available() and distributed.is_initialized()):
         return own

@@ -1,4 +1,4 @@
-"""Train an autoencoder on one emotion; how badly it reconstructs a recording then tells whether that is another."""
+"""Train an autoencoder on one emotion; its reconstruction error tells other emotions from that one."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import some_of
+from emotion.data.dataset import select_items
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
@@ -15,11 +15,11 @@ from emotion.training.module import EmotionModule, of_all_processes
 
 
 class ReconstructionModule(EmotionModule):
-    """Trains the autoencoder in a classifier; its head is fitted afterwards.
+    """A LightningModule that trains the autoencoder of a classifier; its head is fitted afterwards.
 
     Args:
-        only: The class that training has, and by whose dev recordings the epoch is chosen.
-        *module: See `EmotionModule`, up to the scheduler; the encoder's network is an `Autoencoder`.
+        only: Label of the train split, by whose dev recordings the epoch is chosen.
+        *module: Arguments of `EmotionModule` up to the scheduler; the encoder's network is an `Autoencoder`.
     """
 
     def __init__(self, only: str, *module: Any) -> None:
@@ -28,37 +28,39 @@ class ReconstructionModule(EmotionModule):
         self.errors: dict[str, list[Tensor]] = {"train": [], "dev": [], "dev_of_others": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         loss, _ = self._loss("train", batch)
         return loss.mean()
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
-        """Remember the losses."""
+        """Keep the losses."""
         own = batch["label"] == self.only
         for split, rows in (("dev", own), ("dev_of_others", ~own)):
             if rows.any():
-                self._loss(split, some_of(batch, rows))
+                self._loss(split, select_items(batch, rows))
 
     def on_train_epoch_start(self) -> None:
-        """Forget what an interrupted epoch left."""
+        """Drop the losses of an interrupted epoch."""
         self.errors["train"].clear()
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted epoch left."""
+        """Drop the losses of an interrupted epoch."""
         self.errors["dev"].clear()
         self.errors["dev_of_others"].clear()
 
     def on_train_epoch_end(self) -> None:
-        """Log the figures of training, and the learning rate."""
+        """Log the metrics of the training batches and the learning rate."""
         loss, error = self._means("train")
         self.log_dict({"train/loss": loss, "train/error": error})
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
         dev = self.trainer.callback_metrics
-        told = f"train error {error:.3f}  dev error {dev['dev/error']:.3f}, of others {dev['dev/error_of_others']:.3f}"
-        self._report_epoch(told)
+        message = (
+            f"train error {error:.3f}  dev error {dev['dev/error']:.3f}, of others {dev['dev/error_of_others']:.3f}"
+        )
+        self._report_epoch(message)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of dev."""
+        """Log the dev metrics."""
         loss, error = self._means("dev")
         self.log_dict({"dev/loss": loss, "dev/error": error, "dev/error_of_others": self._means("dev_of_others")[1]})
 
