@@ -18,7 +18,7 @@ from emotion.models.late_fusion import Fusion, MeanLogProbability
 
 _ENCODER_KEYS = ("network", "pictures", "hog3d", "pooling", "head")
 _INPUT_KEYS = {
-    "sound": ("features", "data.sample_rate"),
+    "audio": ("features", "data.sample_rate"),
     "action_units": ("action_units.kinds", "action_units.over_time", "action_units.normalize"),
 }
 
@@ -54,7 +54,7 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
             continue
         run = starts[key]
         taken = _taken(key, branch, run, isinstance(config.model, FusionModelConfig))
-        if taken[f"{key}.modality"] == "faces" and not any(override.startswith("faces") for override in typed):
+        if taken[f"{key}.modality"] == "face" and not any(override.startswith("faces") for override in typed):
             taken["faces"] = faces_elsewhere(runs.load_composed(run).faces, composed.faces)
         node = OmegaConf.select(changed, key)
         for part in [part for part in _ENCODER_KEYS if part != "head" and part in node]:

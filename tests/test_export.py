@@ -93,7 +93,7 @@ def test_sound_and_faces_or_one_of_them(both, own_videos, tmp_path):
     assert checked.recordings == 6
     assert checked.difference < 1e-5
     ours, theirs = (list(one.predict(files)) for one in (Predictor.from_file(path), Predictor.from_run(both)))
-    assert [one.modalities for one in ours] == [("sound", "faces"), ("sound",), ("sound", "faces")]
+    assert [one.modalities for one in ours] == [("audio", "face"), ("audio",), ("audio", "face")]
     for one, other in zip(ours, theirs, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 

@@ -97,12 +97,12 @@ def late_fusion(compose, request):
 
 def without(batch, modality, rows):
     changed = {key: value.clone() if torch.is_tensor(value) else value for key, value in batch.items()}
-    changed[{"sound": "waveform_length", "action_units": "action_unit_frames"}[modality]][rows] = 0
-    changed[{"sound": "waveform", "action_units": "action_units"}[modality]][rows] = torch.nan
+    changed[{"audio": "waveform_length", "action_units": "action_unit_frames"}[modality]][rows] = 0
+    changed[{"audio": "waveform", "action_units": "action_units"}[modality]][rows] = torch.nan
     return changed
 
 
-@pytest.mark.parametrize("modality", ["sound", "action_units"])
+@pytest.mark.parametrize("modality", ["audio", "action_units"])
 @pytest.mark.parametrize("rows", [[0, 2], [0, 1, 2, 3]])
 def test_a_fusion_answers_with_either_modality_alone(late_fusion, modality, rows):
     whole, partial = make_batch(), without(make_batch(), modality, rows)
@@ -115,7 +115,7 @@ def test_a_fusion_answers_with_either_modality_alone(late_fusion, modality, rows
 
 
 @pytest.mark.parametrize("rows", [[1], [0, 1, 2]])
-@pytest.mark.parametrize("modality", ["sound", "action_units"])
+@pytest.mark.parametrize("modality", ["audio", "action_units"])
 def test_a_fusion_learns_from_recordings_that_lack_a_modality(late_fusion, modality, rows):
     batch = without(make_batch(), modality, rows)
     nn.functional.cross_entropy(late_fusion.train()(batch), batch["label"]).backward()
@@ -139,6 +139,6 @@ def test_normalisation_passes_over_what_is_missing(late_fusion):
 
 
 def test_mixup_needs_whole_recordings(late_fusion):
-    batch = without(make_batch(), "sound", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
+    batch = without(make_batch(), "audio", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
     with pytest.raises(EmotionError, match="mixup"):
         late_fusion.train()(batch)

@@ -37,7 +37,7 @@ def test_files_get_the_probabilities_that_the_run_gave_them(trained, demo_root):
     found = pd.DataFrame([answer.probabilities for answer in answers], index=expected.index)
     pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-5, rtol=0)
     assert [answer.emotion for answer in answers] == list(expected.idxmax(axis=1))
-    assert {answer.modalities for answer in answers} == {("sound",)}
+    assert {answer.modalities for answer in answers} == {("audio",)}
 
 
 def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_path, monkeypatch):
@@ -70,9 +70,9 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
         path = next(own_videos.glob(recording.removeprefix("folder/") + ".*"))
         answer = predictor(path)
         assert list(answer.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
-        assert answer.modalities == (("sound", "faces") if path.suffix == ".mp4" else ("sound",))
+        assert answer.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
     heard = predictor(own_videos / "happy" / "person01_again.wav")
-    assert (heard.modalities, heard.notes) == (("sound",), ("has no picture",))
+    assert (heard.modalities, heard.notes) == (("audio",), ("has no picture",))
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_pat
     plain, *others = predictor.predict(sorted(tmp_path.glob("*.m*"), key=lambda path: path.stem != "plain"))
     assert len(others) >= 2
     for answer in others:
-        assert answer.modalities == ("sound", "faces")
+        assert answer.modalities == ("audio", "face")
         assert answer.probabilities == pytest.approx(plain.probabilities, abs=0.02)
 
 
@@ -180,13 +180,13 @@ def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo
 
 
 def test_json_holds_everything():
-    answers = [Prediction("a.wav", "calm", {"calm": 0.75, "sad": 0.25}, ("sound",), ("no face",)), Problem("b", "why")]
+    answers = [Prediction("a.wav", "calm", {"calm": 0.75, "sad": 0.25}, ("audio",), ("no face",)), Problem("b", "why")]
     first, second = json.loads(output.to_json(answers))
     assert first == {
         "name": "a.wav",
         "emotion": "calm",
         "probabilities": {"calm": 0.75, "sad": 0.25},
-        "modalities": ["sound"],
+        "modalities": ["audio"],
         "notes": ["no face"],
     }
     assert second == {"name": "b", "problem": "why"}

@@ -71,7 +71,7 @@ def judged():
 
 def test_groups_are_those_of_the_corpus(judged):
     predictions, recordings = judged
-    table = by_group([predictions], recordings, EMOTIONS, Ravdess().human_accuracy(["sound"], "speech"))
+    table = by_group([predictions], recordings, EMOTIONS, Ravdess().human_accuracy(["audio"], "speech"))
     table = table.set_index("group")
     assert list(table.index[:7]) == [
         "all", "gender female", "gender male", "intensity normal", "intensity strong", "statement 01", "statement 02",
@@ -95,9 +95,9 @@ def test_emotions_are_taken_for_others(judged):
 
 
 @pytest.mark.parametrize(
-    ("modalities", "accuracy"), [(["sound"], 0.62), (["faces"], 0.75), (["sound", "action_units"], 0.80)]
+    ("modalities", "accuracy"), [(["audio"], 0.62), (["face"], 0.75), (["audio", "action_units"], 0.80)]
 )
 def test_people_hear_and_see_what_the_model_does(modalities, accuracy):
     assert Ravdess().human_accuracy(modalities, "speech")["all"] == accuracy
     assert Ravdess().human_accuracy(modalities, "song") == {}
-    assert Fer2013(votes="table.csv").human_accuracy(["faces"], "speech") == {}
+    assert Fer2013(votes="table.csv").human_accuracy(["face"], "speech") == {}

@@ -28,7 +28,7 @@ def test_a_file_at_its_own_pace(trained, speech, tmp_path):
     done = subprocess.run([*command, "--window", "2", "--hop", "1"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["0:02", "0:03", "0:04"]
-    assert all(line.endswith("sound") for line in lines)
+    assert all(line.endswith("audio") for line in lines)
     predictor = Predictor.from_run(trained)
     started = time.monotonic()
     estimates = list(live.follow_file(predictor, tmp_path / "clip.wav", 2, 1))
@@ -90,7 +90,7 @@ def test_a_camera(train_in_process, typed, face, monkeypatch):
 
     monkeypatch.setattr(live.cv2, "VideoCapture", Camera)
     said = next(live.follow_devices(predictor, window=1.0, hop=0.5)).prediction
-    assert said.modalities == ("faces",)
+    assert said.modalities == ("face",)
     assert next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=1)).prediction is None  # an empty room
 
 

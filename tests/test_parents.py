@@ -145,7 +145,7 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
         "model.branches.face.frozen=true",
     )
     fused = train_in_process(*started, *frozen)
-    for without, left in (("sound", "units"), ("action_units", "sound")):
+    for without, left in (("audio", "units"), ("action_units", "sound")):
         typed = [f"run={fused}", f"without={without}"]
         judged = evaluate(compose(*typed, config_name="evaluate"), typed)
         alone = json.loads((finished / left / "metrics.json").read_text())
@@ -156,8 +156,8 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
         assert systems.find([folder])[0].metrics["parameters"] > 0
     assert len(systems.find([fused])) == 1
     for run, without, message in (
-        (fused, "faces", "known: action_units, sound"),
-        (finished / "sound", "sound", "nothing"),
+        (fused, "faces", "known: action_units, audio"),
+        (finished / "sound", "audio", "nothing"),
     ):
         typed = [f"run={run}", f"without={without}"]
         with pytest.raises(EmotionError, match=message):

@@ -131,7 +131,7 @@ def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
     level = disturbance.levels[-1]
     spoilt = disturbance(whole, level)
     one = disturbance(make_batch([1]), level)
-    key = {"sound": "waveform", "faces": "faces", "action_units": "action_units"}[disturbance.modality]
+    key = {"audio": "waveform", "face": "faces", "action_units": "action_units"}[disturbance.modality]
     torch.testing.assert_close(spoilt[key][1], one[key][0])
     assert all(torch.equal(whole[name], before[name]) for name in before if name != "recording")  # left as it was
     assert not torch.equal(spoilt[key][0], whole[key][0]) or not torch.equal(spoilt["face_mask"], whole["face_mask"])
@@ -156,7 +156,7 @@ def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
     counts = pd.read_csv(run_dir / robustness.FILE)
     names = list(dict.fromkeys(counts["disturbance"]))
     assert names[:4] == ["recordings", "none", "white noise", "babble"]
-    assert ("blur" in names) == ("no faces" in names) == ("no sound" in names) == (len(model) > 1)
+    assert ("blur" in names) == ("no face" in names) == ("no audio" in names) == (len(model) > 1)
     found = systems.find([run_dir])
     for run in found:
         run.metrics["data"] = "ravdess"  # figures of the demo corpus are shown nowhere

@@ -73,7 +73,7 @@ def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
     assert len(clips) == 3
     for clip in clips:
         said = predictor(clip)
-        assert said.modalities == ("sound", "faces")
+        assert said.modalities == ("audio", "face")
         logs = [np.log(list(one(clip).probabilities.values())) for one in (sound, face)]
         joint = np.exp(np.mean(logs, axis=0))
         assert list(said.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
@@ -101,9 +101,9 @@ def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, p
 def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_data, tmp_path):
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
     said = predictor(still)
-    assert said.modalities == ("faces",)
+    assert said.modalities == ("face",)
     assert said.notes == ("an image has no sound",)
-    crop = predictor.reader.read(still).arrays["faces"][0]
+    crop = predictor.reader.read(still).arrays["face"][0]
     assert crop.shape == (48, 48, 1)
     cv2.imwrite(str(tmp_path / "crop.png"), crop)
     assert predictor(tmp_path / "crop.png").probabilities == pytest.approx(said.probabilities, abs=1e-5)
@@ -115,7 +115,7 @@ def test_it_answers_where_no_run_is_named(demo_root):
     command = [sys.executable, "-m", "emotion.cli", "predict", str(clip), "--format", "json"]
     (said,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert list(said["probabilities"]) == SEVEN
-    assert said["modalities"] == ["sound"]
+    assert said["modalities"] == ["audio"]
 
 
 @pytest.mark.slow

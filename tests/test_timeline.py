@@ -93,7 +93,7 @@ def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
     write_video(film, pictures, tone_seconds=9.0)
     moments = list(predictor.timeline(film, window=3, hop=3))
     assert [(moment.start, moment.face) for moment in moments] == [(0, 1), (0, 2), (3, 1), (6, None)]
-    assert [moment.prediction.modalities for moment in moments] == [("sound", "faces")] * 3 + [("sound",)]
+    assert [moment.prediction.modalities for moment in moments] == [("audio", "face")] * 3 + [("audio",)]
 
     labels = predictor.labels
     assert len(timeline_figure(moments, labels).axes) == 2  # a panel for each face

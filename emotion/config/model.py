@@ -8,7 +8,7 @@ from annotated_types import Interval, Len
 from emotion.config.fields import Count, Dropout, Positive
 from emotion.config.target import Target
 
-Modality = Literal["sound", "faces", "action_units"]
+Modality = Literal["audio", "face", "action_units"]
 Pooling = Literal["mean", "attention", "average"]
 
 

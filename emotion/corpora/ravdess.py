@@ -104,7 +104,7 @@ class Ravdess(Corpus):
         """See `Corpus.human_accuracy`. Who reads action units sees."""
         if channel != "speech":
             return {}
-        hears, sees = "sound" in modalities, bool({*modalities} - {"sound"})
+        hears, sees = "audio" in modalities, bool({*modalities} - {"audio"})
         return _HEARD_AND_SEEN if hears and sees else _HEARD if hears else _SEEN
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:

@@ -43,7 +43,7 @@ def build_datamodule(
     if data.download:
         from emotion.downloads import provide
 
-        provide(corpus, data.root, data.channel, needs_video="faces" in modalities)
+        provide(corpus, data.root, data.channel, needs_video="face" in modalities)
     found = _protocol(corpus, data, protocol, labels, splits)
     if labels == FROM_DATA:
         at_hand = corpus.scan(corpus.locate(data.root), data.channel)

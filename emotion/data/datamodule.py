@@ -76,7 +76,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.label_scheme = label_names(labels)
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
-        self.modalities = dict(modalities or {"sound": None})
+        self.modalities = dict(modalities or {"audio": None})
         if only and only not in self.classes:
             raise EmotionError(f"model.only={only}: {suggest(only, self.classes)}")
         self.only = only
@@ -210,15 +210,15 @@ class EmotionDataModule(pl.LightningDataModule):
             raise EmotionError(
                 f"the {self.corpus.name} corpus in {directory} has no {self._scanned_channel} recordings"
             )
-        if "faces" in self.modalities and (table["video"] == "").any():
+        if "face" in self.modalities and (table["video"] == "").any():
             self.corpus.provide_video(directory, table["recording"])
             table = self.corpus.scan(directory, self._scanned_channel)
         return directory, table
 
     def _sources(self, directory: Path, recordings: pd.DataFrame) -> dict[str, Source]:
         prepare = {
-            "sound": lambda _: sound_of(recordings, directory, self.sample_rate),
-            "faces": lambda faces: faces_of(recordings, directory, faces, self.sample_rate),
+            "audio": lambda _: sound_of(recordings, directory, self.sample_rate),
+            "face": lambda faces: faces_of(recordings, directory, faces, self.sample_rate),
             "action_units": lambda units: action_units_of(recordings, self.corpus, units),
         }
         return {modality: prepare[modality](how) for modality, how in self.modalities.items()}

@@ -50,8 +50,8 @@ def prepared(
         units: Action units.
     """
     ways = {
-        "sound": None,
-        "faces": Faces.from_dict(vars(faces)),
+        "audio": None,
+        "face": Faces.from_dict(vars(faces)),
         "action_units": ActionUnits(units.table, tuple(units.kinds), units.over_time),
     }
     return {modality: ways[modality] for modality in modalities}

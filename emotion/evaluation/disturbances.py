@@ -82,7 +82,7 @@ def _spoil_faces(batch: Batch, row: int, spoil: Callable) -> None:
         faces[places[: len(spoilt)]] = torch.from_numpy(np.ascontiguousarray(spoilt))
 
 
-_SPOILT = {"sound": _spoil_sound, "faces": _spoil_faces, "action_units": _spoil_action_units}
+_SPOILT = {"audio": _spoil_sound, "face": _spoil_faces, "action_units": _spoil_action_units}
 
 
 # Of sound.
@@ -247,7 +247,7 @@ def of_sound(
     at_rate = {"sample_rate": sample_rate}
     recorded = [(noise[0], "dB SNR", SNR_DB, partial(recorded_noise, recording=noise[1]))] if noise else []
     return [
-        Disturbance(name, "sound", unit, levels, change)
+        Disturbance(name, "audio", unit, levels, change)
         for name, unit, levels, change in [
             ("white noise", "dB SNR", SNR_DB, white_noise),
             ("babble", "dB SNR", SNR_DB, partial(babble, voices=voices)),
@@ -263,7 +263,7 @@ def of_sound(
 
 
 OF_FACES = tuple(
-    Disturbance(name, "faces", unit, levels, change)
+    Disturbance(name, "face", unit, levels, change)
     for name, unit, levels, change in (
         ("picture noise", "of the range", (0.05, 0.1, 0.2, 0.4), picture_noise),
         ("blur", "of the side", (0.01, 0.02, 0.04, 0.08), blur),

@@ -48,7 +48,7 @@ def predict(
     return table.join(pd.DataFrame(scores, columns=classes, index=table.index)).reset_index(drop=True)
 
 
-_LENGTHS = {"sound": ("waveform_length", "frames"), "faces": ("face_mask",), "action_units": ("action_unit_frames",)}
+_LENGTHS = {"audio": ("waveform_length", "frames"), "face": ("face_mask",), "action_units": ("action_unit_frames",)}
 
 
 def without(batch: Batch, modality: str) -> Batch:

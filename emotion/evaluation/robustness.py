@@ -129,15 +129,15 @@ def _conditions(datamodule: EmotionDataModule, noise: tuple[str, np.ndarray] | N
     """Each disturbance of what the model takes in, at each level."""
     yield _Condition(_CLEAN, "", 0.0, False, lambda batch: batch)
     known: list[Disturbance] = []
-    if "sound" in datamodule.modalities:
+    if "audio" in datamodule.modalities:
         known += of_sound(datamodule.sample_rate, _voices(datamodule), noise)
-    if "faces" in datamodule.modalities:
+    if "face" in datamodule.modalities:
         known += OF_FACES
     if "action_units" in datamodule.modalities:
         known += of_action_units(datamodule.sources["action_units"].values.std(axis=0))
     for one in known:
         for level in one.levels:
-            yield _Condition(one.name, one.unit, level, one.modality == "sound", partial(one, level=level))
+            yield _Condition(one.name, one.unit, level, one.modality == "audio", partial(one, level=level))
     if len(datamodule.modalities) > 1:
         for modality in datamodule.modalities:
             lost = partial(without, modality=modality)

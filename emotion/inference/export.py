@@ -158,11 +158,11 @@ def _in_short(error: Exception) -> str:
 def _noise(network: Network) -> Recording:
     """An example of sizes that no model treats in a way of their own."""
     random = np.random.default_rng(0)
-    arrays = {"sound": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)}
-    if "faces" in network.modalities:
-        options = network.modalities["faces"].options
+    arrays = {"audio": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)}
+    if "face" in network.modalities:
+        options = network.modalities["face"].options
         shape = (5, *options.shape)
-        arrays["faces"] = random.integers(0, 255, shape).astype(np.uint8)
+        arrays["face"] = random.integers(0, 255, shape).astype(np.uint8)
     return Recording("noise", arrays)
 
 
@@ -215,7 +215,7 @@ def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
     table = corpus.scan(directory).set_index("recording")
     known = splits.loc[splits["split"].eq("dev") & splits["recording"].isin(table.index), "recording"]
     rows = table.loc[known.sort_values().iloc[np.linspace(0, len(known) - 1, min(len(known), _CHECKED)).astype(int)]]
-    media = "video" if "faces" in config.model.modalities else "audio"
+    media = "video" if "face" in config.model.modalities else "audio"
     return [directory / path for path in rows[media]]
 
 

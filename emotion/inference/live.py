@@ -67,7 +67,7 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
         EmotionError: a device or the package for it is missing.
     """
     with ExitStack() as devices:
-        listens, looks = ("sound" in predictor.reader.modalities), predictor.reader.cutter is not None
+        listens, looks = ("audio" in predictor.reader.modalities), predictor.reader.cutter is not None
         heard = devices.enter_context(_microphone(window)) if listens else None
         seen = devices.enter_context(_camera(camera, window, predictor.reader.cutter.options.frames)) if looks else None
         started = time.monotonic()
@@ -79,7 +79,7 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
                     sound = waveform_of(waveform, heard.rate, predictor.reader.sample_rate)
                     arrays |= predictor.reader.hear(sound).arrays
             if seen is not None and (faces := _faces(predictor, seen)) is not None:
-                arrays["faces"] = faces
+                arrays["face"] = faces
             said = predictor.judge([Recording("live", arrays)])[0] if arrays else None
             yield Estimate(time.monotonic() - started, said)
 

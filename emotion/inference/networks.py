@@ -62,10 +62,10 @@ class Network:
 
     def _nothing(self, modality: str) -> np.ndarray:
         """One item of a modality in which nothing is to be heard or seen."""
-        if modality == "sound":
+        if modality == "audio":
             return np.zeros(1, np.int16)
-        if modality == "faces":
-            options = self.modalities["faces"].options
+        if modality == "face":
+            options = self.modalities["face"].options
             return np.zeros((1, *options.shape), np.uint8)
         return np.zeros((1, len(unit_names(self.modalities["action_units"].kinds))), np.float32)
 
@@ -85,7 +85,7 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
 
 def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> Prepared:
     modalities = modalities_of(config)
-    if not {"sound", "faces"} & set(modalities):
+    if not {"audio", "face"} & set(modalities):
         raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
     if any(front_end.transductive for front_end in classifier.front_ends):
         raise EmotionError(

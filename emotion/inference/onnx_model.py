@@ -13,7 +13,7 @@ from emotion.inference.recordings import Recording
 from emotion.prepare.modalities import Faces, Prepared
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
-KEY, FORMAT = "emotion", 1
+KEY, FORMAT = "emotion", 2
 """Under which the model is described in its file, and the version of that."""
 INPUTS = {
     "waveform": "(batch, samples) float32, mono, full scale [-1, 1], zero after each recording's end",
@@ -21,7 +21,7 @@ INPUTS = {
     "faces": "(batch, pictures, 1 or 3, size, size) uint8, grey or red-green-blue",
     "face_count": "(batch,) int64, pictures of each recording, the first ones; 0 where it shows no face",
 }
-_INPUTS_OF = {"sound": ("waveform", "waveform_length"), "faces": ("faces", "face_count")}
+_INPUTS_OF = {"audio": ("waveform", "waveform_length"), "face": ("faces", "face_count")}
 
 
 def inputs_of(modalities: Iterable[str]) -> list[str]:
@@ -40,13 +40,13 @@ def inputs_of(modalities: Iterable[str]) -> list[str]:
 def arrays_of(modalities: Prepared, recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
     """The inputs of an exported model for a batch of recordings."""
     arrays = {}
-    if "sound" in modalities:
-        samples, length = _padded([recording.arrays.get("sound", np.zeros(0, np.int16)) for recording in recordings])
+    if "audio" in modalities:
+        samples, length = _padded([recording.arrays.get("audio", np.zeros(0, np.int16)) for recording in recordings])
         arrays |= {"waveform": samples.astype(np.float32) / INT16_FULL_SCALE, "waveform_length": length}
-    if "faces" in modalities:
-        options = modalities["faces"].options
+    if "face" in modalities:
+        options = modalities["face"].options
         nothing = np.zeros((0, *options.shape), np.uint8)
-        pictures, count = _padded([recording.arrays.get("faces", nothing) for recording in recordings])
+        pictures, count = _padded([recording.arrays.get("face", nothing) for recording in recordings])
         arrays |= {"faces": np.ascontiguousarray(pictures.transpose(0, 1, 4, 2, 3)), "face_count": count}
     return arrays
 
@@ -96,7 +96,7 @@ class OnnxModel:
             raise ValueError(f"format {described['format']}")
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
         ways = described["modalities"]
-        self.modalities: Prepared = {name: Faces.from_dict(ways[name]) if name == "faces" else None for name in ways}
+        self.modalities: Prepared = {name: Faces.from_dict(ways[name]) if name == "face" else None for name in ways}
         self._inputs = inputs_of(self.modalities)
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:

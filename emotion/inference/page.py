@@ -55,13 +55,13 @@ def show(predictor: Predictor, path: str | None) -> Shown:
         moments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
     except EmotionError as error:
         return Shown(told=f"**This cannot be judged:** {str(error).removeprefix(f'{path}: ')}")
-    faces = recording.arrays.get("faces")
+    faces = recording.arrays.get("face")
     return Shown(
         said.probabilities,
         f"judged by {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
         timeline_figure(moments, predictor.labels, width=9) if moments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
-        clip_figure(file) if "sound" in said.modalities else None,
+        clip_figure(file) if "audio" in said.modalities else None,
     )
 
 
@@ -101,11 +101,11 @@ def _inputs(gradio: object, modalities: set[str]) -> list["gradio.components.Com
     kinds: dict[str, Callable[[], gradio.components.Component]] = {
         "Video": lambda: gradio.Video(label="a video", sources=["upload", "webcam"], elem_id="video"),
     }
-    if "sound" in modalities:
+    if "audio" in modalities:
         kinds["Sound"] = lambda: gradio.Audio(
             label="sound", sources=["upload", "microphone"], type="filepath", elem_id="sound"
         )
-    if "faces" in modalities:
+    if "face" in modalities:
         kinds["Picture"] = lambda: gradio.Image(
             label="a picture", sources=["upload", "webcam"], type="filepath", elem_id="picture"
         )

@@ -31,7 +31,7 @@ class Prediction:
         name: Its path, or another name.
         emotion: The most probable one.
         probabilities: Of each emotion; they add up to 1.
-        modalities: What the answer rests on, such as `("sound", "faces")`.
+        modalities: What the answer rests on, such as `("audio", "face")`.
         notes: Why it does not rest on more, in words.
     """
 
@@ -79,7 +79,7 @@ class Predictor:
         >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
         >>> said = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
         >>> said.emotion in predictor.labels, said.modalities
-        (True, ('sound',))
+        (True, ('audio',))
         >>> round(sum(said.probabilities.values()), 6)
         1.0
 
@@ -165,7 +165,7 @@ class Predictor:
             return Problem(str(path), str(error).removeprefix(f"{path}: "))
 
     def _hear(self, waveform: np.ndarray, sample_rate: int | None) -> Recording:
-        if "sound" not in self.reader.modalities:
+        if "audio" not in self.reader.modalities:
             raise EmotionError("this model looks at faces and cannot be given a waveform")
         if not sample_rate or sample_rate < 1:
             raise EmotionError("a waveform needs its sample_rate, in Hz")
@@ -200,7 +200,7 @@ def _bounded(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
     batch: list[Recording] = []
     longest = 0
     for recording in recordings:
-        length = len(recording.arrays.get("sound", ()))
+        length = len(recording.arrays.get("audio", ()))
         longest = max(longest, length)
         if batch and longest * (len(batch) + 1) > _SAMPLES:
             yield batch

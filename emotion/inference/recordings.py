@@ -33,7 +33,7 @@ class Recording:
 
     Attributes:
         name: Its path, or another name.
-        arrays: By modality: `sound`, int16 samples, shape (T,); `faces`, uint8, shape (N, H, W, 1 or 3).
+        arrays: By modality: `audio`, int16 samples, shape (T,); `face`, uint8, shape (N, H, W, 1 or 3).
         notes: What is wrong with the other modalities, each in words.
     """
 
@@ -101,13 +101,13 @@ class Reader:
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
         self.cutter = self._whole = None
-        if "faces" in modalities:
-            options = modalities["faces"].options
+        if "face" in modalities:
+            options = modalities["face"].options
             if options.detect == "cropped":
                 self._whole, options = FaceCutter(options), replace(options, detect="mtcnn")
             self.cutter = FaceCutter(options)
-        self._follows = "faces" in modalities and modalities["faces"].follow_sound
-        self._listens = "sound" in modalities or self._follows
+        self._follows = "face" in modalities and modalities["face"].follow_sound
+        self._listens = "audio" in modalities or self._follows
 
     def read(self, path: Path) -> Recording:
         """What the model can take in of a file; several threads may read at a time.
@@ -119,23 +119,23 @@ class Reader:
         try:
             samples = self._samples(path, oddities.append) if self._listens else None
         except MediaError as error:
-            samples, notes["sound"] = None, str(error)
+            samples, notes["audio"] = None, str(error)
         if samples is not None:
-            arrays["sound"] = samples
+            arrays["audio"] = samples
         if self.cutter:
             try:
-                arrays["faces"] = self._faces(path, samples)
+                arrays["face"] = self._faces(path, samples)
             except MediaError as error:
-                notes["faces"] = str(error)
+                notes["face"] = str(error)
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
         reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
-            sound, faces = (reasons.get(modality, "") for modality in ("sound", "faces"))
+            sound, faces = (reasons.get(modality, "") for modality in ("audio", "face"))
             # Nobody expects a picture in a recording of sound, and what is damaged is named once.
             if sound and (faces == NO_PICTURE or (faces.startswith(UNDECODABLE) and sound.startswith(UNDECODABLE))):
-                del reasons["faces"]
+                del reasons["face"]
             raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
-        if "sound" in arrays:
+        if "audio" in arrays:
             reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}
         return Recording(str(path), arrays, tuple(reasons.values()))
 
@@ -153,12 +153,12 @@ class Reader:
         samples = quantised(waveform)
         if not is_audible(samples):
             raise MediaError(f"{name}: is silent")
-        return Recording(name, {"sound": samples}, tuple(notes))
+        return Recording(name, {"audio": samples}, tuple(notes))
 
     def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no sound")
-        return self.hear(read_audio(path, self.sample_rate, report), str(path)).arrays["sound"]
+        return self.hear(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_picture(path)
@@ -170,7 +170,7 @@ class Reader:
         if samples is not None and self._follows:
             from emotion.data.sources import window_of  # which needs torch
 
-            window = window_of(samples, self.sample_rate, self.modalities["faces"])
+            window = window_of(samples, self.sample_rate, self.modalities["face"])
         if self._whole and is_image(path) and max(Image(path).size) <= _CROP * self._whole.options.size:
             return self._whole(path, None)[0]
         return self.cutter(path, window)[0]

@@ -100,7 +100,7 @@ def _read(predictor: "Predictor", path: Path, window: float, hop: float, problem
     reader = predictor.reader
     sound: Iterator[np.ndarray] = iter(())
     faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
-    if "sound" in reader.modalities and not is_image(path):
+    if "audio" in reader.modalities and not is_image(path):
         sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop, problems.append), problems)
     if reader.cutter:
         faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
@@ -110,12 +110,12 @@ def _read(predictor: "Predictor", path: Path, window: float, hop: float, problem
         start, arrays = round(index * hop, 6), {}
         if isinstance(heard, np.ndarray):
             silent = (silent or index == 0) and not is_audible(heard)
-            arrays = {"sound": heard} if is_audible(heard) else {}
+            arrays = {"audio": heard} if is_audible(heard) else {}
             end = round(max(end, start + len(heard) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
         for number, (pictures, boxes) in seen.items():
             face = numbers.setdefault(number, len(numbers))
-            yield Recording(str(path), arrays | {"faces": pictures}, notes), start, end, face, boxes
+            yield Recording(str(path), arrays | {"face": pictures}, notes), start, end, face, boxes
         if arrays and not seen:
             yield Recording(str(path), arrays, notes), start, end, None, np.zeros((0, 5))
     if silent:

@@ -6,7 +6,7 @@ from typing import Any
 
 from emotion.prepare.faces import FaceOptions
 
-MODALITIES = {"sound": "waveform", "faces": "faces", "action_units": "action_units"}
+MODALITIES = {"audio": "waveform", "face": "faces", "action_units": "action_units"}
 """From what a model takes in to what it is called in a batch."""
 
 
