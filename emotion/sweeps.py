@@ -103,7 +103,7 @@ def _tell() -> bool | None:
     """Print what became of the jobs; returns whether any finished, or None if this is no sweep."""
     if not _started:
         return None
-    from emotion.evaluation.trials import summarise, trials
+    from emotion.reports.trials import summarise, trials
 
     try:
         print(summarise(_started[:1]))

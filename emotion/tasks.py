@@ -20,19 +20,20 @@ from emotion.data.build import build_datamodule
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
-from emotion.evaluation import breakdown, intervals
-from emotion.evaluation import figures as pictures
-from emotion.evaluation.comparison import uar
-from emotion.evaluation.predictions import figures, predict, without, write_predictions
-from emotion.evaluation.reconstructions import write_reconstructions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
 from emotion.labels import FROM_DATA, OF_CORPUS, classes, label_names
+from emotion.metrics import breakdown
+from emotion.metrics.predictions import figures, predict, without, write_predictions
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
+from emotion.plots import figures as pictures
+from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
+from emotion.statistics import intervals
+from emotion.statistics.comparison import uar
 from emotion.training.estimator import fit_estimator
 from emotion.training.fit import Fitted, device_of, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
@@ -119,7 +120,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
         results |= write_reconstructions(run_dir, classifier, datamodule, config.model.only)
     _write(run_dir, predictions, results, datamodule.classes, judged["split"].iloc[-1])
 
-    from emotion.evaluation.tensorboard import write_summary
+    from emotion.plots.tensorboard import write_summary
 
     write_summary(run_dir, config, classifier, datamodule, predictions, results)
     _say(run_dir, results)

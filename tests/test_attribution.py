@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from conftest import CLASSES, make_batch
-from emotion.evaluation import attribution, figures
 from emotion.models.build import build_classifier
+from emotion.plots import attribution, figures
 
 
 def one_of(batch, row=1):

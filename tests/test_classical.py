@@ -17,12 +17,12 @@ from emotion import runs
 from emotion.config import DIRECTORY
 from emotion.data.build import build_datamodule
 from emotion.errors import EmotionError
-from emotion.evaluation import run_figures
 from emotion.features.splines import Splines
 from emotion.inference import Predictor
 from emotion.labels import EMOTIONS
 from emotion.metrics import recalls
 from emotion.models.functionals import Functionals, SplineCoefficients
+from emotion.plots import finished_run as run_figures
 from emotion.tasks import evaluate
 
 SIMPLE = ("model=logistic_regression", "features=mfcc")

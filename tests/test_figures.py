@@ -10,9 +10,11 @@ import pytest
 import soundfile
 
 from emotion.errors import EmotionError
-from emotion.evaluation import figures, run_figures, systems
-from emotion.evaluation.clip_figures import clip_figure
 from emotion.labels import EMOTIONS
+from emotion.plots import figures
+from emotion.plots import finished_run as run_figures
+from emotion.plots.recording import clip_figure
+from emotion.reports import systems
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from scipy.stats import ttest_1samp
 
 from emotion.corpora.fer2013 import Fer2013
 from emotion.corpora.ravdess import Ravdess
-from emotion.evaluation.breakdown import by_emotion, by_group
-from emotion.evaluation.comparison import uar
-from emotion.evaluation.intervals import over_speakers
 from emotion.labels import EMOTIONS
+from emotion.metrics.breakdown import by_emotion, by_group
+from emotion.statistics.comparison import uar
+from emotion.statistics.intervals import over_speakers
 
 CLIPS = 60
 

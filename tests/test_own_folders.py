@@ -355,7 +355,7 @@ def test_a_path_in_which_nobody_is_found(tmp_path):
 
 
 def test_unknown_speakers_have_no_interval():
-    from emotion.evaluation import intervals
+    from emotion.statistics import intervals
 
     rows = pd.DataFrame({"speaker": ["a", "b", "unknown"]})
     assert np.isnan(intervals.over_speakers([rows], len).low)

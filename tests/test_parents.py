@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from emotion import parents, runs
 from emotion.corpora.demo import Demo
 from emotion.errors import EmotionError
-from emotion.evaluation import systems
 from emotion.labels import EMOTIONS
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
+from emotion.reports import systems
 from emotion.tasks import evaluate, train
 
 SOUND = ("model=mfcc_cnn", "model.network.channels=[4,4]")

@@ -10,9 +10,12 @@ from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion.errors import EmotionError
-from emotion.evaluation import figures, report, results_page, systems
-from emotion.evaluation.comparison import holm, mcnemar, wilcoxon_over_speakers
 from emotion.labels import EMOTIONS
+from emotion.plots import figures
+from emotion.reports import page as results_page
+from emotion.reports import systems
+from emotion.reports import tables as report
+from emotion.statistics.comparison import holm, mcnemar, wilcoxon_over_speakers
 
 
 def make_run(folder, fold=0, seed=0, right=8, count=16, rate=0.1, monitor="dev/uar", **changes):

@@ -11,7 +11,10 @@ import torch
 
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
-from emotion.evaluation import disturbances, figures, robustness, systems
+from emotion.plots import figures
+from emotion.reports import systems
+from emotion.robustness import corruptions as disturbances
+from emotion.robustness import evaluate as robustness
 
 RATE = 16000
 

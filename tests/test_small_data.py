@@ -91,7 +91,8 @@ def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, 
 
 @pytest.mark.slow
 def test_a_report_of_such_runs(tmp_path, train_in_process):
-    from emotion.evaluation import report, systems
+    from emotion.reports import systems
+    from emotion.reports import tables as report
 
     root = make(tmp_path / "recordings", sad=5, happy=5)
     run_dir = train_in_process("data=folder", f"data.root={root}", "labels=from_data", "model=svm")
@@ -122,7 +123,7 @@ def test_a_list_of_emotions_is_a_scheme():
 
 def test_metrics_of_full_splits_are_what_they_were(trained):
     """Over all classes, to the last digit."""
-    from emotion.evaluation.predictions import figures
+    from emotion.metrics.predictions import figures
 
     metrics = json.loads((trained / "metrics.json").read_text())
     table = pd.read_csv(trained / "predictions.csv")

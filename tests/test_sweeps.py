@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion.errors import EmotionError
-from emotion.evaluation import trials
+from emotion.reports import trials
 
 SHORT = ("trainer.max_epochs=1", "data.batch_size=64")
 TOO_FAST = "optimizer.lr=1e30"

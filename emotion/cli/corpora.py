@@ -52,8 +52,8 @@ def _amount(source: str, items: int, sample_rate: int) -> str:
 
 
 def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  # noqa: F821 (imported lazily)
-    from emotion.evaluation import contact_sheet
-    from emotion.evaluation.figures import save
+    from emotion.plots import contact_sheet
+    from emotion.plots.figures import save
 
     if "faces" in datamodule.sources:
         save(contact_sheet.draw_faces(datamodule.table, datamodule.sources["faces"]), path)

@@ -128,8 +128,8 @@ def _draw_timeline(
     arguments: argparse.Namespace,
 ) -> None:
     if arguments.plot:
-        from emotion.evaluation.figures import save
         from emotion.inference.timeline_figure import timeline_figure
+        from emotion.plots.figures import save
 
         save(timeline_figure(moments, labels, title=file.name), arguments.plot)
     if arguments.overlay:

@@ -32,8 +32,12 @@ def add_report(commands: "argparse._SubParsersAction") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import figures, report, results_page, run_figures, systems
     from emotion.files import write_text
+    from emotion.plots import figures
+    from emotion.plots import finished_run as run_figures
+    from emotion.reports import page as results_page
+    from emotion.reports import systems
+    from emotion.reports import tables as report
 
     drawn = [arguments.figure, arguments.curve, arguments.learning_curves]
     require_free([arguments.output, arguments.csv, *drawn], arguments.runs, arguments.force, drawn)
@@ -57,8 +61,9 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
-    from emotion.evaluation import figures, report
     from emotion.files import write_text
+    from emotion.plots import figures
+    from emotion.reports import tables as report
 
     table = report.compare(runs, arguments.by, arguments.against, arguments.ensemble)
     if arguments.csv:
@@ -81,7 +86,7 @@ def add_trials(commands: "argparse._SubParsersAction") -> None:
 
 
 def _trials(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation.trials import summarise
+    from emotion.reports.trials import summarise
 
     print(summarise(arguments.sweeps))
 
@@ -98,8 +103,11 @@ def add_robustness(commands: "argparse._SubParsersAction") -> None:
 
 
 def _robustness(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import figures, report, robustness, systems
     from emotion.files import write_text
+    from emotion.plots import figures
+    from emotion.reports import systems
+    from emotion.reports import tables as report
+    from emotion.robustness import evaluate as robustness
 
     inputs = [*arguments.runs, *filter(None, [arguments.noise])]
     require_free([arguments.csv, arguments.figure], inputs, arguments.force, [arguments.figure])
@@ -125,7 +133,9 @@ def add_figures(commands: "argparse._SubParsersAction") -> None:
 
 
 def _figures(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import clip_figures, figures, run_figures
+    from emotion.plots import figures
+    from emotion.plots import finished_run as run_figures
+    from emotion.plots import recording as clip_figures
 
     files = [source for source in arguments.paths if not source.is_dir()]
     require_free([arguments.output / f"{file.stem}.png" for file in files], files, force=True)

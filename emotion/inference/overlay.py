@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.evaluation.figures import colours
 from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError, open_media, start_of
 from emotion.media.image import Image
 from emotion.media.video import Picture, picture_stream, presentation_of
+from emotion.plots.figures import colours
 from emotion.prepare.tracking import LONGEST_GAP
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.evaluation.clip_figures import clip_figure
 from emotion.inference.predictor import Predictor
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError
 from emotion.media.video import length_of
+from emotion.plots.recording import clip_figure
 
 if TYPE_CHECKING:
     import gradio

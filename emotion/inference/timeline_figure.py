@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emotion.evaluation.figures import blank, colours
 from emotion.inference.timeline import Moment
+from emotion.plots.figures import blank, colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

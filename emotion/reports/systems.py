@@ -14,10 +14,10 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from emotion.errors import EmotionError
-from emotion.evaluation import intervals
-from emotion.evaluation.comparison import uar
-from emotion.evaluation.predictions import corpus_of, figures
 from emotion.labels import classes
+from emotion.metrics.predictions import corpus_of, figures
+from emotion.statistics import intervals
+from emotion.statistics.comparison import uar
 
 FILES = ("metrics.json", "predictions.csv", "config.yaml")
 """What is kept of a run behind a results table."""

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from emotion.errors import EmotionError, suggest
-from emotion.evaluation import intervals
-from emotion.evaluation.comparison import holm, mcnemar, uar, wilcoxon_over_speakers
-from emotion.evaluation.predictions import corpus_of
-from emotion.evaluation.systems import Run, System, ensemble_of, systems_of, together
+from emotion.metrics.predictions import corpus_of
 from emotion.protocols import SPLITS
+from emotion.reports.systems import Run, System, ensemble_of, systems_of, together
+from emotion.statistics import intervals
+from emotion.statistics.comparison import holm, mcnemar, uar, wilcoxon_over_speakers
 
 _CHANNELS = {"speech": "speech", "song": "song", "both": "speech + song"}
 

@@ -16,16 +16,17 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.data.feature_cache import weights_digest
 from emotion.errors import EmotionError
-from emotion.evaluation import intervals, systems
-from emotion.evaluation.disturbances import OF_FACES, Disturbance, of_action_units, of_sound
-from emotion.evaluation.predictions import predict, without
-from emotion.evaluation.reopened import reopen
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import fingerprint, write_text
 from emotion.media.audio import read_audio
+from emotion.metrics.predictions import predict, without
 from emotion.models.base import Classifier
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 from emotion.progress import track
+from emotion.reports import systems
+from emotion.restore import reopen
+from emotion.robustness.corruptions import OF_FACES, Disturbance, of_action_units, of_sound
+from emotion.statistics import intervals
 
 log = logging.getLogger(__name__)
 

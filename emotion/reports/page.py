@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from emotion.corpora.ravdess import Ravdess
-from emotion.evaluation import robustness
-from emotion.evaluation.breakdown import but_speakers, by_group
-from emotion.evaluation.report import table, to_markdown
-from emotion.evaluation.systems import Run, System, systems_of
+from emotion.metrics.breakdown import but_speakers, by_group
 from emotion.protocols import SPLITS
+from emotion.reports.systems import Run, System, systems_of
+from emotion.reports.tables import table, to_markdown
+from emotion.robustness import evaluate as robustness
 
 RESULTS_PAGE = """# Results
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from emotion.evaluation.figures import blank
 from emotion.features.base import Signal
 from emotion.features.spectral import LogMel, Mfcc
 from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
 from emotion.media.video import picture_times, read_pictures
+from emotion.plots.figures import blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

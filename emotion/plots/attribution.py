@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
-from emotion.evaluation.figures import blank
 from emotion.models.base import Classifier, Encoder, PictureEncoder
 from emotion.models.estimator import EstimatorHead
+from emotion.plots.figures import blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from emotion import runs
 from emotion.config import key_of
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
-from emotion.evaluation.figures import confusion_figure, features_figure
 from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
+from emotion.plots.figures import confusion_figure, features_figure
 
 _MOST, _THUMBNAIL = 1000, 32  # recordings in the projector, and the side of their pictures
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from emotion.evaluation.figures import blank
-from emotion.evaluation.trials import positions
+from emotion.plots.figures import blank
+from emotion.reports.trials import positions
 from emotion.runs import lower_is_better
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from emotion.data.datamodule import EmotionDataModule
-from emotion.evaluation.figures import SERIES, blank, colours, features_figure, save
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.spectral import LogMel, Mfcc
 from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
 from emotion.media.audio import write_wav
 from emotion.models.base import Classifier
+from emotion.plots.figures import SERIES, blank, colours, features_figure, save
 from emotion.protocols import SPLITS
 
 KINDS = {"error": "mean squared error", "unexplained": "share of the clip's variation"}

@@ -12,12 +12,12 @@ from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
-from emotion.evaluation import attribution, figures
-from emotion.evaluation.contact_sheet import mel_spectrogram
-from emotion.evaluation.reopened import reopen
-from emotion.evaluation.systems import Run
 from emotion.labels import classes
 from emotion.media.video import read_middle_picture
+from emotion.plots import attribution, figures
+from emotion.plots.contact_sheet import mel_spectrogram
+from emotion.reports.systems import Run
+from emotion.restore import reopen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

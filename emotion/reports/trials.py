@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from emotion import runs
 from emotion.config import key_of
 from emotion.errors import EmotionError
-from emotion.evaluation import figures
-from emotion.evaluation.report import to_markdown
 from emotion.files import write_text
+from emotion.plots import figures
+from emotion.reports.tables import to_markdown
 
 REPEATS = ("protocol.fold", "seed")
 """Trials that differ in these alone try the same setting."""
@@ -151,7 +151,7 @@ def summarise(folders: list[Path]) -> str:
     write_text(folder / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
     written, mattered = ["trials.csv"], importance(table)
     if mattered is not None:
-        from emotion.evaluation.trial_figures import importance_figure, parallel_coordinates_figure
+        from emotion.plots.trials import importance_figure, parallel_coordinates_figure
 
         objective, known = table["objective"].dropna().iloc[0], settings(table).dropna(subset="value")
         figures.save(importance_figure(mattered, objective), folder / "importance.png")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from emotion import metrics
-from emotion.evaluation import intervals
-from emotion.evaluation.comparison import uar
+from emotion.statistics import intervals
+from emotion.statistics.comparison import uar
 
 GROUPS = ("gender", "intensity", "statement", "channel", "speaker")
 
