@@ -1,6 +1,7 @@
-"""A finished run, ready to answer about the corpus on which it was trained."""
+"""Restore a finished run: its configuration, classifier and data."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -11,12 +12,30 @@ from emotion.labels import classes
 from emotion.models.base import Classifier
 
 
-def reopen(run_dir: Path) -> tuple[DictConfig, Classifier, EmotionDataModule]:
-    """The configuration of a run, its best model, and its corpus, set up; sound is served as waveforms."""
+class RestoredRun(NamedTuple):
+    """A finished run, ready to predict the splits of its corpus.
+
+    Attributes:
+        config: Configuration of the run.
+        classifier: Classifier with the weights of the best epoch, in evaluation mode.
+        datamodule: Data module after `setup`; it serves audio as waveforms.
+    """
+
+    config: DictConfig
+    classifier: Classifier
+    datamodule: EmotionDataModule
+
+
+def restore_run(run_dir: Path) -> RestoredRun:
+    """Restore a finished run with the splits it was trained on.
+
+    Raises:
+        EmotionError: `run_dir` is not a run directory, it is damaged, or its corpus is missing.
+    """
     config = runs.load_config(runs.require(run_dir))
     classifier = runs.load_classifier(run_dir, config, len(classes(config.labels)))
     datamodule = build_datamodule(config, runs.load_sides(run_dir))
     datamodule.setup()
     for front_end in classifier.front_ends:
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
-    return config, classifier, datamodule
+    return RestoredRun(config, classifier, datamodule)

@@ -24,16 +24,16 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json, write_text
 from emotion.labels import FROM_DATA, OF_CORPUS, classes, label_names
 from emotion.metrics import breakdown
-from emotion.metrics.predictions import figures, predict, without, write_predictions
+from emotion.metrics.predictions import mask_modality, predict, split_metrics, table_uar, write_predictions
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import Classifier, Encoder
 from emotion.models.build import build_classifier
 from emotion.models.estimator import EstimatorHead
-from emotion.plots import figures as pictures
+from emotion.plots.figure import save_figure
+from emotion.plots.metrics import plot_confusion_matrix
 from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
-from emotion.statistics import intervals
-from emotion.statistics.comparison import uar
+from emotion.statistics.intervals import MIN_SPEAKERS, speaker_jackknife_ci
 from emotion.training.estimator import fit_estimator
 from emotion.training.fit import Fitted, device_of, fit, require_device
 from emotion.training.reconstruction import fit_autoencoder
@@ -112,7 +112,7 @@ def _train(config: DictConfig, run_dir: Path, overrides: list[str], hints: bool)
         describe()  # even if no epoch was left
     judged = _judge(config, classifier, datamodule, fitted)
     predictions = judged[judged["split"] != "train"].reset_index(drop=True)
-    results = figures(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results = split_metrics(judged, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _chance(datamodule, *predictions["split"].unique())
     results |= _provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results |= {"parameters": _size(classifier), "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
@@ -267,7 +267,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     _cache_features(own, classifier, datamodule, device)
     predictions = predict(classifier, datamodule, split, device, _withholding(config.without, datamodule))
     independent = changed.protocol.speaker_independent and strangers
-    results = figures(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
+    results = split_metrics(predictions, datamodule.classes) | _intervals(predictions, datamodule.classes)
     results |= _chance(datamodule, split)
     results |= _provenance(changed, classifier, datamodule, independent)
     results |= {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
@@ -276,7 +276,7 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     protocol, channel = changed.protocol, changed.data.channel
     data = changed.data.name if channel == own.data.channel else f"{changed.data.name}_{channel}"
     folder = run_dir / "evaluations" / f"{data}-{protocol.name}-{protocol.fold}-{split}{lacking}"
-    emotions = breakdown.by_emotion(predictions, datamodule.classes)
+    emotions = breakdown.metrics_by_emotion(predictions, datamodule.classes)
     groups = _by_group(predictions, datamodule, config.without)
     _write(folder, predictions, results, datamodule.classes, split)
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
@@ -284,9 +284,13 @@ def evaluate(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     runs.write_config(folder, changed)
     log.info("%s on %s: %s (chance %.3f)", run_dir, split, _headline(results, split), results[f"{split}/chance"])
     _report_small_splits(datamodule, [split])
-    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
-    if 1 < groups["speakers"][0] < intervals.FEW:
-        log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
+    log.info(
+        "\n%s\n\n%s\n",
+        breakdown.format_metrics(emotions),
+        breakdown.format_metrics(breakdown.drop_speaker_groups(groups)),
+    )
+    if 1 < groups["speakers"][0] < MIN_SPEAKERS:
+        log.info("uar_low and uar_high are rough estimates: there are only %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
     return results
 
@@ -305,14 +309,14 @@ def _withholding(modality: str | None, datamodule: EmotionDataModule) -> Callabl
         raise EmotionError(f"without={modality}: {suggest(modality, datamodule.modalities)}")
     if len(datamodule.modalities) == 1:
         raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
-    return partial(without, modality=modality)
+    return partial(mask_modality, modality=modality)
 
 
 def _intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
     """`<split>/uar_low` and `uar_high`: where the UAR of other people may lie; left out where nobody can tell."""
     result = {}
     for split, rows in predictions.groupby("split"):
-        interval = intervals.over_speakers([rows], lambda some: uar(some, labels))
+        interval = speaker_jackknife_ci([rows], lambda table: table_uar(table, labels))
         if not math.isnan(interval.low):
             result |= {f"{split}/uar_low": interval.low, f"{split}/uar_high": interval.high}
     return result
@@ -322,7 +326,9 @@ def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: st
     modalities = [modality for modality in datamodule.modalities if modality != lost]
     people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     asked_the_same = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
-    return breakdown.by_group([predictions], datamodule.table, datamodule.classes, people if asked_the_same else {})
+    return breakdown.metrics_by_group(
+        [predictions], datamodule.table, datamodule.classes, people if asked_the_same else {}
+    )
 
 
 def _about_what_is_judged(overrides: list[str]) -> list[str]:
@@ -415,7 +421,7 @@ def _write(
     write_predictions(folder / "predictions.csv", predictions)
     title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
     rows = predictions[predictions["split"] == split]
-    pictures.save(pictures.confusion_figure(rows, labels, title), folder / "confusion_matrix.png")
+    save_figure(plot_confusion_matrix(rows, labels, title), folder / "confusion_matrix.png")
     write_json(folder / "metrics.json", results)
 
 

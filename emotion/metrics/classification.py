@@ -1,7 +1,7 @@
-"""How good predictions are. Every function takes class indices of shape (n,).
+"""Metrics of class indices of shape (n,).
 
-A class without a recording has no recall; averages over classes leave it out. With no recordings at all there is no
-figure, so these functions raise.
+The recall of a class without recordings is NaN and is left out of averages. Every function raises `EmotionError` if
+there are no recordings.
 """
 
 import numpy as np
@@ -12,11 +12,16 @@ from emotion.errors import EmotionError
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Count recordings by true class (rows) and predicted class (columns).
 
+    Args:
+        truth: True class indices, shape (n,).
+        predicted: Predicted class indices, shape (n,).
+        num_classes: The number of classes.
+
     Returns:
-        Shape (num_classes, num_classes), int64.
+        Array of shape (num_classes, num_classes), int64.
 
     Raises:
-        EmotionError: there are no recordings, the two differ in length, or an index is not below `num_classes`.
+        EmotionError: there are no recordings, the lengths differ, or an index is outside [0, num_classes).
 
     Example:
         >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
@@ -25,7 +30,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if not len(truth):
-        raise EmotionError("there is nothing to measure: no recordings")
+        raise EmotionError("metrics need at least one recording; there are no recordings")
     if truth.shape != predicted.shape:
         raise EmotionError(f"{len(truth)} labels do not match {len(predicted)} predictions")
     if min(truth.min(), predicted.min()) < 0 or max(truth.max(), predicted.max()) >= num_classes:
@@ -33,11 +38,14 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     return np.bincount(truth * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def recalls(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Recall of each class, TP / (TP + FN), in [0, 1]; NaN for a class without a recording. Shape (num_classes,).
+def recall_per_class(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Compute the recall of each class, TP / (TP + FN).
+
+    Returns:
+        Array of shape (num_classes,), in [0, 1]. NaN for a class without recordings.
 
     Example:
-        >>> recalls(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+        >>> recall_per_class(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
         array([0.5, 1. , nan])
     """
     matrix = confusion_matrix(truth, predicted, num_classes)
@@ -45,28 +53,31 @@ def recalls(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.nd
     return np.divide(matrix.diagonal(), support, out=np.full(num_classes, np.nan), where=support > 0)
 
 
-def precisions(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Precision of each class, TP / (TP + FP), in [0, 1]; NaN for a class never predicted. Shape (num_classes,).
+def precision_per_class(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Compute the precision of each class, TP / (TP + FP).
+
+    Returns:
+        Array of shape (num_classes,), in [0, 1]. NaN for a class that is never predicted.
 
     Example:
-        >>> precisions(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+        >>> precision_per_class(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
         array([1. , 0.5, nan])
     """
-    return recalls(predicted, truth, num_classes)
+    return recall_per_class(predicted, truth, num_classes)
 
 
 def unweighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    """UAR: the mean of the classes' recalls, in [0, 1]; also called macro recall and balanced accuracy.
+    """Compute UAR: the mean recall over classes, in [0, 1]. Also called macro recall or balanced accuracy.
 
     Example:
         >>> unweighted_average_recall(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
         0.75
     """
-    return float(np.nanmean(recalls(truth, predicted, num_classes)))
+    return float(np.nanmean(recall_per_class(truth, predicted, num_classes)))
 
 
 def weighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    """WAR: recalls weighted by support, which is accuracy, in [0, 1].
+    """Compute WAR: the recalls weighted by support, in [0, 1]. Equal to accuracy.
 
     Example:
         >>> weighted_average_recall(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
@@ -77,7 +88,7 @@ def weighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classe
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
-    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN), in [0, 1], over the classes that occur in either.
+    """Compute the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that are true or predicted, in [0, 1].
 
     Example:
         >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 3)
@@ -90,64 +101,69 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> floa
 
 
 def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log-probability of the true class, in nats, at least 0.
+    """Compute the mean negative log-probability of the true class, in nats, at least 0.
 
     Args:
-        truth: Class indices, shape (n,).
-        probabilities: Shape (n, num_classes); taken as at least 1e-12, so that one certain mistake stays finite.
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, num_classes). Clipped to at least 1e-12, so that the loss stays finite.
 
     Example:
         >>> round(log_loss(np.array([0]), np.array([[0.5, 0.5]])), 3)
         0.693
     """
-    chosen = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+    of_truth = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(of_truth, 1e-12)).mean())
 
 
-def calibration_error(truth: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: by how much confidence and accuracy differ, in [0, 1].
+def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, n_bins: int = 15) -> float:
+    """Compute the expected calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599), in [0, 1].
 
-    Recordings are sorted into `bins` of equal width by the probability of what was predicted; the differences between
-    the mean probability and the accuracy of each bin are averaged, weighted by its recordings (Guo et al., 2017,
-    https://arxiv.org/abs/1706.04599).
+    Recordings are binned by confidence, the probability of the predicted class. The error is the absolute difference
+    between mean confidence and accuracy of a bin, averaged over bins and weighted by their number of recordings.
 
     Args:
-        truth: Class indices, shape (n,).
+        truth: True class indices, shape (n,).
         probabilities: Shape (n, num_classes).
-        bins: Of equal width.
+        n_bins: Number of bins of equal width (default: 15).
 
     Example:
-        >>> calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
         0.25
     """
     probabilities = np.asarray(probabilities, np.float64)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, confidence, bins) - np.bincount(place, right, bins)
-    return float(np.abs(gap).sum() / len(confidence))
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bin_index = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    difference = np.bincount(bin_index, confidence, n_bins) - np.bincount(bin_index, correct, n_bins)
+    return float(np.abs(difference).sum() / len(confidence))
 
 
-def summary(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
-    """The figures of a split: `uar`, `war`, `macro_f1`, `loss` and `calibration_error`; for each class that occurs
-    `recall/<class>`, and for each that was predicted `precision/<class>`.
+def classification_metrics(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    """Compute all classification metrics of a split.
 
     Args:
-        truth: Class indices, shape (n,).
+        truth: True class indices, shape (n,).
         probabilities: Shape (n, len(classes)).
-        classes: Their names.
+        classes: Class names.
+
+    Returns:
+        The metrics by key: `uar`, `war`, `macro_f1`, `loss`, `calibration_error`, `recall/<class>` for each class with
+        recordings, and `precision/<class>` for each class that is predicted.
     """
     size = len(classes)
     predicted = np.asarray(probabilities).argmax(axis=1)
-    by_class = {"recall": recalls(truth, predicted, size), "precision": precisions(truth, predicted, size)}
+    per_class = {
+        "recall": recall_per_class(truth, predicted, size),
+        "precision": precision_per_class(truth, predicted, size),
+    }
     return {
         "uar": unweighted_average_recall(truth, predicted, size),
         "war": weighted_average_recall(truth, predicted, size),
         "macro_f1": macro_f1(truth, predicted, size),
         "loss": log_loss(truth, probabilities),
-        "calibration_error": calibration_error(truth, probabilities),
+        "calibration_error": expected_calibration_error(truth, probabilities),
         **{
-            f"{figure}/{name}": float(value)
-            for figure, values in by_class.items()
+            f"{metric}/{name}": float(value)
+            for metric, values in per_class.items()
             for name, value in zip(classes, values, strict=True)
             if not np.isnan(value)
         },

@@ -1,4 +1,4 @@
-"""What of a recording speaks for an emotion: where the model listens, and where it looks."""
+"""Attributions of a prediction to time and frequency of the features, and to pixels of the face crops."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,101 +12,103 @@ from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier, Encoder, PictureEncoder
 from emotion.models.estimator import EstimatorHead
-from emotion.plots.figures import blank
+from emotion.plots.figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STEPS = 32  # of the integral
+_N_STEPS = 32  # of the approximation of the integral
 
 
 class Attribution(NamedTuple):
-    """What of one modality of a recording speaks for an emotion.
+    """Attribution of a logit to the input of one encoder.
 
     Attributes:
-        seen: What the network takes in: features, shape (F, N), or pictures, shape (P, H, W, C), in [0, 1].
-        speaks: For it (above 0) or against it, shape (F, N); or how much a place of a picture matters, at least 0,
-            shape (P, H, W).
-        bands: What the features are, from the first on: a name and how many of them it is of.
+        input: Network input: features, shape (F, N), or images, shape (P, H, W, C), in [0, 1].
+        attribution: Contribution of each feature, positive or negative, shape (F, N), or Grad-CAM of each pixel, at
+            least 0, shape (P, H, W).
+        feature_sets: Name and number of rows of each feature set, in the order of the rows.
     """
 
-    seen: np.ndarray
-    speaks: np.ndarray
-    bands: tuple[tuple[str, int], ...] = ()
+    input: np.ndarray
+    attribution: np.ndarray
+    feature_sets: tuple[tuple[str, int], ...] = ()
 
 
 def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Attribution]:
-    """Explain why the one recording in `batch` gets the logit of `label`.
+    """Attribute the logit of a class to the inputs of each encoder.
 
-    Features are explained by integrated gradients from the average of the training split (Sundararajan et al., 2017,
-    https://arxiv.org/abs/1703.01365), which add up to the difference in logit; pictures by Grad-CAM at the last
-    convolution (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391). Both are Captum's.
+    Features are attributed by integrated gradients, with the mean of the training split as baseline (Sundararajan et
+    al., 2017, https://arxiv.org/abs/1703.01365); the attributions add up to the difference in logit. Images are
+    attributed by Grad-CAM at the last convolution (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391). Both are
+    Captum's.
 
     Args:
-        classifier: Is put in evaluation mode.
-        batch: Of one item.
-        label: A class index.
+        classifier: Classifier; it is put in evaluation mode.
+        batch: Batch of one recording.
+        label: Class index.
 
     Returns:
-        By encoder, such as `audio` and `visual` of a fusion, or `model` where there is one alone; what the recording
-        lacks is left out.
+        Attribution by encoder, such as `audio` and `visual` of a fusion, or `model` for a single encoder. Encoders
+        whose modality is missing are left out.
 
     Raises:
-        EmotionError: Captum is not installed, or there is no gradient to follow.
+        EmotionError: Captum is not installed, or the model has no gradients.
     """
     _require_captum()
     if isinstance(classifier.head, EstimatorHead):
-        raise EmotionError("an estimator has no gradients, by which attributions are computed; explain a neural model")
+        raise EmotionError("attributions need gradients, which an estimator does not have; choose a neural model")
     classifier.eval()
-    named = getattr(classifier.encoder, "encoders", {"model": classifier.encoder})
-    found = {}
-    for name, encoder in named.items():
+    encoders = getattr(classifier.encoder, "encoders", {"model": classifier.encoder})
+    attributions = {}
+    for name, encoder in encoders.items():
         if encoder.present(batch).all():
-            explain = _of_pictures if isinstance(encoder, PictureEncoder) else _of_features
-            found[name] = explain(classifier, encoder, batch, label)
-    return found
+            method = _grad_cam if isinstance(encoder, PictureEncoder) else _integrated_gradients
+            attributions[name] = method(classifier, encoder, batch, label)
+    return attributions
 
 
-def _of_features(classifier: Classifier, encoder: Encoder, batch: Batch, label: int) -> Attribution:
+def _integrated_gradients(classifier: Classifier, encoder: Encoder, batch: Batch, label: int) -> Attribution:
     from captum.attr import IntegratedGradients
 
     with torch.no_grad():
         features, frames = encoder.front_end(batch)
-    with _given(encoder) as front_end:
+    with _constant_front_end(encoder) as front_end:
 
         def logits(changed: Tensor) -> Tensor:
             front_end.output = (changed, frames)
             return classifier(batch)
 
-        # One step at a time, for the rest of the batch is of one item.
-        speaks = IntegratedGradients(logits).attribute(features, target=label, n_steps=_STEPS, internal_batch_size=1)
+        # One step at a time, since the other modalities of the batch are of one recording.
+        method = IntegratedGradients(logits)
+        attribution = method.attribute(features, target=label, n_steps=_N_STEPS, internal_batch_size=1)
     stack = getattr(encoder.front_end, "features", None)
-    bands = stack.bands if stack else (("action units", features.shape[1]),)
-    return Attribution(features[0].numpy(), speaks[0].detach().float().numpy(), bands)
+    feature_sets = stack.bands if stack else (("action units", features.shape[1]),)
+    return Attribution(features[0].numpy(), attribution[0].detach().float().numpy(), feature_sets)
 
 
-def _of_pictures(classifier: Classifier, encoder: PictureEncoder, batch: Batch, label: int) -> Attribution:
+def _grad_cam(classifier: Classifier, encoder: PictureEncoder, batch: Batch, label: int) -> Attribution:
     from captum.attr import LayerAttribution, LayerGradCam
 
     with torch.no_grad():
-        pictures, item = encoder.front_end(batch)
+        images, item = encoder.front_end(batch)
     last = [module for module in encoder.network.modules() if isinstance(module, nn.Conv2d)][-1]
-    with _given(encoder) as front_end:
+    with _constant_front_end(encoder) as front_end:
 
         def logits(changed: Tensor) -> Tensor:
             front_end.output = (changed, item)
             return classifier(batch)
 
-        heat = LayerGradCam(logits, last).attribute(pictures, target=label, relu_attributions=True)
-    heat = LayerAttribution.interpolate(heat.detach(), tuple(pictures.shape[2:]), "bilinear")[:, 0]
-    low, high = pictures.amin(), pictures.amax()
-    seen = ((pictures - low) / (high - low).clamp(min=1e-6)).permute(0, 2, 3, 1)
-    return Attribution(seen.numpy(), heat.float().numpy())
+        heatmap = LayerGradCam(logits, last).attribute(images, target=label, relu_attributions=True)
+    heatmap = LayerAttribution.interpolate(heatmap.detach(), tuple(images.shape[2:]), "bilinear")[:, 0]
+    low, high = images.amin(), images.amax()
+    scaled = ((images - low) / (high - low).clamp(min=1e-6)).permute(0, 2, 3, 1)
+    return Attribution(scaled.numpy(), heatmap.float().numpy())
 
 
-class _Given(nn.Module):
-    """In the place of a front end: gives what it is told to."""
+class _ConstantFrontEnd(nn.Module):
+    """Front end that returns a given output, whatever the batch."""
 
     output: tuple[Tensor, Tensor]
 
@@ -119,61 +121,63 @@ class _Given(nn.Module):
 
 
 @contextmanager
-def _given(encoder: Encoder) -> Iterator[_Given]:
-    own, encoder.front_end = encoder.front_end, _Given(encoder.front_end)
+def _constant_front_end(encoder: Encoder) -> Iterator[_ConstantFrontEnd]:
+    original, encoder.front_end = encoder.front_end, _ConstantFrontEnd(encoder.front_end)
     try:
         yield encoder.front_end
     finally:
-        encoder.front_end = own
+        encoder.front_end = original
 
 
 def _require_captum() -> None:
     try:
         import captum  # noqa: F401
     except ImportError as error:
-        raise EmotionError("explaining needs Captum: pip install 'emotion[explain]'") from error
+        raise EmotionError("attributions need Captum; install it with pip install 'emotion[explain]'") from error
 
 
-def attribution_figure(rows: list[tuple[str, dict[str, Attribution]]], title: str) -> "Figure":
-    """A row for each recording: what its network took in, and what of it speaks for the emotion.
+def plot_attributions(rows: list[tuple[str, dict[str, Attribution]]], title: str) -> "Figure":
+    """Plot network input and attribution of recordings, one row per recording.
 
     Args:
-        rows: A name and what `attribute` gives, of each recording.
-        title: Of the figure.
+        rows: Name, and attributions as returned by `attribute`, of each recording.
+        title: Title of the figure.
     """
     names = list(dict.fromkeys(name for _, parts in rows for name in parts))
-    figure, panels = blank(1.2 + 6.5 * len(names), 0.8 + 2.3 * len(rows), len(rows), 2 * len(names), squeeze=False)
+    size = (1.2 + 6.5 * len(names), 0.8 + 2.3 * len(rows))
+    figure, panels = new_figure(*size, len(rows), 2 * len(names), squeeze=False)
+    for axes in panels.ravel():
+        axes.set_axis_off()
     for line, (recording, parts) in zip(panels, rows, strict=True):
         for number, name in enumerate(names):
             left, right = line[2 * number : 2 * number + 2]
             if name in parts:
-                _draw(left, right, parts[name])
-            else:
-                left.set_axis_off()
-                right.set_axis_off()
+                plot = _plot_feature_attribution if parts[name].input.ndim == 2 else _plot_image_attribution
+                plot(left, right, parts[name])
         line[0].set_title(recording, fontsize=8, loc="left")
     figure.suptitle(title)
     return figure
 
 
-def _draw(left: "Axes", right: "Axes", part: Attribution) -> None:
-    if part.seen.ndim == 2:
-        left.imshow(part.seen, origin="lower", aspect="auto", cmap="cividis", vmin=-3, vmax=3)
-        most = max(float(np.quantile(np.abs(part.speaks), 0.995)), 1e-9)
-        right.imshow(part.speaks, origin="lower", aspect="auto", cmap="PuOr_r", vmin=-most, vmax=most)
-        right.set_title("speaks for it (orange), against it (purple)", fontsize=8)
-        ends = np.cumsum([count for _, count in part.bands])
-        for axes in (left, right):
-            axes.set_yticks([])
-            axes.set_xlabel("frame", fontsize=7)
-            axes.tick_params(labelsize=7)
-            axes.hlines(ends[:-1] - 0.5, -0.5, part.seen.shape[1] - 0.5, color="black", linewidth=0.5)
-        middles = ends - np.array([count for _, count in part.bands]) / 2 - 0.5
-        left.set_yticks(middles, [name for name, _ in part.bands], fontsize=7)
-        return
-    middle = len(part.seen) // 2
+def _plot_feature_attribution(left: "Axes", right: "Axes", part: Attribution) -> None:
+    left.imshow(part.input, origin="lower", aspect="auto", cmap="cividis", vmin=-3, vmax=3)
+    limit = max(float(np.quantile(np.abs(part.attribution), 0.995)), 1e-9)
+    right.imshow(part.attribution, origin="lower", aspect="auto", cmap="PuOr_r", vmin=-limit, vmax=limit)
+    right.set_title("attribution: positive (orange), negative (purple)", fontsize=8)
+    sizes = np.array([size for _, size in part.feature_sets])
+    ends = np.cumsum(sizes)
     for axes in (left, right):
-        axes.imshow(part.seen[middle].squeeze(), cmap="gray")
-        axes.set_axis_off()
-    right.imshow(part.speaks[middle], cmap="inferno", alpha=0.5)
-    right.set_title("where it looks", fontsize=8)
+        axes.set_axis_on()
+        axes.set_yticks([])
+        axes.set_xlabel("frame", fontsize=7)
+        axes.tick_params(labelsize=7)
+        axes.hlines(ends[:-1] - 0.5, -0.5, part.input.shape[1] - 0.5, color="black", linewidth=0.5)
+    left.set_yticks(ends - sizes / 2 - 0.5, [name for name, _ in part.feature_sets], fontsize=7)
+
+
+def _plot_image_attribution(left: "Axes", right: "Axes", part: Attribution) -> None:
+    middle = len(part.input) // 2
+    for axes in (left, right):
+        axes.imshow(part.input[middle].squeeze(), cmap="gray")
+    right.imshow(part.attribution[middle], cmap="inferno", alpha=0.5)
+    right.set_title("Grad-CAM", fontsize=8)

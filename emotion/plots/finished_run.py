@@ -1,6 +1,5 @@
-"""Pictures of a finished run that a person wants to see."""
+"""Plots of a finished run: learning curves, confusion matrix, most difficult recordings, attributions."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,23 +13,27 @@ from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.labels import classes
 from emotion.media.video import read_middle_picture
-from emotion.plots import attribution, figures
-from emotion.plots.contact_sheet import mel_spectrogram
-from emotion.reports.systems import Run
-from emotion.restore import reopen
+from emotion.plots.attribution import attribute, plot_attributions
+from emotion.plots.figure import new_figure, save_figure
+from emotion.plots.learning_curves import plot_run_curves, read_curves
+from emotion.plots.metrics import plot_confusion_matrix
+from emotion.plots.recording import mel_spectrogram
+from emotion.restore import restore_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 _COLUMNS = 4
 
 
-def draw(run_dir: Path) -> list[Path]:
-    """Write `curves.png`, unless there were no epochs, `confusion_matrix.png` and `hardest.png` into a run's `figures`.
+def plot_run(run_dir: Path) -> list[Path]:
+    """Write `curves.png` (of runs with epochs), `confusion_matrix.png` and `hardest.png` to `RUN/figures/`.
+
+    Returns:
+        Paths of the files.
 
     Raises:
-        EmotionError: it is no finished run, or its corpus is not at hand.
+        EmotionError: `run_dir` is not a finished run, or its corpus is missing.
     """
     config = runs.load_config(runs.require(run_dir))
     labels = classes(config.labels)
@@ -40,40 +43,41 @@ def draw(run_dir: Path) -> list[Path]:
     directory = corpus.locate(config.data.root)
     recordings = corpus.scan(directory)
     title = f"{config.name}, fold {config.protocol.fold}, seed {config.seed}"
-    trained = runs.load_metrics(run_dir).get("epochs", 0) > 0
-    drawn = {"curves": figures.curves_figure(curves(run_dir), title)} if trained else {}
-    drawn |= {
-        "confusion_matrix": figures.confusion_figure(test, labels, f"{title}: test"),
-        "hardest": hardest_figure(hardest(test, labels), recordings, directory, f"{title}: the hardest of test"),
+    has_epochs = runs.load_metrics(run_dir).get("epochs", 0) > 0
+    figures = {"curves": plot_run_curves(read_curves(run_dir), title)} if has_epochs else {}
+    figures |= {
+        "confusion_matrix": plot_confusion_matrix(test, labels, f"{title}: test"),
+        "hardest": plot_hardest(
+            hardest_recordings(test, labels), recordings, directory, f"{title}: most difficult test recordings"
+        ),
     }
-    for name, figure in drawn.items():
-        figures.save(figure, run_dir / "figures" / f"{name}.png")
-    return [run_dir / "figures" / f"{name}.png" for name in drawn]
+    for name, figure in figures.items():
+        save_figure(figure, run_dir / "figures" / f"{name}.png")
+    return [run_dir / "figures" / f"{name}.png" for name in figures]
 
 
-def explain(run_dir: Path, recordings: list[str]) -> Path:
-    """Draw what of some recordings speaks for what the run says of them, into `figures/attribution.png`.
+def plot_run_attributions(run_dir: Path, recordings: list[str]) -> Path:
+    """Write the attributions of the predicted emotion of recordings to `RUN/figures/attribution.png`.
 
     Args:
-        run_dir: A finished run.
-        recordings: Keys of its dev and test splits, such as `ravdess/01-01-05-02-02-01-07`.
+        run_dir: Directory of a finished run.
+        recordings: Keys of dev or test recordings, such as `ravdess/01-01-05-02-02-01-07`.
 
     Raises:
         EmotionError: a recording is in neither split.
     """
-    config, classifier, datamodule = reopen(run_dir)
+    config, classifier, datamodule = restore_run(run_dir)
     labels = datamodule.classes
     rows = []
     for recording in recordings:
         batch = _batch_of(datamodule, recording)
         probabilities = classifier.probabilities(batch)[0]
-        said = int(probabilities.argmax())
+        predicted = int(probabilities.argmax())
         true = labels[int(batch["label"])]
-        answer = "rightly named" if labels[said] == true else f"taken for {labels[said]}"
-        name = f"{recording}: {true}, {answer} ({probabilities[said]:.2f})"
-        rows.append((name, attribution.attribute(classifier, batch, said)))
+        name = f"{recording}: true {true}, predicted {labels[predicted]} ({probabilities[predicted]:.2f})"
+        rows.append((name, attribute(classifier, batch, predicted)))
     path = run_dir / "figures" / "attribution.png"
-    figures.save(attribution.attribution_figure(rows, f"{config.name}: what speaks for what it says"), path)
+    save_figure(plot_attributions(rows, f"{config.name}: attribution of the predicted emotion"), path)
     return path
 
 
@@ -86,81 +90,51 @@ def _batch_of(datamodule: EmotionDataModule, recording: str) -> Batch:
     raise EmotionError(f"{recording} is in neither dev nor test of the run: {suggest(recording, list(known))}")
 
 
-def curves(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
-    """Epoch and value of everything that was logged once an epoch.
-
-    Raises:
-        EmotionError: there is no TensorBoard file.
-    """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    logging.getLogger("tensorboard").setLevel(logging.WARNING)
-    events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"scalars": 0})
-    events.Reload()
-    names = [name for name in events.Tags()["scalars"] if name.startswith(("train/", "dev/"))]
-    if not names:
-        raise EmotionError(f"{run_dir / 'tensorboard'} holds no curves")
-    return {name: [(epoch, event.value) for epoch, event in enumerate(events.Scalars(name), 1)] for name in names}
-
-
-def learning_curves(found: list[Run]) -> pd.DataFrame:
-    """Loss and UAR of train and dev over the epochs, averaged over the runs of each name.
-
-    Returns:
-        Columns `system`, `epoch`, and `train/loss`, `dev/loss`, `train/uar` and `dev/uar` with `… deviation` (0 of one
-        run).
-
-    Raises:
-        EmotionError: a run has no TensorBoard file, as those under `results/` have none.
-    """
-    names = ["train/loss", "dev/loss", "train/uar", "dev/uar"]
-    parts = []
-    for run in found:
-        drawn = curves(run.directory)
-        columns = {name: pd.Series(dict(drawn[name])) for name in names}
-        parts.append(pd.DataFrame(columns).rename_axis("epoch").reset_index().assign(system=run.metrics["name"]))
-    grouped = pd.concat(parts).groupby(["system", "epoch"])
-    return grouped.mean().join(grouped.std().fillna(0.0).add_suffix(" deviation")).reset_index()
-
-
-def hardest(predictions: pd.DataFrame, labels: tuple[str, ...], count: int = 8) -> pd.DataFrame:
-    """The recordings to whose true emotion the least probability was given, the hardest first; with `probability`."""
-    true = pd.Index(labels).get_indexer(predictions["emotion"])
-    probability = predictions[list(labels)].to_numpy()[range(len(predictions)), true]
-    return predictions.assign(probability=probability).nsmallest(count, "probability")
-
-
-def hardest_figure(rows: pd.DataFrame, recordings: pd.DataFrame, directory: Path, title: str) -> "Figure":
-    """Face and mel spectrogram of recordings, with what they are and what they were taken for.
+def hardest_recordings(predictions: pd.DataFrame, labels: tuple[str, ...], n_recordings: int = 8) -> pd.DataFrame:
+    """Return the recordings with the lowest probability of the true emotion, lowest first.
 
     Args:
-        rows: As `hardest` gives them.
-        recordings: The table of the corpus.
-        directory: Its folder.
-        title: Of the figure.
+        predictions: Predictions of one split.
+        labels: Class names.
+        n_recordings: Number of recordings (default: 8).
+
+    Returns:
+        Rows of `predictions`, with the column `probability` of the true emotion.
     """
-    shown = rows.merge(recordings[["recording", "audio", "video"]], on="recording")
-    if shown.empty:
-        raise EmotionError(f"the recordings that the run judged are not in {directory}")
-    seen = (shown["video"] != "").any()
-    lines = -(-len(shown) // _COLUMNS)
-    heights = ([1.5] if seen else []) + [1.0]
-    figure, panels = figures.blank(
-        11,
-        lines * (1.2 + 1.3 * sum(heights)),
-        rows=lines * len(heights),
-        columns=_COLUMNS,
-        height_ratios=heights * lines,
-    )
+    true = pd.Index(labels).get_indexer(predictions["emotion"])
+    probability = predictions[list(labels)].to_numpy()[range(len(predictions)), true]
+    return predictions.assign(probability=probability).nsmallest(n_recordings, "probability")
+
+
+def plot_hardest(rows: pd.DataFrame, recordings: pd.DataFrame, directory: Path, title: str) -> "Figure":
+    """Plot the middle frame and mel spectrogram of recordings, with their true and predicted emotions.
+
+    Args:
+        rows: Predictions, as returned by `hardest_recordings`.
+        recordings: Table of the corpus.
+        directory: Directory of the corpus.
+        title: Title of the figure.
+    """
+    rows = rows.merge(recordings[["recording", "audio", "video"]], on="recording")
+    if rows.empty:
+        raise EmotionError(f"the test recordings of the run are missing from {directory}; give the corpus it used")
+    heights = ([1.5] if (rows["video"] != "").any() else []) + [1.0]
+    lines = -(-len(rows) // _COLUMNS)
+    size = (11, lines * (1.2 + 1.3 * sum(heights)))
+    figure, panels = new_figure(*size, lines * len(heights), _COLUMNS, height_ratios=heights * lines)
     for axes in panels.ravel():
         axes.set_axis_off()
-    for place, row in enumerate(shown.to_dict("records")):
+    for place, row in enumerate(rows.to_dict("records")):
         column = panels[:, place % _COLUMNS][place // _COLUMNS * len(heights) :][: len(heights)]
         if row["video"]:
             column[0].imshow(read_middle_picture(directory / row["video"]))
         if row["audio"]:
             column[-1].imshow(mel_spectrogram(directory / row["audio"]), origin="lower", aspect="auto", cmap="magma")
-        told = f"{row['emotion']}, taken for {row['predicted']}\n({row['probability']:.3f} for {row['emotion']})"
-        column[0].set_title(f"{told}\n{row['recording']}", fontsize=8)
+        title_lines = (
+            f"true {row['emotion']}, predicted {row['predicted']}",
+            f"p({row['emotion']}) = {row['probability']:.3f}",
+            row["recording"],
+        )
+        column[0].set_title("\n".join(title_lines), fontsize=8)
     figure.suptitle(title)
     return figure

@@ -1,6 +1,7 @@
-"""What an autoencoder makes of recordings: errors, the curve of what they tell apart, pictures and sound."""
+"""Reconstructions of an autoencoder, as plots and audio."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,140 +14,124 @@ from emotion.features.spectral import LogMel, Mfcc
 from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
 from emotion.media.audio import write_wav
+from emotion.metrics.reconstruction import ERRORS, reconstruction_errors, reconstruction_metrics
 from emotion.models.base import Classifier
-from emotion.plots.figures import SERIES, blank, colours, features_figure, save
+from emotion.plots.figure import SERIES_STYLES, label_colors, new_figure, save_figure
+from emotion.plots.recording import plot_features
 from emotion.protocols import SPLITS
 
-KINDS = {"error": "mean squared error", "unexplained": "share of the clip's variation"}
-_SAMPLES = 4
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_N_SAMPLES = 4
 
 
 def write_reconstructions(
-    run_dir: Path, classifier: Classifier, datamodule: EmotionDataModule, only: str
+    run_dir: Path, classifier: Classifier, datamodule: EmotionDataModule, trained_label: str
 ) -> dict[str, float]:
     """Write `RUN/reconstructions/`.
 
-    errors.csv              of every recording, also of those trained on: see `Autoencoder.errors`
-    errors.png              by emotion, and the ROC curves of telling other emotions from the one trained on
-    reconstructions.png     one test clip of each emotion above what became of it; samples.png of a variational one
-    *.wav                   the same as sound (Griffin & Lim, 1984, https://doi.org/10.1109/TASSP.1984.1164317), where
-                            the features are MFCC or a mel spectrogram; `…_features.wav` is of the features themselves
+    errors.csv              errors of all recordings, see `metrics.reconstruction.reconstruction_errors`
+    errors.png              test errors by emotion, and ROC curves of detecting emotions other than `trained_label`
+    reconstructions.png     one test recording of each emotion and its reconstruction
+    samples.png             samples of a variational autoencoder
+    *.wav                   the same as audio (Griffin & Lim, 1984, https://doi.org/10.1109/TASSP.1984.1164317), of MFCC
+                            and mel spectrograms; `…_features.wav` is synthesised from the original features
 
     Args:
-        run_dir: Receives the folder.
-        classifier: Its encoder's network is an `Autoencoder`.
-        datamodule: Already set up.
-        only: The label that it was trained on.
+        run_dir: Directory of the run.
+        classifier: Classifier whose backbone is an `Autoencoder`.
+        datamodule: Data module after `setup`.
+        trained_label: The label the autoencoder was trained on.
 
     Returns:
-        `<split>/error/<label>` and `<split>/unexplained/<label>`, means over recordings; `…/others` is what others come
-        to as a multiple of its own; and `…/auc` is the area below the ROC curve.
+        The metrics of `metrics.reconstruction.reconstruction_metrics`, of all splits.
     """
     folder = run_dir / "reconstructions"
     folder.mkdir(exist_ok=True)
     classifier.cpu().eval()
-    errors = pd.concat([_errors(classifier, datamodule, split) for split in SPLITS], ignore_index=True)
+    errors = pd.concat([reconstruction_errors(classifier, datamodule, split) for split in SPLITS], ignore_index=True)
     with atomic_path(folder / "errors.csv") as temporary:
         errors.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
-    save(_errors_figure(errors[errors["split"] == "test"], datamodule.classes, only), folder / "errors.png")
+    test = errors[errors["split"] == "test"]
+    save_figure(_plot_errors(test, datamodule.classes, trained_label), folder / "errors.png")
     _write_examples(folder, classifier, datamodule)
     if classifier.encoder.network.variational:
-        _write_samples(folder, classifier, only, datamodule.sample_rate)
-    return {key: value for split, rows in errors.groupby("split") for key, value in _figures(split, rows, only).items()}
+        _write_samples(folder, classifier, trained_label, datamodule.sample_rate)
+    splits = [rows for _, rows in errors.groupby("split")]
+    return {key: value for rows in splits for key, value in reconstruction_metrics(rows, trained_label).items()}
 
 
-@torch.no_grad()
-def _errors(classifier: Classifier, datamodule: EmotionDataModule, split: str) -> pd.DataFrame:
-    encoder = classifier.encoder
-    found = [encoder.network.errors(*encoder.front_end(batch)) for batch in datamodule.batches(split)]
-    rows = datamodule.table[datamodule.table["split"] == split]
-    named = rows[["split", "recording", "speaker"]].assign(emotion=np.array(datamodule.classes)[rows["label"]])
-    return named.assign(
-        **{kind: torch.cat(own).numpy() for kind, own in zip(KINDS, zip(*found, strict=True), strict=True)}
-    )
-
-
-def _figures(split: str, rows: pd.DataFrame, only: str) -> dict[str, float]:
-    from sklearn.metrics import roc_auc_score
-
-    other, figures = rows["emotion"] != only, {}
-    for kind in KINDS:
-        figures |= {f"{split}/{kind}/{label}": float(own[kind].mean()) for label, own in rows.groupby("emotion")}
-        if 0 < other.sum() < len(rows):
-            figures[f"{split}/{kind}/others"] = float(rows[kind][other].mean() / rows[kind][~other].mean())
-            figures[f"{split}/{kind}/auc"] = float(roc_auc_score(other, rows[kind]))
-    return figures
-
-
-def _errors_figure(rows: pd.DataFrame, classes: tuple[str, ...], only: str):  # noqa: ANN202
+def _plot_errors(rows: pd.DataFrame, classes: tuple[str, ...], trained_label: str) -> "Figure":
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    figure, panels = blank(13, 4.4, columns=3)
-    other = rows["emotion"] != only
-    for axes, (kind, told), (colour, _) in zip(panels, KINDS.items(), SERIES, strict=False):
-        by_label = [rows[kind][rows["emotion"] == label] for label in classes]
+    figure, panels = new_figure(13, 4.4, columns=3)
+    other = rows["emotion"] != trained_label
+    for axes, (name, title), (color, _) in zip(panels, ERRORS.items(), SERIES_STYLES, strict=False):
+        by_label = [rows[name][rows["emotion"] == label] for label in classes]
         boxes = axes.boxplot(by_label, tick_labels=classes, patch_artist=True, medianprops={"color": "black"})
-        for box, of_label in zip(boxes["boxes"], colours(classes), strict=True):
-            box.set_facecolor(of_label)
+        for box, label_color in zip(boxes["boxes"], label_colors(classes), strict=True):
+            box.set_facecolor(label_color)
         axes.tick_params(axis="x", rotation=35)
-        axes.set(title=told)
+        axes.set(title=title)
         if 0 < other.sum() < len(rows):
-            false, true, _ = roc_curve(other, rows[kind])
-            panels[2].plot(false, true, color=colour, label=f"{told}: {roc_auc_score(other, rows[kind]):.3f}")
-    panels[2].legend(loc="lower right", title="area below", fontsize=8)
+            false_positives, true_positives, _ = roc_curve(other, rows[name])
+            label = f"{title}: {roc_auc_score(other, rows[name]):.3f}"
+            panels[2].plot(false_positives, true_positives, color=color, label=label)
+    panels[2].legend(loc="lower right", title="area under the curve", fontsize=8)
     panels[2].plot([0, 1], [0, 1], color="#999999", linestyle="--")
-    panels[2].set(xlabel=f"{only} taken for another", ylabel="others found", title=f"telling what is not {only}")
+    panels[2].set(xlabel="false positive rate", ylabel="true positive rate", title=f"detection of not {trained_label}")
     panels[2].set_aspect("equal")
-    figure.suptitle(f"Test recordings, reconstructed by an autoencoder that learnt {only} alone")
+    figure.suptitle(f"Reconstruction errors of test recordings; the autoencoder was trained on {trained_label}")
     return figure
 
 
 @torch.no_grad()
 def _write_examples(folder: Path, classifier: Classifier, datamodule: EmotionDataModule) -> None:
     dataset, network = datamodule.dataset("test"), classifier.encoder.network
-    rows = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
-    batch = dataset.__getitems__(rows)
+    indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
+    batch = dataset.__getitems__(indices)
     features, frames = classifier.encoder.front_end(batch)
-    again = network.reconstruction(classifier.encoder(batch)[:, :-1])
-    items, below = [], []
+    reconstructed = network.reconstruction(classifier.encoder(batch)[:, :-1])
+    top, bottom = [], []
     for row, label in enumerate(batch["label"].tolist()):
         name, count = datamodule.classes[label], min(int(frames[row]), network.frames)
-        own, made = features[row, :, :count], again[row, :, :count]
-        error = float((own - made).square().mean())
-        items.append((f"{name}\n{batch['recording'][row]}", own.numpy()))
-        below.append((f"reconstructed, error {error:.2f}", made.numpy()))
-        for kind, what in (("features", own), ("reconstructed", made)):
-            _write_sound(folder / f"{name}_{kind}.wav", what, classifier.encoder.front_end, datamodule.sample_rate)
-    title = "One test clip of each emotion, and what became of it"
-    save(features_figure(items + below, title), folder / "reconstructions.png")
+        original, reconstruction = features[row, :, :count], reconstructed[row, :, :count]
+        error = float((original - reconstruction).square().mean())
+        top.append((f"{name}\n{batch['recording'][row]}", original.numpy()))
+        bottom.append((f"reconstruction, error {error:.2f}", reconstruction.numpy()))
+        for kind, array in (("features", original), ("reconstructed", reconstruction)):
+            _write_audio(folder / f"{name}_{kind}.wav", array, classifier.encoder.front_end, datamodule.sample_rate)
+    title = "One test recording of each emotion, and its reconstruction"
+    save_figure(plot_features(top + bottom, title), folder / "reconstructions.png")
 
 
 @torch.no_grad()
-def _write_samples(folder: Path, classifier: Classifier, only: str, sample_rate: int) -> None:
-    made = classifier.encoder.network.samples(_SAMPLES)
-    items = [(f"sample {number}", sample.numpy()) for number, sample in enumerate(made, start=1)]
-    save(features_figure(items, f"Drawn from what was learnt of {only}"), folder / "samples.png")
-    for number, sample in enumerate(made, start=1):
-        _write_sound(folder / f"sample_{number}.wav", sample, classifier.encoder.front_end, sample_rate)
+def _write_samples(folder: Path, classifier: Classifier, trained_label: str, sample_rate: int) -> None:
+    samples = classifier.encoder.network.samples(_N_SAMPLES)
+    clips = [(f"sample {number}", sample.numpy()) for number, sample in enumerate(samples, start=1)]
+    save_figure(plot_features(clips, f"Samples of the autoencoder of {trained_label}"), folder / "samples.png")
+    for number, sample in enumerate(samples, start=1):
+        _write_audio(folder / f"sample_{number}.wav", sample, classifier.encoder.front_end, sample_rate)
 
 
-def _write_sound(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sample_rate: int) -> None:
-    """Turn normalised features, shape (F, N), back into sound, if they are of a kind with which that can be done."""
+def _write_audio(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sample_rate: int) -> None:
+    """Synthesise audio from normalised features, shape (F, N), if they are MFCC or a mel spectrogram alone."""
     stack = front_end.features
     if not isinstance(stack, FeatureStack) or stack.deltas or front_end.normalize != "train":
         return
-    kind, *others = stack.sets.values()
-    if others or not isinstance(kind, LogMel):
+    feature_set, *others = stack.sets.values()
+    if others or not isinstance(feature_set, LogMel):
         return
     from librosa.feature import inverse
 
     features = (normalized * front_end.deviation[:, None] + front_end.mean[:, None]).double().numpy()
-    if isinstance(kind, Mfcc):
-        power = inverse.mfcc_to_mel(features, n_mels=kind.bank.shape[1])
+    if isinstance(feature_set, Mfcc):
+        power = inverse.mfcc_to_mel(features, n_mels=feature_set.bank.shape[1])
     else:
         power = 10 ** (features / 10)
     waveform = inverse.mel_to_audio(
-        power, sr=sample_rate, n_fft=stack.n_fft, hop_length=stack.hop_length, fmin=kind.f_min
+        power, sr=sample_rate, n_fft=stack.n_fft, hop_length=stack.hop_length, fmin=feature_set.f_min
     )
-    loudest = np.abs(waveform).max(initial=1e-9)
-    write_wav(path, waveform / loudest * 0.9, sample_rate)
+    peak = np.abs(waveform).max(initial=1e-9)
+    write_wav(path, waveform / peak * 0.9, sample_rate)

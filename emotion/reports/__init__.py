@@ -1,1 +1,1 @@
-"""Reports of finished runs."""
+"""Reports of many finished runs: tables of systems, robustness and trials, and the results page."""

@@ -1,199 +1,204 @@
-"""Many runs in one table: folds pooled, mean and standard deviation over seeds, intervals over speakers.
+"""Tables of systems: folds pooled, mean and standard deviation over seeds, confidence intervals over speakers.
 
-Where folds test the same recordings again, mean and deviation are over folds and seeds.
+Where folds test the same recordings, mean and standard deviation are over folds and seeds.
 """
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from emotion.errors import EmotionError, suggest
-from emotion.metrics.predictions import corpus_of
+from emotion.metrics.predictions import corpus_of, table_uar
 from emotion.protocols import SPLITS
-from emotion.reports.systems import Run, System, ensemble_of, systems_of, together
-from emotion.statistics import intervals
-from emotion.statistics.comparison import holm, mcnemar, uar, wilcoxon_over_speakers
+from emotion.reports.runs import Run
+from emotion.reports.systems import System, build_ensemble, ensemble_predictions, group_runs
+from emotion.statistics.comparison import holm, mcnemar, wilcoxon_over_speakers
+from emotion.statistics.intervals import MIN_SPEAKERS
 
 _CHANNELS = {"speech": "speech", "song": "song", "both": "speech + song"}
 
 
-def compare(runs: list[Run], by: str | None = None, against: str | None = None, ensemble: bool = False) -> pd.DataFrame:
-    """One row for each system: the test predictions of its folds pooled, then mean and deviation over its seeds.
+def compare_systems(
+    runs: list[Run], key: str | None = None, reference: str | None = None, ensemble: bool = False
+) -> pd.DataFrame:
+    """Compute the test metrics of each system, one row per system.
 
-    Folds differ in size, so recordings are pooled rather than figures averaged. A system that was tested on several
-    corpora gets a row for each of them as well.
+    Folds differ in size, so their recordings are pooled. A system that was tested on several corpora gets a further row
+    for each corpus.
 
     Args:
         runs: Finished runs.
-        by: A key of the configuration, such as `model.network.dropout`, that tells systems apart and gets a column.
-        against: The name of a system with which every other is compared: how much better its UAR is, seed by seed; `p`
-            of Wilcoxon's test over speakers that it is not, and `p_clips` of McNemar's over recordings, both after
-            Holm's correction.
-        ensemble: Add a row for the mean log-probability of all of them.
+        key: Configuration key that distinguishes systems, such as `model.network.dropout` (default: none).
+        reference: Name of the system with which all others are compared (default: none).
+        ensemble: True to add a row for the ensemble of all runs (default: False).
 
     Returns:
-        Columns `system`, `model`, `data`, `protocol`, `by`, `folds`, `of_folds`, `seeds`, `recordings`, `speakers`,
-        `uar`, `accuracy` and `macro_f1` with `…_deviation` (NaN of one seed), `uar_low` and `uar_high` (95 % over
-        speakers), `together` (UAR of the seeds' mean log-probabilities), `parameters`, `minutes` a fold; with
-        `against` also `gain`, `gain_deviation`, `p`, `p_clips`.
+        Columns `system`, `model`, `data`, `protocol`, `classes`, `key`, `folds`, `of_folds`, `seeds`, `folds_overlap`,
+        `recordings`, `speakers`; `uar`, `accuracy` and `macro_f1` with `…_std` over seeds (NaN for a single seed);
+        `uar_low` and `uar_high` (95 % CI over speakers), `ensemble_uar` (ensemble over seeds), `parameters`, and
+        `fit_minutes`, the training time per fold. With `reference` also `delta_uar` and `delta_uar_std` over the shared
+        seeds, `p_wilcoxon` and `p_mcnemar`, both after Holm's correction.
 
     Raises:
-        EmotionError: `against` names no system, or one that judged other recordings; see also `systems_of`.
+        EmotionError: no system has the name `reference`, or it predicted different recordings; see also `group_runs`.
     """
-    systems = systems_of(runs, by)
-    reference = next((system for system in systems if system.name == against), None)
-    if against and not reference:
-        raise EmotionError(f"--against {against}: {suggest(against, [system.name for system in systems])}")
+    systems = group_runs(runs, key)
+    other = next((system for system in systems if system.name == reference), None)
+    if reference and not other:
+        raise EmotionError(f"--reference {reference}: {suggest(reference, [system.name for system in systems])}")
     rows = []
     for system in systems:
-        rows.append(_row(system, by) | (_gain(system, reference) if reference and reference is not system else {}))
-        corpora = sorted(set(corpus_of(system.by_unit[0])))
+        rows.append(_metrics(system, key) | (_difference(system, other) if other and other is not system else {}))
+        corpora = sorted(set(corpus_of(system.predictions[0])))
         if len(corpora) > 1:
-            rows += [_row(system.only(corpus), by) for corpus in corpora]
+            rows += [_metrics(system.select_corpus(corpus), key) for corpus in corpora]
     if ensemble:
-        rows.append(_row(ensemble_of(systems), None))
+        rows.append(_metrics(build_ensemble(systems), None))
     table = pd.DataFrame(rows)
-    for column in {"p", "p_clips"} & set(table.columns):
+    for column in {"p_wilcoxon", "p_mcnemar"} & set(table.columns):
         table[column] = holm(table[column])
     return table
 
 
-def _row(system: System, by: str | None) -> dict[str, object]:
-    same, seeds = system.same, system.figures
-    protocol = same["protocol"] + ("" if same["speaker_independent"] else " (speaker-dependent)")
-    speech_only = same["channel"] == "speech" and "ravdess" not in same["data"]
-    said = together(system.by_unit, system.classes) if len(system.by_unit) > 1 else None
+def _metrics(system: System, key: str | None) -> dict[str, object]:
+    shared, metrics = system.shared, system.metrics
+    protocol = shared["protocol"] + ("" if shared["speaker_independent"] else " (speaker-dependent)")
+    speech_only = shared["channel"] == "speech" and "ravdess" not in shared["data"]
     row = {
-        "system": same["name"],
-        "model": same["model"],
-        "data": same["data"] if speech_only else f"{same['data']} {_CHANNELS[same['channel']]}",
-        "protocol": protocol + (" (transductive)" if same["transductive"] else ""),
+        "system": shared["name"],
+        "model": shared["model"],
+        "data": shared["data"] if speech_only else f"{shared['data']} {_CHANNELS[shared['channel']]}",
+        "protocol": protocol + (" (transductive)" if shared["transductive"] else ""),
         "classes": len(system.classes),
-        by or "": same[by],
-        "folds": system.folds[0],
-        "of_folds": system.folds[1],
-        "seeds": system.seeds,
+        key or "": shared[key],
+        "folds": system.n_folds,
+        "of_folds": system.n_protocol_folds,
+        "seeds": system.n_seeds,
         "folds_overlap": system.folds_overlap,
-        "recordings": len(system.by_unit[0]),
-        "speakers": system.interval.speakers,
+        "recordings": len(system.predictions[0]),
+        "speakers": system.uar_ci.n_speakers,
     }
-    for name, key in (("uar", "uar"), ("accuracy", "war"), ("macro_f1", "macro_f1")):
-        row |= {name: seeds[f"test/{key}"].mean(), f"{name}_deviation": seeds[f"test/{key}"].std(ddof=1)}
-    row |= {"uar_low": system.interval.low, "uar_high": system.interval.high}
-    row["together"] = np.nan if said is None else uar(said, system.classes)
-    row |= {"parameters": same["parameters"]}
-    row["minutes"] = np.mean([run.metrics["fit_seconds"] for run in system.members]) / 60
-    return {key: value for key, value in row.items() if key}
+    for name, metric in (("uar", "uar"), ("accuracy", "war"), ("macro_f1", "macro_f1")):
+        row |= {name: metrics[f"test/{metric}"].mean(), f"{name}_std": metrics[f"test/{metric}"].std(ddof=1)}
+    row |= {"uar_low": system.uar_ci.low, "uar_high": system.uar_ci.high}
+    row["ensemble_uar"] = np.nan if system.ensemble is None else table_uar(system.ensemble, system.classes)
+    row |= {"parameters": shared["parameters"]}
+    row["fit_minutes"] = np.mean([run.metrics["fit_seconds"] for run in system.runs]) / 60
+    return {column: value for column, value in row.items() if column}
 
 
-def _gain(system: System, reference: System) -> dict[str, float]:
-    """By how much it is better, and the p of that, over the seeds that both have."""
-    units = [unit for unit in system.units if unit in reference.units]
-    own, other = ([of.by_unit[list(of.units).index(unit)] for unit in units] for of in (system, reference))
-    if not units:
+def _difference(system: System, reference: System) -> dict[str, float]:
+    """Compute the difference in UAR to the reference, and its p-values, over the replicates that both have."""
+    shared = [replicate for replicate in system.replicates if replicate in reference.replicates]
+    if not shared:
         return {}
-    if set(own[0]["recording"]) != set(other[0]["recording"]):
+    first, second = (
+        [one.predictions[list(one.replicates).index(replicate)] for replicate in shared] for one in (system, reference)
+    )
+    if set(first[0]["recording"]) != set(second[0]["recording"]):
         raise EmotionError(
-            f"{system.name} and {reference.name} judged other recordings, so neither is better: compare within one "
-            "protocol, and with all of its folds"
+            f"{system.name} and {reference.name} predicted different recordings; compare systems of one protocol, with "
+            "all folds"
         )
-    gains = [uar(a, system.classes) - uar(b, system.classes) for a, b in zip(own, other, strict=True)]
+    uar = partial(table_uar, classes=system.classes)
+    differences = [uar(one) - uar(other) for one, other in zip(first, second, strict=True)]
     return {
-        "gain": np.mean(gains),
-        "gain_deviation": np.std(gains, ddof=1) if len(gains) > 1 else np.nan,
-        "p": wilcoxon_over_speakers(own, other, system.classes),
-        "p_clips": mcnemar(*(together(rows, system.classes) for rows in (own, other))),
+        "delta_uar": np.mean(differences),
+        "delta_uar_std": np.std(differences, ddof=1) if len(differences) > 1 else np.nan,
+        "p_wilcoxon": wilcoxon_over_speakers(first, second, uar),
+        "p_mcnemar": mcnemar(*(ensemble_predictions(tables, system.classes) for tables in (first, second))),
     }
 
 
-def table(runs: list[Run], by: str | None = None, against: str | None = None, ensemble: bool = False) -> pd.DataFrame:
-    """What `compare` gives, as text for people."""
-    return in_words(compare(runs, by, against, ensemble), by)
+def format_systems(table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
+    """Format the table of `compare_systems` as text, without empty columns."""
+    formatted = pd.DataFrame(_format_row(row, key) for row in table.to_dict("records"))
+    return formatted.loc[:, (formatted != "").any()]
 
 
-def in_words(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
-    """The numbers that `compare` gives as text; columns that say nothing are left out."""
-    shown = pd.DataFrame(_row_in_words(row, by) for row in table.to_dict("records"))
-    return shown.loc[:, (shown != "").any()]
-
-
-def _row_in_words(row: dict[str, object], by: str | None) -> dict[str, str]:
+def _format_row(row: dict[str, object], key: str | None) -> dict[str, str]:
     folds = f"{row['folds']} of {row['of_folds']}"
-    words = {
+    cells = {
         "system": row["system"],
         "model": row["model"],
         "data": row["data"],
         "protocol": row["protocol"],
         "classes": f"{row['classes']}",
-        by or "": f"{row.get(by, '')}",
+        key or "": f"{row.get(key, '')}",
         "folds": folds if row["folds"] == row["of_folds"] else f"**only {folds}**",
         "seeds": f"{row['seeds']}",
         "recordings": f"{row['recordings']:,}",
-        "UAR": _mean_and_deviation(row, "uar"),
-        "95 % over speakers": _interval(row),
-        "gain": _mean_and_deviation(row, "gain", sign="+"),
-        "p": _p(row.get("p", np.nan)),
-        "p over clips": _p(row.get("p_clips", np.nan)),
-        "accuracy": _mean_and_deviation(row, "accuracy"),
-        "macro F1": _mean_and_deviation(row, "macro_f1"),
-        "seeds together": "" if np.isnan(row["together"]) else f"{row['together']:.3f}",
+        "UAR": _mean_and_std(row, "uar"),
+        "95 % CI (speakers)": _interval(row),
+        "ΔUAR": _mean_and_std(row, "delta_uar", sign="+"),
+        "p (Wilcoxon)": _p_value(row.get("p_wilcoxon", np.nan)),
+        "p (McNemar)": _p_value(row.get("p_mcnemar", np.nan)),
+        "accuracy": _mean_and_std(row, "accuracy"),
+        "macro F1": _mean_and_std(row, "macro_f1"),
+        "UAR, ensemble over seeds": "" if np.isnan(row["ensemble_uar"]) else f"{row['ensemble_uar']:.3f}",
         "parameters": f"{row['parameters']:,}",
-        "minutes a fold": f"{row['minutes']:.1f}",
+        "training time per fold (min)": f"{row['fit_minutes']:.1f}",
     }
-    return {key: value for key, value in words.items() if key}
+    return {column: cell for column, cell in cells.items() if column}
 
 
 def _interval(row: dict[str, object]) -> str:
     if np.isnan(row["uar_low"]):
         return ""
-    few = f" ({row['speakers']} speakers)" if row["speakers"] < intervals.FEW else ""
+    few = f" ({row['speakers']} speakers)" if row["speakers"] < MIN_SPEAKERS else ""
     return f"{row['uar_low']:.3f} to {row['uar_high']:.3f}{few}"
 
 
-def _mean_and_deviation(row: dict[str, object], figure: str, sign: str = "") -> str:
-    mean, deviation = row.get(figure, np.nan), row.get(f"{figure}_deviation", np.nan)
+def _mean_and_std(row: dict[str, object], metric: str, sign: str = "") -> str:
+    mean, std = row.get(metric, np.nan), row.get(f"{metric}_std", np.nan)
     if np.isnan(mean):
         return ""
-    return f"{mean:{sign}.3f}" + ("" if np.isnan(deviation) else f" ± {deviation:.3f}")
+    return f"{mean:{sign}.3f}" + ("" if np.isnan(std) else f" ± {std:.3f}")
 
 
-def _p(value: float) -> str:
+def _p_value(value: float) -> str:
     return "" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def warnings(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table that `compare` gives has to be told, each in a sentence."""
+def table_warnings(table: pd.DataFrame) -> list[str]:
+    """Return warnings about the table of `compare_systems`, such as missing folds."""
     protocols = sorted(set(table["protocol"]))
-    said = []
+    warnings = []
     if len(protocols) > 1:
-        said.append(f"figures of different protocols ({', '.join(protocols)}) do not compare")
+        warnings.append(f"metrics of different protocols ({', '.join(protocols)}) are not comparable")
     for row in table.to_dict("records"):
         if row["folds"] < row["of_folds"]:
-            said.append(
-                f"{row['system']}: only {row['folds']} of {row['of_folds']} folds, so only some people were tested"
+            warnings.append(
+                f"{row['system']}: only {row['folds']} of {row['of_folds']} folds, so some speakers were not tested"
             )
         if row["folds_overlap"]:
-            said.append(
-                f"{row['system']}: its folds test recordings again, so figures are means over {row['folds']} folds"
+            warnings.append(
+                f"{row['system']}: its folds test the same recordings, so metrics are means over {row['folds']} folds"
             )
-        if 1 < row["speakers"] < intervals.FEW:
-            said.append(f"{row['system']}: the interval is a guess, for it rests on {row['speakers']} speakers")
-    return said
+        if 1 < row["speakers"] < MIN_SPEAKERS:
+            warnings.append(f"{row['system']}: the interval is a rough estimate from {row['speakers']} speakers")
+    return warnings
 
 
-def to_markdown(rows: pd.DataFrame) -> str:
-    """A Markdown table."""
-    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.to_numpy().tolist()]
+def to_markdown(table: pd.DataFrame) -> str:
+    """Format a table of text as Markdown."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
-def validation_curve(runs: list[Run], by: str) -> pd.DataFrame:
-    """Mean and deviation over runs of train, dev and test UAR, for each value of the configuration's key `by`.
+def validation_curve(runs: list[Run], key: str) -> pd.DataFrame:
+    """Average train, dev and test UAR over the runs of each value of a hyperparameter.
+
+    Args:
+        runs: Finished runs.
+        key: Configuration key of the hyperparameter.
 
     Returns:
-        Columns `by`, `train`, `train deviation`, `dev`, … sorted by the value.
+        Columns `key`, `train`, `dev`, `test`, and their standard deviations `train_std`, …, sorted by value.
     """
     values = pd.DataFrame(
-        {by: float(run.setting(by)), **{split: run.metrics[f"{split}/uar"] for split in SPLITS}} for run in runs
+        {key: float(run.setting(key)), **{split: run.metrics[f"{split}/uar"] for split in SPLITS}} for run in runs
     )
-    grouped = values.groupby(by)
-    return grouped.mean().join(grouped.std().fillna(0.0).add_suffix(" deviation")).reset_index()
+    grouped = values.groupby(key)
+    return grouped.mean().join(grouped.std().fillna(0.0).add_suffix("_std")).reset_index()

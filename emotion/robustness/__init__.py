@@ -1,1 +1,1 @@
-"""Evaluation on corrupted recordings."""
+"""Corruptions of recordings, and the evaluation of finished runs on them."""

@@ -1,73 +1,67 @@
-"""Whether one system is better than another, over people."""
+"""Paired hypothesis tests between two systems on the same recordings."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from emotion import metrics
 
+def wilcoxon_over_speakers(
+    first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], metric: Callable[[pd.DataFrame], float]
+) -> float:
+    """Compute the two-sided p-value of Wilcoxon's signed-rank test, paired by speaker.
 
-def uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
-    """The UAR of all recordings in `predictions`, which has `emotion` and `predicted`."""
-    index = pd.Index(classes)
-    truth, predicted = (index.get_indexer(predictions[name]) for name in ("emotion", "predicted"))
-    return metrics.unweighted_average_recall(truth, predicted, len(classes))
-
-
-def uar_of_speakers(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.Series:
-    """The UAR of each speaker's recordings, sorted by speaker.
+    Speakers are independent, their recordings are not. Each speaker therefore contributes one pair: the metric of the
+    speaker's recordings, averaged over seeds.
 
     Args:
-        predictions: With `speaker`, `emotion` and `predicted`.
-        classes: The labels.
-    """
-    return predictions.groupby("speaker").apply(lambda rows: uar(rows, classes), include_groups=False)
-
-
-def wilcoxon_over_speakers(one: list[pd.DataFrame], other: list[pd.DataFrame], classes: tuple[str, ...]) -> float:
-    """The two-sided p of Wilcoxon's signed-rank test between two systems, paired by speaker.
-
-    Clips of one person are not independent, people are: so each person counts once, by the mean UAR over seeds.
-
-    Args:
-        one: The test predictions of a system, of each of its seeds.
-        other: Those of another one, of the same recordings.
-        classes: The labels.
+        first: Test predictions of one system, one table per seed, with the column `speaker`.
+        second: Test predictions of the other system on the same recordings.
+        metric: Function from a table of predictions to a number.
 
     Returns:
-        In [0, 1]; NaN if they judged different people, or if no speaker makes a difference.
+        The p-value, in [0, 1]. NaN if the speakers differ, or if both systems are equal for every speaker.
     """
     from scipy.stats import wilcoxon
 
     means = [
-        pd.concat([uar_of_speakers(rows, classes) for rows in rows_of], axis=1).mean(axis=1) for rows_of in (one, other)
+        pd.concat([rows.groupby("speaker").apply(metric, include_groups=False) for rows in seeds], axis=1).mean(axis=1)
+        for seeds in (first, second)
     ]
     if not means[0].index.equals(means[1].index) or np.allclose(*means):
         return float("nan")
     return float(wilcoxon(*means).pvalue)
 
 
-def mcnemar(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """The two-sided p of McNemar's exact test: of the recordings that one alone named right, does either have more?
+def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Compute the two-sided p-value of McNemar's exact test over recordings.
 
-    A second view: it takes recordings of one person for independent, which they are not.
+    The test assumes independent recordings, which those of one speaker are not. Use it beside
+    `wilcoxon_over_speakers`.
 
     Args:
-        one: Predictions, with `recording`, `emotion` and `predicted`.
-        other: Those of another system, of the same recordings.
+        first: Predictions of one system, with the columns `recording`, `emotion` and `predicted`.
+        second: Predictions of the other system on the same recordings.
 
     Returns:
-        In [0, 1]; 1 if none is named right by one alone.
+        The p-value, in [0, 1]. 1 if no recording is classified correctly by one system alone.
     """
     from scipy.stats import binomtest
 
-    both = one.merge(other, on="recording", suffixes=("", "_other"))
-    right, right_other = both["predicted"] == both["emotion"], both["predicted_other"] == both["emotion"]
-    alone, alone_other = int((right & ~right_other).sum()), int((right_other & ~right).sum())
-    return float(binomtest(alone, alone + alone_other).pvalue) if alone + alone_other else 1.0
+    both = first.merge(second, on="recording", suffixes=("", "_second"))
+    correct = both["predicted"] == both["emotion"]
+    correct_second = both["predicted_second"] == both["emotion"]
+    only_first, only_second = int((correct & ~correct_second).sum()), int((correct_second & ~correct).sum())
+    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
 
-def holm(p: pd.Series) -> pd.Series:
-    """The p values of several comparisons, corrected for their number (Holm, 1979); NaN is no comparison."""
-    known = p.dropna().sort_values()
-    factors = np.arange(len(known), 0, -1)
-    return (known * factors).cummax().clip(upper=1.0).reindex(p.index)
+def holm(p_values: pd.Series) -> pd.Series:
+    """Correct p-values for the number of comparisons (Holm, 1979). NaN values are no comparisons and stay NaN.
+
+    Example:
+        >>> holm(pd.Series([0.01, 0.04, 0.03])).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    ranked = p_values.dropna().sort_values()
+    factors = np.arange(len(ranked), 0, -1)
+    return (ranked * factors).cummax().clip(upper=1.0).reindex(p_values.index)

@@ -1,4 +1,4 @@
-"""How far a figure may be from that of all people, of whom a few were tested."""
+"""Confidence intervals of a metric for unseen speakers."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,54 +8,55 @@ import pandas as pd
 
 from emotion.corpora.base import UNKNOWN_SPEAKER
 
-FEW = 10
-"""With fewer speakers an interval is a guess."""
+MIN_SPEAKERS = 10
+"""The number of speakers below which a confidence interval is a rough estimate."""
 
 
-class Interval(NamedTuple):
-    """A figure, and between what it lies.
+class ConfidenceInterval(NamedTuple):
+    """A metric and its confidence interval.
 
     Attributes:
-        value: Of the recordings at hand.
-        low: Not below 0; NaN where there are fewer than two speakers, unknown ones, or not the same ones of all seeds.
-        high: Not above 1; likewise.
-        speakers: On whom it rests.
+        value: The metric over all recordings, in [0, 1].
+        low: Lower bound, at least 0. NaN if there are fewer than two speakers, if one is unknown, or if the speakers
+            differ between seeds.
+        high: Upper bound, at most 1. NaN like `low`.
+        n_speakers: The number of speakers.
     """
 
     value: float
     low: float
     high: float
-    speakers: int
+    n_speakers: int
 
 
-def over_speakers(
-    seeds: Sequence[pd.DataFrame], figure: Callable[[pd.DataFrame], float], level: float = 0.95
-) -> Interval:
-    """A confidence interval that takes people, not recordings, for what was drawn at random.
+def speaker_jackknife_ci(
+    seeds: Sequence[pd.DataFrame], metric: Callable[[pd.DataFrame], float], confidence_level: float = 0.95
+) -> ConfidenceInterval:
+    """Compute a confidence interval with the jackknife over speakers.
 
-    Recordings of one person are right or wrong together, so an interval that counts recordings is far too narrow.
-    This one is the jackknife's: the figure is computed again without each speaker in turn, the deviation follows from
-    how much that changes it, and its multiple from Student's t (Efron & Tibshirani, 1993, chapter 11). Seeds are
-    averaged, and do not count as people.
+    The recordings of one speaker are not independent, so an interval over recordings is too narrow. Here the metric is
+    recomputed with each speaker left out in turn; the standard error of these values is multiplied by a quantile of
+    Student's t distribution (Efron & Tibshirani, 1993, chapter 11). The metric is averaged over seeds; seeds do not
+    count as speakers.
 
     Args:
-        seeds: Predictions of the same people, of each seed, with the column `speaker`.
-        figure: In [0, 1], of such a table.
-        level: How often the interval is to hold the truth.
+        seeds: One table of predictions per seed, with the column `speaker` and the same speakers in each.
+        metric: Function from such a table to a value in [0, 1].
+        confidence_level: Coverage of the interval (default: 0.95).
 
     Returns:
-        The figure, averaged over seeds, and its interval.
+        The metric averaged over seeds, and its interval.
     """
     from scipy.stats import t
 
-    def mean(speaker: str | None = None) -> float:
-        return float(np.mean([figure(rows if speaker is None else rows[rows["speaker"] != speaker]) for rows in seeds]))
+    def mean_without(speaker: str | None = None) -> float:
+        return float(np.mean([metric(rows if speaker is None else rows[rows["speaker"] != speaker]) for rows in seeds]))
 
-    value, speakers = mean(), set(seeds[0]["speaker"])
-    count = len(speakers)
-    if count < 2 or UNKNOWN_SPEAKER in speakers or any(set(rows["speaker"]) != speakers for rows in seeds):
-        return Interval(value, float("nan"), float("nan"), count)
-    without = np.array([mean(speaker) for speaker in sorted(speakers)])
-    deviation = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    reach = float(t.ppf((1 + level) / 2, count - 1) * deviation)
-    return Interval(value, max(0.0, value - reach), min(1.0, value + reach), count)
+    value, speakers = mean_without(), set(seeds[0]["speaker"])
+    n = len(speakers)
+    if n < 2 or UNKNOWN_SPEAKER in speakers or any(set(rows["speaker"]) != speakers for rows in seeds):
+        return ConfidenceInterval(value, float("nan"), float("nan"), n)
+    left_out = np.array([mean_without(speaker) for speaker in sorted(speakers)])
+    standard_error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+    margin = float(t.ppf((1 + confidence_level) / 2, n - 1) * standard_error)
+    return ConfidenceInterval(value, max(0.0, value - margin), min(1.0, value + margin), n)
