@@ -1,8 +1,8 @@
-"""What memory an earlier system's whole recipe takes, sound and video, from an empty cache to its figures.
+"""Measure the memory of baseline S3, audio and video, from an empty cache to its metrics.
 
     python benchmarks/whole_recipe.py
 
-`experiment=earlier/s3` on the demo corpus; its authors held every histogram in one array. On Linux.
+`experiment=baselines/s3_splines_hog3d_mlp` on the demo corpus; its authors held every histogram in one array. On Linux.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 LIBRARIES = "import emotion.tasks, sklearn.neural_network, skops.io, tensorly"
-TYPED = ("experiment=earlier/s3", "data=demo", "protocol=actor6")
+TYPED = ("experiment=baselines/s3_splines_hog3d_mlp", "data=demo", "protocol=actor6")
 OWN, OF_FILES = "RssAnon", "RssFile"
 
 

@@ -102,14 +102,14 @@ def _tell() -> bool | None:
     """Print what became of the jobs; returns whether any finished, or None if this is no sweep."""
     if not _started:
         return None
-    from emotion.evaluation.trials import summarise, trials
+    from emotion.reports.trials import read_trials, summarise
 
     try:
         print(summarise(_started[:1]))
     except EmotionError as error:
         print(error)
         return False
-    return bool((trials(_started[:1])["status"] == "finished").any())
+    return bool((read_trials(_started[:1])["status"] == "finished").any())
 
 
 def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: int) -> float:

@@ -176,7 +176,7 @@ def command(tmp_path, monkeypatch, capfd):
 
     from emotion import cli
 
-    monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
+    monkeypatch.setattr("emotion.plots.tensorboard.write_summary", lambda *_: None)
 
     program = sys.modules["__main__"]
     monkeypatch.setattr(program, "__spec__", program.__spec__)  # which a command clears
@@ -308,7 +308,7 @@ def train_in_process(compose, tmp_path, monkeypatch):
     """Train with overrides, in this process, without pictures for TensorBoard; returns the run directory."""
     from emotion.pipelines.train import train
 
-    monkeypatch.setattr("emotion.evaluation.tensorboard.write_summary", lambda *_: None)
+    monkeypatch.setattr("emotion.plots.tensorboard.write_summary", lambda *_: None)
 
     def train_with(*overrides, name="run"):
         run_dir = tmp_path / name

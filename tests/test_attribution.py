@@ -1,11 +1,12 @@
-"""What speaks for an emotion is what decides it."""
+"""Attributions add up to the logit and point at what decides it."""
 
 import cv2
 import pytest
 import torch
 
 from conftest import CLASSES, build_classifier, make_batch
-from emotion.evaluation import attribution, figures
+from emotion.plots import attribution
+from emotion.plots.figure import save_figure
 
 
 def one_of(batch, row=1):
@@ -20,7 +21,7 @@ def fusion(compose):
 
 
 @pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
-def test_what_speaks_for_a_label_adds_up_to_its_logit(compose, model):
+def test_integrated_gradients_add_up_to_the_logit(compose, model):
     torch.manual_seed(0)
     classifier, batch = build_classifier(compose(f"model={model}"), CLASSES).eval(), one_of(make_batch())
     classifier.encoder.front_end.fit([make_batch()])
@@ -28,13 +29,13 @@ def test_what_speaks_for_a_label_adds_up_to_its_logit(compose, model):
     features, frames = classifier.encoder.front_end(batch)
     with torch.no_grad():
         network, head = classifier.encoder.network, classifier.head
-        gain = (head(network(features, frames)) - head(network(torch.zeros_like(features), frames)))[0, 3]
-    assert part.seen.shape == part.speaks.shape == features.shape[1:]
-    assert part.speaks.sum() == pytest.approx(float(gain), rel=0.1, abs=0.01)
+        difference = (head(network(features, frames)) - head(network(torch.zeros_like(features), frames)))[0, 3]
+    assert part.input.shape == part.attribution.shape == features.shape[1:]
+    assert part.attribution.sum() == pytest.approx(float(difference), rel=0.1, abs=0.01)
 
 
 @pytest.mark.slow
-def test_a_network_looks_where_the_difference_is(compose):
+def test_grad_cam_points_at_the_difference(compose):
     torch.manual_seed(0)
     sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.network.widths=[8,16,16]")
     classifier = build_classifier(compose("model=face_cnn", *sizes, "model.head.hidden=[]"), 2)
@@ -54,21 +55,23 @@ def test_a_network_looks_where_the_difference_is(compose):
         optimizer.zero_grad()
     seen = one_of(batch(2))
     (part,) = attribution.attribute(classifier, seen, 1).values()
-    assert part.speaks.shape == (1, 64, 64)
-    assert part.speaks.min() >= 0
-    assert part.speaks[0, 24:40, 8:24].mean() > 2 * part.speaks.mean()
+    assert part.attribution.shape == (1, 64, 64)
+    assert part.attribution.min() >= 0
+    assert part.attribution[0, 24:40, 8:24].mean() > 2 * part.attribution.mean()
 
 
 @pytest.mark.slow
-def test_a_fusion_is_explained_for_each_of_its_parts(fusion, tmp_path):
+def test_a_fusion_has_attributions_for_each_encoder(fusion, tmp_path):
     whole = one_of(make_batch())
     parts = attribution.attribute(fusion, whole, 0)
     assert set(parts) == {"audio", "face"}
-    deaf = whole | {"waveform_length": torch.zeros(1, dtype=torch.int64)}
-    assert set(attribution.attribute(fusion, deaf, 0)) == {"face"}
-    figure = attribution.attribution_figure([("both", parts), ("deaf", attribution.attribute(fusion, deaf, 0))], "x")
-    figures.save(figure, tmp_path / "attribution.png")
+    no_audio = whole | {"waveform_length": torch.zeros(1, dtype=torch.int64)}
+    assert set(attribution.attribute(fusion, no_audio, 0)) == {"face"}
+    figure = attribution.plot_attributions(
+        [("both", parts), ("no audio", attribution.attribute(fusion, no_audio, 0))], "x"
+    )
+    save_figure(figure, tmp_path / "attribution.png")
     assert cv2.imread(str(tmp_path / "attribution.png")).shape[1] > 1000
-    # What explains leaves the model as it was.
+    # The model is left unchanged.
     again = attribution.attribute(fusion, whole, 0)
-    assert (again["face"].speaks == parts["face"].speaks).all()
+    assert (again["face"].attribution == parts["face"].attribution).all()

@@ -18,13 +18,13 @@ from emotion import runs
 from emotion.composition import load_classifier
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
-from emotion.evaluation import run_figures
 from emotion.features.splines import Splines
 from emotion.inference import Predictor
 from emotion.labels import EMOTIONS
-from emotion.metrics import recalls
+from emotion.metrics import recall_per_class
 from emotion.models.functionals import Functionals, SplineCoefficients
 from emotion.pipelines.evaluate import evaluate
+from emotion.plots import finished_run
 
 SIMPLE = ("model=logistic_regression", "features=mfcc")
 CLASSICAL = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml") if "estimator@" in path.read_text())
@@ -123,7 +123,7 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     for row in grid.itertuples():
         ours = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
         said = ours.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
-        assert np.nanmean(recalls(labels["dev"], said, 8)) == pytest.approx(row[2], abs=1e-6)
+        assert np.nanmean(recall_per_class(labels["dev"], said, 8)) == pytest.approx(row[2], abs=1e-6)
     assert grid["C"][grid["dev/uar"].idxmax()] == classifier.head.pipeline[-1].C
     assert runs.load_metrics(run_dir)["dev/uar"] == pytest.approx(grid["dev/uar"].max())
     np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors["train"].mean(axis=0), atol=1e-6)
@@ -177,10 +177,10 @@ def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
 @pytest.mark.slow
 def test_figures_of_a_run_without_epochs(train_in_process):
     run_dir = train_in_process(*SIMPLE, "model.grid.C=[1.0]")
-    assert [path.name for path in run_figures.draw(run_dir)] == ["confusion_matrix.png", "hardest.png"]
+    assert [path.name for path in finished_run.plot_run(run_dir)] == ["confusion_matrix.png", "hardest.png"]
     recording = pd.read_csv(run_dir / "predictions.csv")["recording"][0]
-    with pytest.raises(EmotionError, match="an estimator has no gradients"):
-        run_figures.explain(run_dir, [recording])
+    with pytest.raises(EmotionError, match="attributions need gradients"):
+        finished_run.plot_run_attributions(run_dir, [recording])
 
 
 @pytest.mark.slow

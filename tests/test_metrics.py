@@ -23,7 +23,7 @@ CASES["one recording"] = tuple(part[:1] for part in CASES["random 2"])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_equal_scikit_learns(case):
+def test_metrics_equal_scikit_learn(case):
     truth, scores, predicted = CASES[case]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -36,20 +36,20 @@ def test_figures_equal_scikit_learns(case):
     assert metrics.unweighted_average_recall(truth, predicted, 8) == pytest.approx(uar)
     assert metrics.weighted_average_recall(truth, predicted, 8) == pytest.approx((truth == predicted).mean())
     assert metrics.macro_f1(truth, predicted, 8) == pytest.approx(macro_f1)
-    np.testing.assert_allclose(metrics.recalls(truth, predicted, 8), recalls)
-    np.testing.assert_allclose(metrics.precisions(truth, predicted, 8), precisions)
+    np.testing.assert_allclose(metrics.recall_per_class(truth, predicted, 8), recalls)
+    np.testing.assert_allclose(metrics.precision_per_class(truth, predicted, 8), precisions)
     assert metrics.log_loss(truth, scores) == pytest.approx(reference.log_loss(truth, scores, labels=range(8)))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_equal_audmetrics(case):
+def test_metrics_equal_audmetric(case):
     truth, _, predicted = CASES[case]
     labels = list(range(8))
     recalls = audmetric.recall_per_class(truth, predicted, labels=labels)
     precisions = audmetric.precision_per_class(truth, predicted, labels=labels)
     f1 = audmetric.fscore_per_class(truth, predicted, labels=labels)
-    # audmetric counts a class that does not occur as 0; here it has no figure and is left out of averages.
-    for expected, ours in ((recalls, metrics.recalls), (precisions, metrics.precisions)):
+    # audmetric counts a class without recordings as 0; here it is NaN and left out of averages.
+    for expected, ours in ((recalls, metrics.recall_per_class), (precisions, metrics.precision_per_class)):
         values = ours(truth, predicted, 8)
         assert {label: value for label, value in enumerate(values) if not np.isnan(value)} == {
             label: pytest.approx(expected[label]) for label in labels if not np.isnan(values[label])
@@ -61,30 +61,32 @@ def test_figures_equal_audmetrics(case):
     assert metrics.macro_f1(truth, predicted, 8) == pytest.approx(macro_f1)
 
 
-def test_ties_go_to_the_first_class_as_in_numpy():
+def test_ties_go_to_the_first_class():
     tied = np.full((3, 4), 0.25)
-    assert metrics.summary(np.array([0, 0, 1]), tied, tuple("abcd"))["war"] == pytest.approx(2 / 3)
+    assert metrics.classification_metrics(np.array([0, 0, 1]), tied, tuple("abcd"))["war"] == pytest.approx(2 / 3)
 
 
 def test_calibration_error():
     random = np.random.default_rng(0)
     scores = random.dirichlet(np.ones(4), size=100_000)
-    truth = (scores.cumsum(axis=1) < random.random((len(scores), 1))).sum(axis=1)  # as probable as is said
-    assert metrics.calibration_error(truth, scores) < 0.01
-    right = np.eye(3)[[0, 1, 2]]
-    assert metrics.calibration_error(np.arange(3), right) == 0
-    assert metrics.calibration_error(np.array([1, 2, 0]), right) == 1
-    # Half of what is said with 0.9 is right, and all of what is said with 0.6.
+    truth = (scores.cumsum(axis=1) < random.random((len(scores), 1))).sum(axis=1)  # drawn from the probabilities
+    assert metrics.expected_calibration_error(truth, scores) < 0.01
+    certain = np.eye(3)[[0, 1, 2]]
+    assert metrics.expected_calibration_error(np.arange(3), certain) == 0
+    assert metrics.expected_calibration_error(np.array([1, 2, 0]), certain) == 1
+    # Accuracy is 0.5 at a confidence of 0.9, and 1 at 0.6.
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
-    assert metrics.calibration_error(np.array([0, 1, 1, 1]), scores) == pytest.approx((0.4 + 0.4) / 2)
+    assert metrics.expected_calibration_error(np.array([0, 1, 1, 1]), scores) == pytest.approx((0.4 + 0.4) / 2)
 
 
-def test_a_certain_mistake_stays_finite():
+def test_the_log_loss_of_a_certain_error_is_finite():
     assert metrics.log_loss(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(-np.log(1e-12))
 
 
-def test_summary_leaves_out_absent_classes():
-    summary = metrics.summary(np.array([0, 1]), np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]]), ("a", "b", "c"))
+def test_metrics_leave_out_absent_classes():
+    summary = metrics.classification_metrics(
+        np.array([0, 1]), np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]]), ("a", "b", "c")
+    )
     assert summary["uar"] == 0.5
     assert {key for key in summary if key.startswith("recall")} == {"recall/a", "recall/b"}
 
@@ -98,6 +100,6 @@ def test_summary_leaves_out_absent_classes():
         ([-1], [0], "not in"),
     ],
 )
-def test_nonsense_is_refused(truth, predicted, words):
+def test_invalid_class_indices_are_refused(truth, predicted, words):
     with pytest.raises(EmotionError, match=words):
         metrics.unweighted_average_recall(np.array(truth, int), np.array(predicted, int), 2)

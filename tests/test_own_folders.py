@@ -355,7 +355,7 @@ def test_a_path_in_which_nobody_is_found(tmp_path):
 
 
 def test_unknown_speakers_have_no_interval():
-    from emotion.evaluation import intervals
+    from emotion.statistics.intervals import speaker_jackknife_ci
 
     rows = pd.DataFrame({"speaker": ["a", "b", "unknown"]})
-    assert np.isnan(intervals.over_speakers([rows], len).low)
+    assert np.isnan(speaker_jackknife_ci([rows], len).low)

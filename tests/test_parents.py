@@ -13,11 +13,11 @@ from conftest import typed_config
 from emotion import runs, warm_start
 from emotion.corpora.demo import Demo
 from emotion.errors import EmotionError
-from emotion.evaluation import systems
 from emotion.labels import EMOTIONS
 from emotion.pipelines.evaluate import evaluate
 from emotion.pipelines.train import train
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
+from emotion.reports.runs import find_runs
 
 SOUND = ("model=mfcc_cnn", "model.network.channels=[4,4]")
 FUSION = ("model=late_fusion", "model.branches.face=action_units")
@@ -153,8 +153,8 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
         assert judged["test/loss"] == pytest.approx(alone["test/loss"], abs=1e-5)
         (folder,) = (fused / "evaluations").glob(f"*_without_{without}")
         assert judged["name"].endswith(f"_without_{without}")
-        assert systems.find([folder])[0].metrics["parameters"] > 0
-    assert len(systems.find([fused])) == 1
+        assert find_runs([folder])[0].metrics["parameters"] > 0
+    assert len(find_runs([fused])) == 1
     for run, without, message in (
         (fused, "faces", "known: action_units, audio"),
         (finished / "sound", "audio", "nothing"),

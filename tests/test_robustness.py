@@ -1,4 +1,4 @@
-"""Disturbances do what they say, and a run is measured under them."""
+"""Corruptions, and the evaluation of finished runs on corrupted recordings."""
 
 import shutil
 from functools import partial
@@ -11,7 +11,12 @@ import torch
 
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
-from emotion.evaluation import disturbances, figures, robustness, systems
+from emotion.plots.figure import save_figure
+from emotion.plots.robustness import plot_robustness
+from emotion.reports.robustness import format_robustness, robustness_table
+from emotion.reports.runs import find_runs
+from emotion.robustness import corruptions
+from emotion.robustness.evaluate import FILE, evaluate_robustness, read_counts
 
 RATE = 16000
 
@@ -39,43 +44,43 @@ def power_between(signal, low, high):
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 0.0, -5.0])
-def test_noise_lies_as_far_below_the_speech_as_it_says(speech, snr_db):
+def test_noise_has_the_snr(speech, snr_db):
     middle = slice(RATE // 4, -RATE // 4)
     kinds = [
-        disturbances.white_noise,
-        partial(disturbances.babble, voices=lambda random: random.standard_normal(3000)),
-        partial(disturbances.recorded_noise, recording=generator().standard_normal(5000)),
+        corruptions.white_noise,
+        partial(corruptions.babble, voices=lambda random: random.standard_normal(3000)),
+        partial(corruptions.recorded_noise, recording=generator().standard_normal(5000)),
     ]
     for add in kinds:
-        spoilt = add(speech, snr_db, generator())
-        assert decibels(speech[middle]) - decibels(spoilt - speech) == pytest.approx(snr_db, abs=0.3)
+        corrupted = add(speech, snr_db, generator())
+        assert decibels(speech[middle]) - decibels(corrupted - speech) == pytest.approx(snr_db, abs=0.3)
 
 
-def test_a_room_rings_as_long_as_it_says():
+def test_reverberation_has_the_decay_time():
     click = np.zeros(2 * RATE, np.float32)
     click[100] = 1.0
-    heard = disturbances.reverberation(click, 1.0, generator(), RATE)
-    energy = np.square(heard[101 : 101 + RATE]).reshape(20, -1).mean(axis=1)
+    degraded = corruptions.reverberation(click, 1.0, generator(), RATE)
+    energy = np.square(degraded[101 : 101 + RATE]).reshape(20, -1).mean(axis=1)
     slope = np.polyfit(np.arange(20) / 20, 10 * np.log10(energy), 1)[0]
     assert slope == pytest.approx(-60, abs=3)
-    assert decibels(heard) == pytest.approx(decibels(click), abs=0.1)
+    assert decibels(degraded) == pytest.approx(decibels(click), abs=0.1)
 
 
-def test_bands_are_cut_off():
+def test_frequencies_are_removed():
     noise = generator().standard_normal(RATE) * np.hanning(RATE) * 0.1
-    assert power_between(disturbances.low_pass(noise, 2000.0, generator(), RATE), 2100, 8000) < 1e-6
-    heard = disturbances.telephone(noise, 1.0, generator(), RATE)
-    assert power_between(heard, 300, 3400) > 0.99
+    assert power_between(corruptions.low_pass(noise, 2000.0, generator(), RATE), 2100, 8000) < 1e-6
+    degraded = corruptions.telephone(noise, 1.0, generator(), RATE)
+    assert power_between(degraded, 300, 3400) > 0.99
     # Eight bits on a logarithmic scale: about 38 dB above what they cost.
-    narrow = disturbances.low_pass(noise, 3400.0, generator(), RATE)
-    narrow -= disturbances.low_pass(noise, 299.0, generator(), RATE)
-    assert 30 < decibels(narrow) - decibels(heard - narrow) < 45
+    narrow = corruptions.low_pass(noise, 3400.0, generator(), RATE)
+    narrow -= corruptions.low_pass(noise, 299.0, generator(), RATE)
+    assert 30 < decibels(narrow) - decibels(degraded - narrow) < 45
 
 
-def test_level_and_clipping(speech):
-    assert decibels(disturbances.gain(speech, -20.0, generator())) == pytest.approx(decibels(speech) - 20)
-    assert np.abs(disturbances.gain(speech, 20.0, generator())).max() == 1
-    assert np.abs(disturbances.clipping(speech, 0.25, generator())).max() == pytest.approx(0.05, rel=1e-3)
+def test_gain_and_clipping(speech):
+    assert decibels(corruptions.gain(speech, -20.0, generator())) == pytest.approx(decibels(speech) - 20)
+    assert np.abs(corruptions.gain(speech, 20.0, generator())).max() == 1
+    assert np.abs(corruptions.clipping(speech, 0.25, generator())).max() == pytest.approx(0.05, rel=1e-3)
 
 
 @pytest.fixture
@@ -83,21 +88,21 @@ def faces():
     return np.random.default_rng(1).integers(100, 200, (8, 3, 32, 32), np.uint8)
 
 
-def test_pictures_are_spoilt(faces):
-    assert disturbances.picture_noise(faces, 0.1, generator()).std() > faces.std()
-    assert disturbances.blur(faces, 0.04, generator()).std() < faces.std() / 2
-    assert disturbances.darkness(faces, 0.5, generator()).mean() == pytest.approx(faces.mean() / 2, abs=1)
-    hidden = disturbances.occlusion(faces, 0.5, generator())
+def test_face_crops_are_corrupted(faces):
+    assert corruptions.image_noise(faces, 0.1, generator()).std() > faces.std()
+    assert corruptions.blur(faces, 0.04, generator()).std() < faces.std() / 2
+    assert corruptions.darkness(faces, 0.5, generator()).mean() == pytest.approx(faces.mean() / 2, abs=1)
+    hidden = corruptions.occlusion(faces, 0.5, generator())
     assert (hidden == 0).mean() == pytest.approx(0.25)
     assert ((hidden == 0) == (hidden == 0)[:1]).all()
-    late = disturbances.out_of_step(faces, 0.25, generator())
+    late = corruptions.audio_visual_offset(faces, 0.25, generator())
     np.testing.assert_array_equal(late[2:], faces[:-2])
     np.testing.assert_array_equal(late[:2], faces[[0, 0]])
 
 
 @pytest.mark.parametrize(("level", "stay"), [(0.25, 6), (0.9, 1), (1.0, 1)])
-def test_frames_are_lost_in_their_order(faces, level, stay):
-    kept = disturbances.dropped_frames(faces, level, generator())
+def test_dropped_frames_keep_the_order(faces, level, stay):
+    kept = corruptions.dropped_frames(faces, level, generator())
     assert len(kept) == stay
     places = [next(n for n, face in enumerate(faces) if (face == one).all()) for one in kept]
     assert places == sorted(places)
@@ -117,31 +122,33 @@ def make_batch(rows) -> Batch:
 
 
 KNOWN = [
-    *disturbances.of_sound(
+    *corruptions.audio_corruptions(
         RATE, lambda random: random.standard_normal(3000), ("noise", generator().standard_normal(3000))
     ),
-    *disturbances.OF_FACES,
-    *disturbances.of_action_units(np.ones(5)),
+    *corruptions.FACE_CORRUPTIONS,
+    *corruptions.action_unit_corruptions(np.ones(5)),
 ]
 
 
-@pytest.mark.parametrize("disturbance", KNOWN, ids=lambda disturbance: disturbance.name)
-def test_a_recording_is_always_spoilt_alike_and_padding_never(disturbance):
+@pytest.mark.parametrize("corruption", KNOWN, ids=lambda corruption: corruption.name)
+def test_the_corruption_of_a_recording_is_deterministic_and_spares_padding(corruption):
     whole, before = make_batch([0, 1, 2]), make_batch([0, 1, 2])
-    level = disturbance.levels[-1]
-    spoilt = disturbance(whole, level)
-    one = disturbance(make_batch([1]), level)
-    key = {"audio": "waveform", "face": "faces", "action_units": "action_units"}[disturbance.modality]
-    torch.testing.assert_close(spoilt[key][1], one[key][0])
+    level = corruption.levels[-1]
+    corrupted = corruption(whole, level)
+    one = corruption(make_batch([1]), level)
+    key = {"audio": "waveform", "face": "faces", "action_units": "action_units"}[corruption.modality]
+    torch.testing.assert_close(corrupted[key][1], one[key][0])
     assert all(torch.equal(whole[name], before[name]) for name in before if name != "recording")  # left as it was
-    assert not torch.equal(spoilt[key][0], whole[key][0]) or not torch.equal(spoilt["face_mask"], whole["face_mask"])
-    torch.testing.assert_close(spoilt[key][2], whole[key][2])  # it lacks all three
-    assert not spoilt["waveform"][1, 2000:].any()
+    assert not torch.equal(corrupted[key][0], whole[key][0]) or not torch.equal(
+        corrupted["face_mask"], whole["face_mask"]
+    )
+    torch.testing.assert_close(corrupted[key][2], whole[key][2])  # every modality is missing
+    assert not corrupted["waveform"][1, 2000:].any()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [["model=mfcc_cnn"], ["model=late_fusion", "model.branches.face=face_cnn"]])
-def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
+def test_a_run_is_evaluated(model, typed, train_in_process, tmp_path):
     sizes = []
     if len(model) > 1:
         sizes = [
@@ -152,37 +159,43 @@ def test_a_run_is_measured(model, typed, train_in_process, tmp_path):
         ]
         sizes += [*typed, "data.on_problem=partial"]
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
-    robustness.measure([run_dir])
-    counts = pd.read_csv(run_dir / robustness.FILE)
-    names = list(dict.fromkeys(counts["disturbance"]))
+    evaluate_robustness([run_dir])
+    counts = pd.read_csv(run_dir / FILE)
+    names = list(dict.fromkeys(counts["corruption"]))
     assert names[:4] == ["recordings", "none", "white noise", "babble"]
     assert ("blur" in names) == ("no face" in names) == ("no audio" in names) == (len(model) > 1)
-    found = systems.find([run_dir])
+    found = find_runs([run_dir])
     for run in found:
-        run.metrics["data"] = "ravdess"  # figures of the demo corpus are shown nowhere
-    table = robustness.table(found)
+        run.metrics["data"] = "ravdess"  # runs on the demo corpus have no place in reports
+    table = robustness_table(found)
     predictions = pd.read_csv(run_dir / "predictions.csv").query("split == 'test'")
     recalls = (predictions["emotion"] == predictions["predicted"]).groupby(predictions["emotion"]).mean()
-    clean = table[table["disturbance"] == "none"].iloc[0]
+    clean = table[table["corruption"] == "none"].iloc[0]
     assert clean["uar"] == pytest.approx(recalls.mean())
     several = predictions["speaker"].nunique() > 1  # of one there is no interval
     assert (clean["uar_low"] <= clean["uar"] <= clean["uar_high"]) == several
-    figures.save(figures.robustness_figure(table), tmp_path / "robustness.png")
+    save_figure(plot_robustness(table), tmp_path / "robustness.png")
     assert cv2.imread(str(tmp_path / "robustness.png")).shape[1] > 800
-    assert list(robustness.in_words(table)["disturbance"][:2]) == ["none", "white noise 20 dB SNR"]
+    assert list(format_robustness(table)["corruption"][:2]) == ["none", "white noise 20 dB SNR"]
 
 
 @pytest.mark.slow
-def test_runs_measured_together_are_measured_as_if_alone(trained, train_in_process, tmp_path):
+def test_runs_evaluated_in_a_group_equal_runs_evaluated_alone(trained, train_in_process, tmp_path):
     other = train_in_process("trainer.max_epochs=1", "seed=1", "model.network.dropout=0", name="seed1")
     pairs = [[shutil.copytree(run, tmp_path / when / run.name) for run in (trained, other)] for when in "ab"]
-    robustness.measure(pairs[0][:1])
-    robustness.measure(pairs[0])  # the first is known
-    robustness.measure(pairs[1])
+    evaluate_robustness(pairs[0][:1])
+    evaluate_robustness(pairs[0])  # the first is known
+    evaluate_robustness(pairs[1])
     for alone, together in zip(*pairs, strict=True):
-        assert (alone / robustness.FILE).read_bytes() == (together / robustness.FILE).read_bytes()
+        assert (alone / FILE).read_bytes() == (together / FILE).read_bytes()
 
 
-def test_runs_that_were_not_measured_say_so(tmp_path):
+def test_runs_without_robustness_are_refused(tmp_path):
     with pytest.raises(EmotionError, match="emotion robustness RUN"):
-        robustness.table([])
+        robustness_table([])
+
+
+def test_counts_of_an_old_version_are_refused(tmp_path):
+    (tmp_path / FILE).write_text("disturbance,unit,level,speaker,sad\nnone,,0.0,1,3\n")
+    with pytest.raises(EmotionError, match=r"lacks the column corruption.*run emotion robustness again"):
+        read_counts(tmp_path / FILE)

@@ -91,11 +91,12 @@ def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, 
 
 @pytest.mark.slow
 def test_a_report_of_such_runs(tmp_path, train_in_process):
-    from emotion.evaluation import report, systems
+    from emotion.reports.runs import find_runs
+    from emotion.reports.tables import compare_systems, format_systems, to_markdown
 
     root = make(tmp_path / "recordings", sad=5, happy=5)
     run_dir = train_in_process("data=folder", f"data.root={root}", "labels=from_data", "model=svm")
-    assert "2" in report.to_markdown(report.in_words(report.compare(systems.find([run_dir]))))
+    assert "2" in to_markdown(format_systems(compare_systems(find_runs([run_dir]))))
 
 
 def test_one_label_is_too_few(tmp_path, train_in_process):
@@ -122,10 +123,10 @@ def test_a_list_of_emotions_is_a_scheme():
 
 def test_metrics_of_full_splits_are_what_they_were(trained):
     """Over all classes, to the last digit."""
-    from emotion.evaluation.predictions import figures
+    from emotion.metrics.predictions import split_metrics
 
     metrics = json.loads((trained / "metrics.json").read_text())
     table = pd.read_csv(trained / "predictions.csv")
     recalls = [metrics[f"test/recall/{name}"] for name in classes("emotions")]
     assert metrics["test/uar"] == np.mean(recalls) and metrics["test/chance"] == 1 / 8
-    assert figures(table, classes("emotions"))["test/uar"] == metrics["test/uar"]
+    assert split_metrics(table, classes("emotions"))["test/uar"] == metrics["test/uar"]

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from conftest import ROOT
 from emotion.errors import EmotionError
-from emotion.evaluation import trials
+from emotion.plots.trials import axis_positions
+from emotion.reports import trials
 
 SHORT = ("trainer.max_epochs=1", "data.batch_size=64")
 TOO_FAST = "optimizer.lr=1e30"
@@ -67,7 +68,7 @@ def test_a_sweep_of_which_nothing_finished_says_so(sweep):
     result = sweep(f"{TOO_FAST},2e30", "seed=0")
     assert result.returncode == 1
     assert "2 jobs: 2 failed" in result.stdout
-    assert "none of them finished" in result.stdout
+    assert "no job finished" in result.stdout
 
 
 @pytest.mark.slow
@@ -136,18 +137,18 @@ def made_up(folder, jobs):
     return folder
 
 
-def test_repeats_are_one_setting(tmp_path):
+def test_folds_and_seeds_are_one_configuration(tmp_path):
     jobs = [
         (["optimizer.lr=0.01", "seed=0"], 0.5),
         (["optimizer.lr=0.01", "seed=1"], 0.6),
         (["optimizer.lr=0.1", "seed=0"], 0.7),
         (["optimizer.lr=0.1", "seed=1"], None),
     ]
-    table = trials.trials([made_up(tmp_path, jobs)])
-    best = trials.settings(table)
+    table = trials.read_trials([made_up(tmp_path, jobs)])
+    best = trials.configurations(table)
     assert best["optimizer.lr"].tolist() == ["0.1", "0.01"]
     assert best["value"].tolist() == pytest.approx([0.7, 0.55])
-    assert best["runs"].tolist() == [1, 2]
+    assert best["finished"].tolist() == [1, 2]
     assert best["failed"].tolist() == [1, 0]
     assert trials.best_command(table) == "python train.py model=mfcc_cnn optimizer.lr=0.1 seed=0"
     printed = trials.summarise([tmp_path])
@@ -155,14 +156,14 @@ def test_repeats_are_one_setting(tmp_path):
     assert "Traceback" not in printed
 
 
-def test_what_mattered_is_found(tmp_path):
+def test_the_important_hyperparameter_is_found(tmp_path):
     random = np.random.default_rng(0)
     points = [(10 ** random.uniform(-4, -1), random.uniform(0, 0.5), random.choice(["a", "b"])) for _ in range(40)]
     jobs = [
         ([f"optimizer.lr={lr}", f"model.dropout={dropout}", f"model.kind={kind}"], 0.5 - abs(np.log10(lr) + 2.5) / 5)
         for lr, dropout, kind in points
     ]
-    found = trials.importance(trials.trials([made_up(tmp_path, jobs)]))
+    found = trials.hyperparameter_importance(trials.read_trials([made_up(tmp_path, jobs)]))
     assert found.index[0] == "optimizer.lr"
     assert found["optimizer.lr"] > 0.9
     assert found.sum() == pytest.approx(1)
@@ -171,21 +172,21 @@ def test_what_mattered_is_found(tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_few_trials_tell_nothing_of_importance(tmp_path):
+def test_few_trials_have_no_importance(tmp_path):
     jobs = [([f"optimizer.lr={lr}", f"seed={seed}"], lr) for lr in (0.1, 0.2) for seed in range(8)]
-    assert trials.importance(trials.trials([made_up(tmp_path, jobs)])) is None
+    assert trials.hyperparameter_importance(trials.read_trials([made_up(tmp_path, jobs)])) is None
 
 
 def test_positions_of_rates_are_logarithmic():
-    places, ticks = trials.positions(pd.Series(["0.0001", "0.001", "0.01", "0.1", "1"]))
+    places, ticks = axis_positions(pd.Series(["0.0001", "0.001", "0.01", "0.1", "1"]))
     np.testing.assert_allclose(np.diff(places), 1)
     assert [text for _, text in ticks] == ["0.0001", "0.01", "1"]
-    even, _ = trials.positions(pd.Series(["0.01", "0.1", "0.2", "0.3", "0.4"]))
+    even, _ = axis_positions(pd.Series(["0.01", "0.1", "0.2", "0.3", "0.4"]))
     np.testing.assert_allclose(even, [0.01, 0.1, 0.2, 0.3, 0.4])
-    places, _ = trials.positions(pd.Series(["b", "a", "b"]))
+    places, _ = axis_positions(pd.Series(["b", "a", "b"]))
     assert places.tolist() == [1, 0, 1]
 
 
 def test_no_sweep_there(tmp_path):
     with pytest.raises(EmotionError, match="no job of a sweep"):
-        trials.trials([tmp_path])
+        trials.read_trials([tmp_path])

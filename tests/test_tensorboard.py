@@ -58,7 +58,7 @@ def test_people_see_curves_pictures_hyperparameters_and_embeddings(page, tmp_pat
     picture = page.locator("tf-image-loader img").first
     expect(picture).to_be_visible(timeout=SECONDS)
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
-    expect(page.get_by_text("pictures/confusion_matrix_test").first).to_be_visible()
+    expect(page.get_by_text("figures/confusion_matrix_test").first).to_be_visible()
 
     page.goto(f"{page.address}#hparams")
     page.reload()

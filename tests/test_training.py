@@ -110,7 +110,7 @@ def test_tensorboard_shows_what_was_asked_for(trained):
     assert {"final/test/uar", "final/dev/uar"} <= scalars
     assert len(events.Scalars("dev/uar")) == 12
     assert events.Scalars("final/test/uar")[-1].value == pytest.approx(metrics_of(trained)["test/uar"])
-    assert {"pictures/confusion_matrix_dev", "pictures/confusion_matrix_test", "pictures/features_dev"} == set(
+    assert {"figures/confusion_matrix_dev", "figures/confusion_matrix_test", "figures/features_dev"} == set(
         events.Tags()["images"]
     )
     assert "_hparams_/session_start_info" in events.summary_metadata

@@ -52,18 +52,18 @@ def _amount(source: str, items: int, sample_rate: int) -> str:
 
 
 def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  # noqa: F821 (imported lazily)
-    from emotion.evaluation import contact_sheet
-    from emotion.evaluation.figures import save
+    from emotion.plots import contact_sheet
+    from emotion.plots.figure import save_figure
 
     if "faces" in datamodule.sources:
-        save(contact_sheet.draw_faces(datamodule.table, datamodule.sources["faces"]), path)
+        save_figure(contact_sheet.plot_face_crops(datamodule.table, datamodule.sources["faces"]), path)
         print(f"drawn to {path}")
         return
     corpus, directory = datamodule.corpus, datamodule.corpus.locate(datamodule.root)
-    chosen = contact_sheet.choose(datamodule.table)
+    chosen = contact_sheet.select_recordings(datamodule.table)
     corpus.provide_video(directory, chosen["recording"])
     table = corpus.scan(directory, datamodule.channel)
-    save(contact_sheet.draw(table[table["recording"].isin(chosen["recording"])], directory), path)
+    save_figure(contact_sheet.plot_recordings(table[table["recording"].isin(chosen["recording"])], directory), path)
     print(f"drawn to {path}")
 
 

@@ -128,10 +128,10 @@ def _draw_timeline(
     arguments: argparse.Namespace,
 ) -> None:
     if arguments.plot:
-        from emotion.evaluation.figures import save
         from emotion.inference.timeline_figure import timeline_figure
+        from emotion.plots.figure import save_figure
 
-        save(timeline_figure(moments, labels, title=file.name), arguments.plot)
+        save_figure(timeline_figure(moments, labels, title=file.name), arguments.plot)
     if arguments.overlay:
         from emotion.inference.overlay import write_image_overlay, write_overlay
         from emotion.media.image import is_image

@@ -10,131 +10,154 @@ from emotion.errors import EmotionError
 
 def add_report(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion report`."""
-    parser = commands.add_parser("report", help="one table of many runs: folds pooled, mean ± deviation over seeds")
-    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="run directories, or folders that hold them")
-    parser.add_argument("--output", type=path, metavar="MD", help="write a page of results here")
-    parser.add_argument("--keep", type=path, metavar="DIR", help="copy the small files behind the table to DIR")
-    parser.add_argument("--by", metavar="KEY", help="a configuration key that tells systems apart, and gets a column")
-    parser.add_argument("--against", metavar="NAME", help="a system; by how much each other is better gets a column")
+    parser = commands.add_parser("report", help="Tabulate finished runs: folds pooled, mean ± std over seeds.")
+    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="Run directories, or folders of runs.")
     parser.add_argument(
-        "--ensemble", action="store_true", help="add a row for the mean of the log-probabilities of all runs"
+        "--output", type=path, metavar="MD", help="Write a results page, as page.yaml in the first DIR describes it."
     )
-    parser.add_argument("--csv", type=path, metavar="CSV", help="write the table as numbers")
-    parser.add_argument("--figure", type=path, metavar="PNG", help="draw the UAR of each system with its interval")
+    parser.add_argument("--keep", type=path, metavar="DIR", help="Store the results of the runs in DIR.")
+    parser.add_argument("--group-by", metavar="KEY", help="Configuration key that distinguishes systems.")
+    parser.add_argument("--reference", metavar="NAME", help="System to which the others are compared (ΔUAR).")
+    parser.add_argument("--ensemble", action="store_true", help="Add a row for the ensemble of all runs.")
+    parser.add_argument("--csv", type=path, metavar="CSV", help="Write the table as CSV.")
+    parser.add_argument("--figure", type=path, metavar="PNG", help="Plot the UAR and 95 %% CI of each system.")
     parser.add_argument(
-        "--curve", type=path, metavar="PNG", help="draw train, dev and test UAR over the values of --by"
+        "--validation-curve", type=path, metavar="PNG", help="Plot train, dev and test UAR over --group-by."
     )
     parser.add_argument(
-        "--learning-curves", type=path, metavar="PNG", help="draw loss and UAR of train and dev over the epochs"
+        "--learning-curves", type=path, metavar="PNG", help="Plot train and dev loss and UAR over the epochs."
     )
     add_force(parser)
     parser.set_defaults(call=_report)
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import figures, report, results_page, run_figures, systems
     from emotion.files import write_text
+    from emotion.plots.figure import save_figure
+    from emotion.plots.learning_curves import mean_learning_curves, plot_learning_curves
+    from emotion.plots.metrics import plot_validation_curve
+    from emotion.reports.page import render_page
+    from emotion.reports.runs import STORED_RUNS, find_runs, store_runs
+    from emotion.reports.tables import validation_curve
 
-    drawn = [arguments.figure, arguments.curve, arguments.learning_curves]
-    require_free([arguments.output, arguments.csv, *drawn], arguments.runs, arguments.force, drawn)
-    runs = systems.find(arguments.runs)
+    figures = [arguments.figure, arguments.validation_curve, arguments.learning_curves]
+    require_free([arguments.output, arguments.csv, *figures], arguments.runs, arguments.force, figures)
     if arguments.keep:
-        systems.keep(runs, arguments.keep)
+        require_free([arguments.keep / STORED_RUNS], [], arguments.force)
+    runs = find_runs(arguments.runs)
+    if arguments.keep:
+        store_runs(runs, arguments.keep)
     if arguments.output:
-        write_text(arguments.output, results_page.page(runs))
-    if arguments.curve:
-        if not arguments.by:
-            raise EmotionError("--curve needs --by KEY, the hyperparameter to draw it over")
-        curve = report.validation_curve(runs, arguments.by)
-        figures.save(figures.validation_curve_figure(curve, arguments.by), arguments.curve)
+        write_text(arguments.output, render_page(runs, arguments.runs[0]))
+    if arguments.validation_curve:
+        if not arguments.group_by:
+            raise EmotionError("--validation-curve needs --group-by KEY, the hyperparameter of its x axis")
+        curve = validation_curve(runs, arguments.group_by)
+        save_figure(plot_validation_curve(curve, arguments.group_by), arguments.validation_curve)
     if arguments.learning_curves:
-        figures.save(figures.learning_curves_figure(run_figures.learning_curves(runs)), arguments.learning_curves)
+        curves = mean_learning_curves((run.name, run.directory) for run in runs)
+        save_figure(plot_learning_curves(curves), arguments.learning_curves)
     if not arguments.output or arguments.csv or arguments.figure:
         _tabulate(arguments, runs)
-    for written in (arguments.output, arguments.curve, arguments.learning_curves, arguments.csv, arguments.figure):
+    for written in (arguments.keep, arguments.output, arguments.csv, *figures):
         if written:
             print(f"written to {written}")
 
 
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
-    from emotion.evaluation import figures, report
     from emotion.files import write_text
+    from emotion.plots.figure import save_figure
+    from emotion.plots.metrics import plot_systems
+    from emotion.reports.tables import compare_systems, format_systems, table_warnings, to_markdown
 
-    table = report.compare(runs, arguments.by, arguments.against, arguments.ensemble)
+    table = compare_systems(runs, arguments.group_by, arguments.reference, arguments.ensemble)
     if arguments.csv:
         write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))
     if arguments.figure:
-        figures.save(figures.systems_figure(table, arguments.by), arguments.figure)
+        save_figure(plot_systems(table, arguments.group_by), arguments.figure)
     if not arguments.output:
-        print(report.to_markdown(report.in_words(table, arguments.by)), end="")
-    for warning in report.warnings(table):
+        print(to_markdown(format_systems(table, arguments.group_by)), end="")
+    for warning in table_warnings(table):
         print(f"note: {warning}", file=sys.stderr)
 
 
 def add_trials(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion trials`."""
-    parser = commands.add_parser("trials", help="what became of the jobs of sweeps: a table, the best as a command")
+    parser = commands.add_parser("trials", help="Tabulate the jobs of sweeps, and print the best as a command.")
     parser.add_argument(
-        "sweeps", nargs="+", type=path, metavar="DIR", help="sweeps; tables and pictures go to the first"
+        "sweeps", nargs="+", type=path, metavar="DIR", help="Sweep directories; tables and plots go to the first."
     )
     parser.set_defaults(call=_trials)
 
 
 def _trials(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation.trials import summarise
+    from emotion.reports.trials import summarise
 
     print(summarise(arguments.sweeps))
 
 
 def add_robustness(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion robustness`."""
-    parser = commands.add_parser("robustness", help="how finished runs do on noise, rooms, telephones, darkness")
-    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="run directories, or folders of them")
-    parser.add_argument("--noise", type=path, metavar="FILE", help="a recording of noise, to be added too")
-    parser.add_argument("--csv", type=path, metavar="CSV", help="write the table as numbers")
-    parser.add_argument("--figure", type=path, metavar="PNG", help="draw UAR over the levels")
+    parser = commands.add_parser("robustness", help="Evaluate finished runs on corrupted recordings.")
+    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="Run directories, or folders of runs.")
+    parser.add_argument("--noise", type=path, metavar="FILE", help="Noise recording, as another corruption.")
+    parser.add_argument("--csv", type=path, metavar="CSV", help="Write the table as CSV.")
+    parser.add_argument("--figure", type=path, metavar="PNG", help="Plot UAR over the levels of each corruption.")
     add_force(parser)
     parser.set_defaults(call=_robustness)
 
 
 def _robustness(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import figures, report, robustness, systems
     from emotion.files import write_text
+    from emotion.plots.figure import save_figure
+    from emotion.plots.robustness import plot_robustness
+    from emotion.reports.robustness import format_robustness, robustness_table
+    from emotion.reports.runs import StoredRun, find_runs
+    from emotion.reports.tables import to_markdown
+    from emotion.robustness.evaluate import evaluate_robustness
 
     inputs = [*arguments.runs, *filter(None, [arguments.noise])]
     require_free([arguments.csv, arguments.figure], inputs, arguments.force, [arguments.figure])
-    runs = systems.find(arguments.runs)
-    robustness.measure([run.directory for run in runs], arguments.noise)
-    table = robustness.table(runs)
+    runs = find_runs(arguments.runs)
+    evaluate_robustness([run.directory for run in runs if not isinstance(run, StoredRun)], arguments.noise)
+    table = robustness_table(runs)
     if arguments.csv:
         write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))
     if arguments.figure:
-        figures.save(figures.robustness_figure(table), arguments.figure)
-    print(report.to_markdown(robustness.in_words(table)), end="")
+        save_figure(plot_robustness(table), arguments.figure)
+    print(to_markdown(format_robustness(table)), end="")
 
 
 def add_figures(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion figures`."""
-    parser = commands.add_parser("figures", help="draw recordings, or what is worth seeing of finished runs")
-    parser.add_argument("paths", nargs="+", type=path, metavar="PATH", help="media files and run directories")
-    parser.add_argument("--output", type=path, default=Path("figures"), metavar="DIR", help="for those of media files")
+    parser = commands.add_parser("figures", help="Plot recordings and finished runs.")
+    parser.add_argument("paths", nargs="+", type=path, metavar="PATH", help="Media files and run directories.")
     parser.add_argument(
-        "--explain", nargs="+", default=[], metavar="RECORDING", help="of each run: what of these speaks for its answer"
+        "--output", type=path, default=Path("figures"), metavar="DIR", help="Directory for media files (figures)."
+    )
+    parser.add_argument(
+        "--explain",
+        nargs="+",
+        default=[],
+        metavar="RECORDING",
+        help="Plot attributions of the prediction of these recordings, for each run.",
     )
     parser.set_defaults(call=_figures)
 
 
 def _figures(arguments: argparse.Namespace) -> None:
-    from emotion.evaluation import clip_figures, figures, run_figures
+    from emotion.plots.figure import save_figure
+    from emotion.plots.finished_run import plot_run, plot_run_attributions
+    from emotion.plots.recording import plot_recording
 
-    files = [source for source in arguments.paths if not source.is_dir()]
-    require_free([arguments.output / f"{file.stem}.png" for file in files], files, force=True)
+    media = [source for source in arguments.paths if not source.is_dir()]
+    require_free([arguments.output / f"{file.stem}.png" for file in media], media, force=True)
     for source in arguments.paths:
         if source.is_dir():
-            drawn = run_figures.draw(source)
-            drawn += [run_figures.explain(source, arguments.explain)] if arguments.explain else []
+            figures = plot_run(source)
+            figures += [plot_run_attributions(source, arguments.explain)] if arguments.explain else []
         else:
-            drawn = [arguments.output / f"{source.stem}.png"]
-            figures.save(clip_figures.clip_figure(source), drawn[0])
-        for file in drawn:
-            print(f"drawn to {file}")
+            figures = [arguments.output / f"{source.stem}.png"]
+            save_figure(plot_recording(source), figures[0])
+        for figure in figures:
+            print(f"drawn to {figure}")

@@ -1,5 +1,6 @@
 """A finished run on people's own files."""
 
-from emotion.inference.predictor import Prediction, Predictor, Problem
+from emotion.inference.predictions import Prediction, Problem
+from emotion.inference.predictor import Predictor
 
 __all__ = ["Prediction", "Predictor", "Problem"]

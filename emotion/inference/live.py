@@ -14,7 +14,8 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.output import clock
-from emotion.inference.predictor import Prediction, Predictor
+from emotion.inference.predictions import Prediction
+from emotion.inference.predictor import Predictor
 from emotion.inference.recordings import Recording
 from emotion.media.audio import waveform_of
 from emotion.media.files import MediaError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emotion.errors import printable
-from emotion.inference.predictor import Prediction, Problem
+from emotion.inference.predictions import Prediction, Problem
 from emotion.inference.timeline import Moment
 
 if TYPE_CHECKING:

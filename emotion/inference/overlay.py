@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.evaluation.figures import colours
 from emotion.files import atomic_path
 from emotion.inference.timeline import Moment
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError, open_media, start_of
 from emotion.media.image import Image
 from emotion.media.video import Picture, picture_stream, presentation_of
+from emotion.plots.figure import label_colors
 from emotion.prepare.tracking import LONGEST_GAP
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class _Artist:
         width = round(size[0] * self.scale)
         self.colours = {
             label: tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
-            for label, colour in zip(labels, colours(labels), strict=True)
+            for label, colour in zip(labels, label_colors(labels), strict=True)
         }
         self.strip, self.first, self.last = _strip(moments, labels, width)
         self.end = max(moment.end for moment in moments)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.evaluation.clip_figures import clip_figure
 from emotion.inference.predictor import Predictor
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError
 from emotion.media.video import length_of
+from emotion.plots.recording import plot_recording
 
 if TYPE_CHECKING:
     import gradio
@@ -61,7 +61,7 @@ def show(predictor: Predictor, path: str | None) -> Shown:
         f"judged by {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
         timeline_figure(moments, predictor.labels, width=9) if moments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
-        clip_figure(file) if "audio" in said.modalities else None,
+        plot_recording(file) if "audio" in said.modalities else None,
     )
 
 

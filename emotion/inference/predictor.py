@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from emotion.errors import EmotionError
+from emotion.inference.predictions import Prediction, Problem
 from emotion.inference.recordings import Reader, Recording
 from emotion.media.audio import waveform_of
 from emotion.prepare.modalities import Prepared
@@ -21,38 +21,6 @@ _BATCH = 16
 _DTYPES = ("float16", "float32", "float64", "int16", "int32", "uint8")
 _SAMPLES = 16 * 60 * 16_000
 """The most samples of a batch, padding included: one recording of an hour must not make its neighbours as long."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of a recording.
-
-    Attributes:
-        name: Its path, or another name.
-        emotion: The most probable one.
-        probabilities: Of each emotion; they add up to 1.
-        modalities: What the answer rests on, such as `("audio", "face")`.
-        notes: Why it does not rest on more, in words.
-    """
-
-    name: str
-    emotion: str
-    probabilities: dict[str, float]
-    modalities: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A recording that could not be judged.
-
-    Attributes:
-        name: Its path.
-        reason: In words.
-    """
-
-    name: str
-    reason: str
 
 
 class Model(Protocol):
@@ -156,7 +124,7 @@ class Predictor:
         """Judge a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
         from emotion.inference.timeline import follow_emotions
 
-        return follow_emotions(self, Path(path), window, hop)
+        return follow_emotions(self.reader, self.judge, Path(path), window, hop)
 
     def _read(self, path: str | Path) -> Recording | Problem:
         try:

@@ -5,16 +5,17 @@ The recording is read once, and of it no more than a few windows are in memory.
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.inference.recordings import Recording, is_audible
+from emotion.inference.predictions import Prediction
+from emotion.inference.recordings import Reader, Recording, is_audible
 from emotion.media.audio import Report, stream_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
@@ -22,9 +23,6 @@ from emotion.media.video import read_pictures
 from emotion.prepare.faces import SECOND_LOOK, FaceCutter, Frame
 from emotion.prepare.tracking import LONGEST_GAP, Found, Tracker, boxes_at
 from emotion.prepare.waveforms import quantised
-
-if TYPE_CHECKING:
-    from emotion.inference.predictor import Prediction, Predictor
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class Moment:
     end: float
     face: int | None
     boxes: np.ndarray
-    prediction: "Prediction"
+    prediction: Prediction
 
 
 class Seen(NamedTuple):
@@ -63,11 +61,14 @@ class Seen(NamedTuple):
     boxes: np.ndarray
 
 
-def follow_emotions(predictor: "Predictor", path: Path, window: float = 3.0, hop: float = 1.0) -> Iterator[Moment]:
-    """Judge a recording window by window; when there are several faces, each with the same sound.
+def follow_emotions(
+    reader: Reader, predict: Callable[[Iterable[Recording]], list[Prediction]], path: Path, window: float, hop: float
+) -> Iterator[Moment]:
+    """Predict a recording window by window; several faces share the audio of a window.
 
     Args:
-        predictor: Judges.
+        reader: Reader of the model.
+        predict: Function from recordings to their predictions.
         path: A file of sound, a video or an image.
         window: How long each window is, in seconds; clips as long as those of training are judged best.
         hop: From the start of one to that of the next, in seconds, at most `window`.
@@ -82,9 +83,9 @@ def follow_emotions(predictor: "Predictor", path: Path, window: float = 3.0, hop
         raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
     problems: list[str] = []
     answered = False
-    waiting = _read(predictor, path, float(window), float(hop), problems)
+    waiting = _read(reader, path, float(window), float(hop), problems)
     while some := list(islice(waiting, _BATCH)):
-        predictions = predictor.judge([recording for recording, *_ in some])
+        predictions = predict([recording for recording, *_ in some])
         for (_, start, end, face, boxes), prediction in zip(some, predictions, strict=True):
             answered = True
             yield Moment(start, end, face, boxes, prediction)
@@ -95,9 +96,8 @@ def follow_emotions(predictor: "Predictor", path: Path, window: float = 3.0, hop
 _Read = tuple[Recording, float, float, int | None, np.ndarray]
 
 
-def _read(predictor: "Predictor", path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
+def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
     """What is to be judged: recordings, their windows and their faces; adds to `problems` what is wrong."""
-    reader = predictor.reader
     sound: Iterator[np.ndarray] = iter(())
     faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
     if "audio" in reader.modalities and not is_image(path):

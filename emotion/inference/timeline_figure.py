@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emotion.evaluation.figures import blank, colours
 from emotion.inference.timeline import Moment
+from emotion.plots.figure import label_colors, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,8 @@ def timeline_figure(
         title: Of the figure.
     """
     faces = most_seen(moments)
-    figure, panels = blank(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True, squeeze=False)
-    palette, last = colours(labels), max(moment.end for moment in moments) or 1.0  # an image has no duration
+    figure, panels = new_figure(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True, squeeze=False)
+    palette, last = label_colors(labels), max(moment.end for moment in moments) or 1.0  # an image has no duration
     for axes, face in zip(panels[:, 0], faces, strict=True):
         own = [moment for moment in moments if moment.face == face]
         for run in _without_gaps(own):

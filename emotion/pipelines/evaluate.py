@@ -18,10 +18,10 @@ from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
-from emotion.evaluation import breakdown, intervals
-from emotion.evaluation.predictions import figures, predict, without
 from emotion.files import write_text
 from emotion.labels import OF_CORPUS
+from emotion.metrics import breakdown
+from emotion.metrics.predictions import mask_modality, predict, split_metrics
 from emotion.models.base import Classifier
 from emotion.pipelines.results import (
     cache_features,
@@ -33,6 +33,7 @@ from emotion.pipelines.results import (
     write_results,
 )
 from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+from emotion.statistics.intervals import MIN_SPEAKERS
 from emotion.training.fit import device_of
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def _mask(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batc
         raise EmotionError(f"without={modality}: {suggest(modality, datamodule.modalities)}")
     if len(datamodule.modalities) == 1:
         raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
-    return partial(without, modality=modality)
+    return partial(mask_modality, modality=modality)
 
 
 def _results(
@@ -145,7 +146,7 @@ def _results(
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds."""
     independent = config.protocol.speaker_independent and unseen
-    results = figures(predictions, datamodule.classes) | uar_intervals(predictions, datamodule.classes)
+    results = split_metrics(predictions, datamodule.classes) | uar_intervals(predictions, datamodule.classes)
     results |= chance(datamodule, split) | provenance(config, classifier, datamodule, independent)
     return results | {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
 
@@ -165,14 +166,21 @@ def _write_breakdown(
 ) -> None:
     """Write the metrics by emotion and by group, and report them."""
     split = predictions["split"].iloc[0]
-    emotions, groups = breakdown.by_emotion(predictions, datamodule.classes), _by_group(predictions, datamodule, lost)
+    emotions, groups = (
+        breakdown.metrics_by_emotion(predictions, datamodule.classes),
+        _by_group(predictions, datamodule, lost),
+    )
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     log.info("%s (chance %.3f)", title, results[f"{split}/chance"])
     report_small_splits(datamodule, [split])
-    log.info("\n%s\n\n%s\n", breakdown.in_words(emotions), breakdown.in_words(breakdown.but_speakers(groups)))
-    if 1 < groups["speakers"][0] < intervals.FEW:
-        log.info("low and high are a guess: they rest on %d speakers", groups["speakers"][0])
+    log.info(
+        "\n%s\n\n%s\n",
+        breakdown.format_metrics(emotions),
+        breakdown.format_metrics(breakdown.drop_speaker_groups(groups)),
+    )
+    if 1 < groups["speakers"][0] < MIN_SPEAKERS:
+        log.info("uar_low and uar_high are rough estimates: there are only %d speakers", groups["speakers"][0])
     log.info("written to %s", folder)
 
 
@@ -180,4 +188,6 @@ def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: st
     modalities = [modality for modality in datamodule.modalities if modality != lost]
     people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     same_labels = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
-    return breakdown.by_group([predictions], datamodule.table, datamodule.classes, people if same_labels else {})
+    return breakdown.metrics_by_group(
+        [predictions], datamodule.table, datamodule.classes, people if same_labels else {}
+    )

@@ -14,15 +14,15 @@ from emotion.config.schema import FeaturesConfig, TrainConfig
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
-from emotion.evaluation import figures as plots
-from emotion.evaluation import intervals
-from emotion.evaluation.comparison import uar
-from emotion.evaluation.predictions import write_predictions
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json
 from emotion.labels import label_names
+from emotion.metrics.predictions import table_uar, write_predictions
 from emotion.models.base import Classifier
+from emotion.plots.figure import save_figure
+from emotion.plots.metrics import plot_confusion_matrix
 from emotion.protocols import SPLITS
+from emotion.statistics.intervals import speaker_jackknife_ci
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def uar_intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[st
     """Return `<split>/uar_low` and `uar_high`, the 95 % confidence interval over speakers, where it can be computed."""
     result = {}
     for split, rows in predictions.groupby("split"):
-        interval = intervals.over_speakers([rows], lambda some: uar(some, labels))
+        interval = speaker_jackknife_ci([rows], lambda table: table_uar(table, labels))
         if not math.isnan(interval.low):
             result |= {f"{split}/uar_low": interval.low, f"{split}/uar_high": interval.high}
     return result
@@ -107,7 +107,7 @@ def write_results(
     write_predictions(folder / "predictions.csv", predictions)
     title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
     rows = predictions[predictions["split"] == split]
-    plots.save(plots.confusion_figure(rows, labels, title), folder / "confusion_matrix.png")
+    save_figure(plot_confusion_matrix(rows, labels, title), folder / "confusion_matrix.png")
     write_json(folder / "metrics.json", results)
 
 

@@ -18,10 +18,9 @@ from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
-from emotion.evaluation.predictions import figures, predict
-from emotion.evaluation.reconstructions import write_reconstructions
 from emotion.kinds import ModelKind
 from emotion.labels import FROM_DATA
+from emotion.metrics.predictions import predict, split_metrics
 from emotion.models.base import Classifier, Encoder
 from emotion.pipelines.results import (
     cache_features,
@@ -33,6 +32,7 @@ from emotion.pipelines.results import (
     write_results,
 )
 from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
 from emotion.training.fit import FitSettings, Fitted, device_of, require_device
 
@@ -268,7 +268,7 @@ def _evaluate(
 ) -> dict[str, object]:
     """Return what `metrics.json` holds."""
     held_out = predictions[predictions["split"] != "train"]
-    results = figures(predictions, datamodule.classes) | uar_intervals(held_out, datamodule.classes)
+    results = split_metrics(predictions, datamodule.classes) | uar_intervals(held_out, datamodule.classes)
     results |= chance(datamodule, *held_out["split"].unique())
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results["objective"] = kind.objective(config.training.monitor)
@@ -285,7 +285,7 @@ def _write(
     results: dict[str, object],
 ) -> dict[str, object]:
     """Write predictions, metrics and figures; return further metrics, which autoencoders have."""
-    from emotion.evaluation.tensorboard import write_summary
+    from emotion.plots.tensorboard import write_summary
 
     extra = write_reconstructions(job.run_dir, classifier, datamodule, kind.only) if kind.only else {}
     results = results | extra

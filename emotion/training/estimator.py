@@ -48,7 +48,7 @@ def fit_estimator(
     rows, best, chosen = [], -np.inf, classifier.head.pipeline
     for point in points:
         _fit(classifier, train, labels, of_classes, **point)
-        found = metrics.summary(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
+        found = metrics.classification_metrics(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
         shown = ", ".join(f"{name} {value}" for name, value in point.items())
         log.info("%s", f"{shown or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
         rows.append(point | {f"dev/{figure}": found})

@@ -128,7 +128,7 @@ class EmotionModule(pl.LightningModule):
     def _figures(self, split: str) -> dict[str, float]:
         labels, logits = map(of_all_processes, zip(*self.seen[split], strict=True))
         self.require_finite(logits)
-        return metrics.summary(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
+        return metrics.classification_metrics(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
 
     def require_finite(self, values: Tensor) -> None:
         """Stop a training that diverged.

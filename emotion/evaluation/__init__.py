@@ -1,1 +1,0 @@
-"""Predictions, the figures made of them, and pictures."""

@@ -1,0 +1,25 @@
+"""Classification metrics of class indices and of tables of predictions."""
+
+from emotion.metrics.classification import (
+    classification_metrics,
+    confusion_matrix,
+    expected_calibration_error,
+    log_loss,
+    macro_f1,
+    precision_per_class,
+    recall_per_class,
+    unweighted_average_recall,
+    weighted_average_recall,
+)
+
+__all__ = [
+    "classification_metrics",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "log_loss",
+    "macro_f1",
+    "precision_per_class",
+    "recall_per_class",
+    "unweighted_average_recall",
+    "weighted_average_recall",
+]

@@ -1,0 +1,170 @@
+"""Metrics of class indices of shape (n,).
+
+The recall of a class without recordings is NaN and is left out of averages. Every function raises `EmotionError` if
+there are no recordings.
+"""
+
+import numpy as np
+
+from emotion.errors import EmotionError
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count recordings by true class (rows) and predicted class (columns).
+
+    Args:
+        truth: True class indices, shape (n,).
+        predicted: Predicted class indices, shape (n,).
+        num_classes: The number of classes.
+
+    Returns:
+        Array of shape (num_classes, num_classes), int64.
+
+    Raises:
+        EmotionError: there are no recordings, the lengths differ, or an index is outside [0, num_classes).
+
+    Example:
+        >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    if not len(truth):
+        raise EmotionError("metrics need at least one recording; there are no recordings")
+    if truth.shape != predicted.shape:
+        raise EmotionError(f"{len(truth)} labels do not match {len(predicted)} predictions")
+    if min(truth.min(), predicted.min()) < 0 or max(truth.max(), predicted.max()) >= num_classes:
+        raise EmotionError(f"a class index is not in 0 to {num_classes - 1}")
+    return np.bincount(truth * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def recall_per_class(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Compute the recall of each class, TP / (TP + FN).
+
+    Returns:
+        Array of shape (num_classes,), in [0, 1]. NaN for a class without recordings.
+
+    Example:
+        >>> recall_per_class(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+        array([0.5, 1. , nan])
+    """
+    matrix = confusion_matrix(truth, predicted, num_classes)
+    support = matrix.sum(axis=1)
+    return np.divide(matrix.diagonal(), support, out=np.full(num_classes, np.nan), where=support > 0)
+
+
+def precision_per_class(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Compute the precision of each class, TP / (TP + FP).
+
+    Returns:
+        Array of shape (num_classes,), in [0, 1]. NaN for a class that is never predicted.
+
+    Example:
+        >>> precision_per_class(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+        array([1. , 0.5, nan])
+    """
+    return recall_per_class(predicted, truth, num_classes)
+
+
+def unweighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+    """Compute UAR: the mean recall over classes, in [0, 1]. Also called macro recall or balanced accuracy.
+
+    Example:
+        >>> unweighted_average_recall(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+        0.75
+    """
+    return float(np.nanmean(recall_per_class(truth, predicted, num_classes)))
+
+
+def weighted_average_recall(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+    """Compute WAR: the recalls weighted by support, in [0, 1]. Equal to accuracy.
+
+    Example:
+        >>> weighted_average_recall(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
+        0.75
+    """
+    matrix = confusion_matrix(truth, predicted, num_classes)
+    return float(matrix.trace() / matrix.sum())
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> float:
+    """Compute the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that are true or predicted, in [0, 1].
+
+    Example:
+        >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 3)
+        0.667
+    """
+    matrix = confusion_matrix(truth, predicted, num_classes)
+    total = matrix.sum(axis=0) + matrix.sum(axis=1)
+    occurs = total > 0
+    return float(np.mean(2 * matrix.diagonal()[occurs] / total[occurs]))
+
+
+def log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Compute the mean negative log-probability of the true class, in nats, at least 0.
+
+    Args:
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, num_classes). Clipped to at least 1e-12, so that the loss stays finite.
+
+    Example:
+        >>> round(log_loss(np.array([0]), np.array([[0.5, 0.5]])), 3)
+        0.693
+    """
+    of_truth = np.asarray(probabilities, np.float64)[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(of_truth, 1e-12)).mean())
+
+
+def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, n_bins: int = 15) -> float:
+    """Compute the expected calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599), in [0, 1].
+
+    Recordings are binned by confidence, the probability of the predicted class. The error is the absolute difference
+    between mean confidence and accuracy of a bin, averaged over bins and weighted by their number of recordings.
+
+    Args:
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, num_classes).
+        n_bins: Number of bins of equal width (default: 15).
+
+    Example:
+        >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        0.25
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bin_index = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    difference = np.bincount(bin_index, confidence, n_bins) - np.bincount(bin_index, correct, n_bins)
+    return float(np.abs(difference).sum() / len(confidence))
+
+
+def classification_metrics(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    """Compute all classification metrics of a split.
+
+    Args:
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, len(classes)).
+        classes: Class names.
+
+    Returns:
+        The metrics by key: `uar`, `war`, `macro_f1`, `loss`, `calibration_error`, `recall/<class>` for each class with
+        recordings, and `precision/<class>` for each class that is predicted.
+    """
+    size = len(classes)
+    predicted = np.asarray(probabilities).argmax(axis=1)
+    per_class = {
+        "recall": recall_per_class(truth, predicted, size),
+        "precision": precision_per_class(truth, predicted, size),
+    }
+    return {
+        "uar": unweighted_average_recall(truth, predicted, size),
+        "war": weighted_average_recall(truth, predicted, size),
+        "macro_f1": macro_f1(truth, predicted, size),
+        "loss": log_loss(truth, probabilities),
+        "calibration_error": expected_calibration_error(truth, probabilities),
+        **{
+            f"{metric}/{name}": float(value)
+            for metric, values in per_class.items()
+            for name, value in zip(classes, values, strict=True)
+            if not np.isnan(value)
+        },
+    }

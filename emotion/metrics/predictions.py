@@ -1,0 +1,97 @@
+"""Predictions of a classifier on a split, as a table, and the metrics of such tables."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emotion import metrics
+from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import Batch, on_device
+from emotion.files import atomic_path
+from emotion.models.base import Classifier
+
+_LENGTHS = {"audio": ("waveform_length", "frames"), "face": ("face_mask",), "action_units": ("action_unit_frames",)}
+
+
+def predict(
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    split: str,
+    device: torch.device,
+    transform: Callable[[Batch], Batch] | None = None,
+) -> pd.DataFrame:
+    """Predict every recording of a split once.
+
+    Args:
+        classifier: Classifier; it is moved to `device`.
+        datamodule: Data module after `setup`.
+        split: `train`, `dev` or `test`.
+        device: Device of the computation.
+        transform: Function applied to each batch before prediction (default: none).
+
+    Returns:
+        One row per recording, with the columns `split`, `recording`, `speaker`, `emotion` (the true label),
+        `predicted`, and one column of probabilities per label, named after it.
+    """
+    classifier = classifier.to(device)
+    batches = map(transform, datamodule.batches(split)) if transform else datamodule.batches(split)
+    probabilities = [classifier.probabilities(on_device(batch, device)).cpu() for batch in batches]
+    rows = datamodule.table[datamodule.table["split"] == split]
+    classes = np.array(datamodule.classes)
+    scores = torch.cat(probabilities).numpy()
+    table = rows[["split", "recording", "speaker"]].assign(
+        emotion=classes[rows["label"]], predicted=classes[scores.argmax(axis=1)]
+    )
+    return table.join(pd.DataFrame(scores, columns=classes, index=table.index)).reset_index(drop=True)
+
+
+def mask_modality(batch: Batch, modality: str) -> Batch:
+    """Return the batch with `modality` missing from every recording."""
+    return batch | {name: torch.zeros_like(batch[name]) for name in _LENGTHS[modality] if name in batch}
+
+
+def split_metrics(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+    """Compute the classification metrics of each split.
+
+    Args:
+        predictions: Table as returned by `predict`, of one or several splits.
+        classes: Class names.
+
+    Returns:
+        The metrics of `metrics.classification_metrics`, keyed `<split>/<metric>`; for recordings of several corpora
+        also `<split>/<corpus>/<metric>`.
+    """
+    corpus = corpus_of(predictions)
+    result = {}
+    for split, rows in predictions.groupby("split", sort=True):
+        subsets = {"": rows}
+        if corpus[rows.index].nunique() > 1:
+            subsets |= {f"{name}/": subset for name, subset in rows.groupby(corpus[rows.index])}
+        for prefix, subset in subsets.items():
+            result |= {f"{split}/{prefix}{key}": value for key, value in _table_metrics(subset, classes).items()}
+    return result
+
+
+def _table_metrics(rows: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+    truth = pd.Index(classes).get_indexer(rows["emotion"])
+    return metrics.classification_metrics(truth, rows[list(classes)].to_numpy(), classes)
+
+
+def table_uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
+    """Compute the UAR of a table with the columns `emotion` and `predicted`."""
+    truth, predicted = (pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted"))
+    return metrics.unweighted_average_recall(truth, predicted, len(classes))
+
+
+def corpus_of(predictions: pd.DataFrame) -> pd.Series:
+    """Return the corpus of each recording."""
+    return predictions["recording"].str.split("/").str[0]
+
+
+def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
+    """Write `predictions.csv`, with probabilities of six decimals."""
+    with atomic_path(path) as temporary:
+        predictions.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

@@ -1,0 +1,1 @@
+"""Plots of metrics, recordings, finished runs and sweeps. Each `plot_…` function returns a Matplotlib figure."""

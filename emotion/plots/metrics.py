@@ -1,0 +1,79 @@
+"""Plots of metrics: confusion matrix, UAR of systems, validation curve."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from emotion import metrics
+from emotion.plots.figure import SERIES_STYLES, new_figure
+from emotion.protocols import SPLITS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_confusion_matrix(predictions: pd.DataFrame, classes: tuple[str, ...], title: str) -> "Figure":
+    """Plot a confusion matrix, normalised over the true emotions (rows).
+
+    Args:
+        predictions: Predictions of one split.
+        classes: Class names.
+        title: Title of the figure.
+    """
+    truth, predicted = (pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted"))
+    counts = metrics.confusion_matrix(truth, predicted, len(classes))
+    support = counts.sum(axis=1)
+    percent = 100 * counts / np.maximum(support, 1)[:, None]
+
+    figure, axes = new_figure(1.6 + 0.72 * len(classes), 1.5 + 0.62 * len(classes))
+    # A single hue from light to dark reads the same with every kind of color vision.
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for row, column in np.ndindex(percent.shape):
+        if counts[row, column]:
+            color = "white" if percent[row, column] > 55 else "black"
+            axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", color=color)
+    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
+    axes.set_yticks(range(len(classes)), [f"{name} ({n})" for name, n in zip(classes, support, strict=True)])
+    axes.set(xlabel="predicted emotion (% of true emotion)", ylabel="true emotion (recordings)", title=title)
+    return figure
+
+
+def plot_validation_curve(curve: pd.DataFrame, key: str) -> "Figure":
+    """Plot train, dev and test UAR over a hyperparameter.
+
+    Args:
+        curve: Table as returned by `reports.tables.validation_curve`.
+        key: Configuration key of the hyperparameter.
+    """
+    figure, axes = new_figure(7, 4.4)
+    for split, (color, marker) in zip(SPLITS, SERIES_STYLES, strict=False):
+        mean, std = curve[split], curve[f"{split}_std"]
+        axes.plot(curve[key], mean, color=color, marker=marker, label=split)
+        axes.fill_between(curve[key], mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
+    axes.set(xlabel=key, ylabel="UAR", ylim=(0, 1.02), title="Validation curve (mean ± std over runs)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def plot_systems(table: pd.DataFrame, key: str | None = None) -> "Figure":
+    """Plot the UAR of each system with its confidence interval, best on top.
+
+    Args:
+        table: Table as returned by `reports.tables.compare_systems`.
+        key: Configuration key that distinguishes systems of the same name (default: none).
+    """
+    ranked = table.sort_values("uar", ignore_index=True)
+    names = ranked["system"] + (" " + ranked[key].astype(str) if key else "")
+    figure, axes = new_figure(8, 1.2 + 0.42 * len(ranked))
+    known = ranked[["uar_low", "uar_high"]].notna().all(axis=1)
+    axes.hlines(ranked.index[known], ranked["uar_low"][known], ranked["uar_high"][known], color="#7f9cc0", linewidth=5)
+    axes.plot(ranked["uar"], ranked.index, "o", color="#12304f")
+    for position, value in zip(ranked.index, ranked["uar"], strict=True):
+        axes.annotate(f"{value:.3f}", (value, position), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    protocols = ", ".join(sorted(set(ranked["protocol"])))
+    axes.set_yticks(ranked.index, names)
+    axes.set(xlabel=f"test UAR ({protocols}); bars: 95 % CI (speakers)", ylim=(-0.6, len(ranked) - 0.3))
+    axes.grid(axis="x", alpha=0.3)
+    return figure

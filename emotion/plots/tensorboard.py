@@ -1,0 +1,128 @@
+"""TensorBoard summary of a finished run: confusion matrices, features, embeddings, hyperparameters."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.tensorboard import SummaryWriter
+
+from emotion import runs
+from emotion.config.compose import key_of
+from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import Batch
+from emotion.features.front_end import AudioFrontEnd
+from emotion.models.base import Classifier
+from emotion.plots.metrics import plot_confusion_matrix
+from emotion.plots.recording import plot_features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MAX_EMBEDDINGS = 1000
+_THUMBNAIL_SIZE = 32  # pixels
+
+
+def write_summary(
+    run_dir: Path,
+    config: DictConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    predictions: pd.DataFrame,
+    metrics: dict[str, float],
+) -> None:
+    """Write the TensorBoard summary of a finished run.
+
+    It has the confusion matrix of each split, the features of one dev recording of each emotion, the embeddings of dev
+    for the projector, and the hyperparameters with the final metrics.
+
+    Args:
+        run_dir: Directory of the run.
+        config: Configuration of the run.
+        classifier: Classifier; it is moved to the CPU.
+        datamodule: Data module after `setup`.
+        predictions: Predictions of the splits.
+        metrics: Metrics by key, as in `metrics.json`.
+    """
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        for split, rows in predictions.groupby("split"):
+            figure = plot_confusion_matrix(rows, datamodule.classes, split)
+            writer.add_figure(f"figures/confusion_matrix_{split}", figure)
+        for front_end in classifier.cpu().eval().front_ends:
+            if isinstance(front_end, AudioFrontEnd):
+                figure = _plot_dev_features(front_end, datamodule, "+".join(config.features.sets))
+                writer.add_figure("figures/features_dev", figure)
+        _add_embeddings(writer, classifier, datamodule)
+        headline = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")
+        final = {f"final/{key}": metrics[key] for key in headline if key in metrics}
+        writer.add_hparams(_hyperparameters(run_dir, config), final, run_name=".")
+
+
+def _hyperparameters(run_dir: Path, config: DictConfig) -> dict[str, Any]:
+    """Return the main hyperparameters, and all values that were overridden."""
+    values = {
+        "name": config.name,
+        "model": config.model.name,
+        "features": "+".join(config.features.sets),
+        "augment": "+".join(config.augment) or "none",
+        "data": config.data.name,
+        "protocol": config.protocol.name,
+        "fold": config.protocol.fold,
+        "seed": config.seed,
+        "batch_size": config.data.batch_size,
+        "max_epochs": config.trainer.max_epochs,
+        "learning_rate": config.optimizer.lr,
+    }
+    for key in map(key_of, runs.load_overrides(run_dir)):
+        value = OmegaConf.select(config, key)
+        if isinstance(value, str | int | float):
+            values[key] = value
+    return values
+
+
+@torch.no_grad()
+def _add_embeddings(writer: SummaryWriter, classifier: Classifier, datamodule: EmotionDataModule) -> None:
+    """Add the embeddings of dev recordings, with emotion, speaker and thumbnail."""
+    dataset = datamodule.dataset("dev")
+    count = min(len(dataset), _MAX_EMBEDDINGS)
+    indices = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
+    speakers = datamodule.table.loc[datamodule.table["split"] == "dev", "speaker"].to_numpy()
+    embeddings, thumbnails = [], []
+    for start in range(0, len(indices), datamodule.batch_size):
+        batch = dataset.__getitems__(indices[start : start + datamodule.batch_size])
+        embeddings.append(classifier.encoder(batch))
+        thumbnails.append(_thumbnails(classifier, batch))
+    metadata = [[datamodule.classes[dataset.label[i]], speakers[i], dataset.recordings[i]] for i in indices]
+    for before in Path(writer.log_dir).glob("0*/dev"):  # of a resumed run, which would be listed twice
+        shutil.rmtree(before)
+    (Path(writer.log_dir) / "projector_config.pbtxt").unlink(missing_ok=True)
+    header = ["emotion", "speaker", "recording"]
+    writer.add_embedding(torch.cat(embeddings), metadata, torch.cat(thumbnails), metadata_header=header, tag="dev")
+
+
+def _thumbnails(classifier: Classifier, batch: Batch) -> torch.Tensor:
+    """Return the middle face of each recording, or else its features, shape (B, 3, 32, 32), in [0, 1]."""
+    if "faces" in batch:
+        middle = batch["face_mask"].sum(dim=1) // 2
+        images = batch["faces"][torch.arange(len(middle)), middle].float() / 255
+    else:
+        features, _ = classifier.front_ends[0](batch)
+        images = ((features[:, None] + 3) / 6).flip(2)  # low frequencies at the bottom
+    small = torch.nn.functional.interpolate(images, size=(_THUMBNAIL_SIZE, _THUMBNAIL_SIZE), mode="area")
+    return small.clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+@torch.no_grad()
+def _plot_dev_features(front_end: AudioFrontEnd, datamodule: EmotionDataModule, name: str) -> "Figure":
+    dataset = datamodule.dataset("dev")
+    indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
+    batch = dataset.__getitems__(indices)
+    features, frames = front_end(batch)
+    clips = [
+        (f"{datamodule.classes[label]}\n{recording}", item[:, :count].numpy())
+        for label, recording, item, count in zip(batch["label"], batch["recording"], features, frames, strict=True)
+    ]
+    return plot_features(clips, f"{name} (normalised), one dev recording of each emotion")

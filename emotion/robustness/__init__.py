@@ -1,0 +1,1 @@
+"""Corruptions of recordings, and the evaluation of finished runs on them."""

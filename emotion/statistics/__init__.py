@@ -1,0 +1,1 @@
+"""Confidence intervals and hypothesis tests on tables of predictions, with speakers as the sampling unit."""
