@@ -204,11 +204,10 @@ def _estimator(path):
 
 
 def _head():
-    from omegaconf import OmegaConf
-
+    from emotion.config.target import Target
     from emotion.models.estimator import EstimatorHead
 
-    return EstimatorHead(OmegaConf.create({"_target_": "sklearn.linear_model.LogisticRegression"}), 2, 0)
+    return EstimatorHead(Target("sklearn.linear_model.LogisticRegression"), 2, 0)
 
 
 def _fitted(folder):

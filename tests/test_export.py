@@ -74,11 +74,12 @@ def both(own_videos, tmp_path_factory):
     import hydra
 
     from emotion.config.compose import DIRECTORY
+    from emotion.hydra_cli.overrides import choose_branches
     from emotion.pipelines.train import train
 
     run_dir = tmp_path_factory.mktemp("both") / "run"
     typed = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]
-    overrides = [*typed, *BOTH, *SMALL]
+    overrides = choose_branches([*typed, *BOTH, *SMALL])
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
     train(config, run_dir, overrides)
@@ -118,8 +119,7 @@ assert "emotion" not in sys.modules
 
 @pytest.mark.slow
 def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monkeypatch):
-    write = export._write_onnx
-    monkeypatch.setattr(export, "_write_onnx", lambda *given: lambda some: write(*given)(some) + 1e-3)
+    monkeypatch.setattr(export, "_write_onnx", lambda network, *_: lambda recordings: network(recordings) + 1e-3)
     with pytest.raises(EmotionError, match=r"was not written: on 8 recordings .* by up to 0.001"):
         export.export(trained, tmp_path / "model.onnx", "onnx")
     assert not list(tmp_path.iterdir())

@@ -88,11 +88,11 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
 
 
 def _train(job: Job, hints: bool) -> float:
-    config = job.config
-    require_device(config.trainer)
-    pl.seed_everything(config.seed, verbose=False)
+    require_device(job.config.trainer)
+    pl.seed_everything(job.config.seed, verbose=False)
     datamodule = _set_up_data(job)
-    kind = kind_of(job.config, len(datamodule.classes))
+    config = job.config
+    kind = kind_of(config, len(datamodule.classes))
     classifier = kind.build()
     pretraining = _initialise(job, kind, classifier, datamodule)
     describe = partial(

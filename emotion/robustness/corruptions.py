@@ -274,7 +274,7 @@ def audio_corruptions(
 
 
 FACE_CORRUPTIONS = tuple(
-    Corruption(name, "faces", unit, levels, function)
+    Corruption(name, "face", unit, levels, function)
     for name, unit, levels, function in (
         ("image noise", "× pixel range", (0.05, 0.1, 0.2, 0.4), image_noise),
         ("blur", "× width", (0.01, 0.02, 0.04, 0.08), blur),
