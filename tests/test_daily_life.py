@@ -84,7 +84,7 @@ def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
 def test_a_run_is_judged_on_another_machine(trained, corpus, tmp_path, told):
     """The run was moved, its corpus lies elsewhere, and nothing of the first machine is there."""
     moved = tmp_path / "moved" / "run"
-    shutil.copytree(trained, moved)
+    shutil.copytree(trained, moved, ignore=shutil.ignore_patterns("evaluations"))
     (moved / "environment.json").unlink()
     command = [sys.executable, ROOT / "evaluate.py", f"run={moved}", "split=test"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
