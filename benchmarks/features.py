@@ -14,13 +14,13 @@ import hydra
 import numpy as np
 import torch
 
-from emotion.config import DIRECTORY
-from emotion.data.build import build_datamodule
+from emotion.composition import datamodule_of, kind_of
+from emotion.config.compose import DIRECTORY
+from emotion.config.validate import validate
 from emotion.data.dataset import on_device
 from emotion.features.hog3d import hog3d
 from emotion.media.video import read_pictures
-from emotion.models.build import build_classifier
-from emotion.tasks import _cache_features
+from emotion.pipelines.results import cache_features
 
 SHAPE, CELL, BINS = (50, 240, 426), (5, 5, 6), 9
 
@@ -71,11 +71,11 @@ def histograms(root):
 def frozen_encoder(name, device="cpu"):
     """Two epochs of the training split of one fold: the first computes the features, the second reads them."""
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = hydra.compose("train", [f"model={name}", "data=ravdess", "protocol=luna5"])
-    datamodule = build_datamodule(config)
+        config = validate(hydra.compose("train", [f"model={name}", "data=ravdess", "protocol=luna5"]))
+    datamodule = datamodule_of(config)
     datamodule.setup()
     torch.manual_seed(0)
-    classifier = build_classifier(config, len(datamodule.classes)).to(device).train()
+    classifier = kind_of(config, len(datamodule.classes)).build().to(device).train()
     optimizer = torch.optim.AdamW(parameter for parameter in classifier.parameters() if parameter.requires_grad)
 
     def epoch():
@@ -91,7 +91,7 @@ def frozen_encoder(name, device="cpu"):
     datamodule.sources["waveform"] = trained
 
     def first_epoch():
-        _cache_features(config, classifier, datamodule, device)
+        cache_features(config, classifier, datamodule, device)
         classifier.to(device)
         epoch()
 

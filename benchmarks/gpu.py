@@ -20,9 +20,8 @@ from features import frozen_encoder
 from speed import ROOT, compose, epoch_against_resident_batch
 from torch.profiler import ProfilerActivity, profile
 
-from emotion.data.build import build_datamodule
+from emotion.composition import datamodule_of, kind_of
 from emotion.data.dataset import on_device
-from emotion.models.build import build_classifier
 from emotion.training.fit import compile_networks
 
 GPU, JOBS, EPOCHS, STEPS = "cuda", 6, 30, 50
@@ -71,9 +70,9 @@ def folds_and_seeds():
 def set_up(*overrides, cached):
     """RAVDESS, a network on the GPU that is ready to be trained on it, and what trains it."""
     config = compose(*overrides)
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
-    classifier = build_classifier(config, 8)
+    classifier = kind_of(config, 8).build()
     if cached:
         datamodule.cache_features(classifier.encoder.front_end, "benchmark")
     classifier.encoder.front_end.fit(datamodule.batches("train"))

@@ -19,11 +19,12 @@ import torch
 from sklearn.metrics import recall_score
 from torch.nn.utils.rnn import pad_sequence
 
-from emotion.config import DIRECTORY, instantiate
-from emotion.data.build import build_datamodule
+from emotion.composition import datamodule_of, kind_of
+from emotion.config.compose import DIRECTORY
+from emotion.config.target import instantiate
+from emotion.config.validate import validate
 from emotion.features.augment import Augmentation
-from emotion.models.build import build_classifier
-from emotion.tasks import train
+from emotion.pipelines.train import train
 
 RATE, DECAY, CLIP, EMA, SMOOTHING, BATCH = 0.002, 0.01, 5.0, 0.99, 0.1, 32
 
@@ -44,9 +45,9 @@ def by_the_framework(fold, seed):
 
 def in_memory(config):
     """Normalised features of each split, as a list of tensors (frames, features), and their labels."""
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
-    front_end = build_classifier(config, 8).encoder.front_end
+    front_end = kind_of(config, 8).build().encoder.front_end
     front_end.fit(datamodule.batches("train"))
     front_end.eval()
     splits = {}
@@ -74,7 +75,7 @@ def uar(model, items, labels):
 class Model(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
-        classifier = build_classifier(config, 8)
+        classifier = kind_of(config, 8).build()
         self.network, self.head = classifier.encoder.network, classifier.head
 
     def forward(self, features, frames):
@@ -82,11 +83,11 @@ class Model(torch.nn.Module):
 
 
 def by_a_plain_loop(fold, seed):
-    config, _ = compose(fold, seed)
+    config = validate(compose(fold, seed)[0])
     splits, weights = in_memory(config)
     (items, labels), epochs = splits["train"], config.trainer.max_epochs
     torch.manual_seed(seed)
-    model, mask = Model(config), instantiate(config.augment.spec_augment, Augmentation).train()
+    model, mask = Model(config), instantiate(config.augment["spec_augment"], Augmentation).train()
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA))
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     rest = [parameter for parameter in model.parameters() if parameter.ndim <= 1]

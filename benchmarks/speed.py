@@ -18,11 +18,12 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from emotion.config import DIRECTORY
-from emotion.data.build import build_datamodule
+from emotion.composition import datamodule_of, kind_of
+from emotion.config.compose import DIRECTORY
+from emotion.config.validate import validate
 from emotion.data.dataset import INT16_FULL_SCALE
 from emotion.data.feature_cache import cached_features
-from emotion.models.build import build_classifier, build_front_end
+from emotion.models.build import build_front_end
 from emotion.training.fit import compile_networks, quiet_lightning
 from emotion.training.module import EmotionModule
 
@@ -32,13 +33,13 @@ FIRST_STEP = ROOT / "benchmarks" / "first_step.py"
 
 def compose(*overrides):
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        return hydra.compose("train", overrides=["data=ravdess", *overrides])
+        return validate(hydra.compose("train", overrides=["data=ravdess", *overrides]))
 
 
 def mfcc_against_librosa(repeats=3):
     """All clips: ours in padded batches of neighbours in length, librosa's clip by clip; both from decoded samples."""
     config = compose("features.trim_db=null")
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
     waveforms = datamodule.sources["waveform"]
     clips = [
@@ -105,9 +106,9 @@ class Resident(torch.utils.data.Dataset):
 def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
     """The default recipe; the resident batch is as long as batches are on average, and holds prepared features."""
     config = compose(f"features.cache={str(cached).lower()}")
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
-    classifier = build_classifier(config, 8)
+    classifier = kind_of(config, 8).build()
     front_end = classifier.encoder.front_end
     if cached:
         datamodule.cache_features(front_end, "benchmark")
@@ -166,10 +167,10 @@ def first_step_against_imports(repeats=5):
 def precision_and_compilation(model, steps=20):
     """A training step of the network on features at hand: in bfloat16, and compiled, against neither."""
     config = compose(f"model={model}")
-    datamodule = build_datamodule(config)
+    datamodule = datamodule_of(config)
     datamodule.setup()
     batch = next(datamodule.batches("train"))
-    classifier = build_classifier(config, 8)
+    classifier = kind_of(config, 8).build()
     # Saturated by what is not normalised, an LSTM computes with denormal numbers, many times slower.
     classifier.encoder.front_end.fit(datamodule.batches("train"))
     with torch.no_grad():

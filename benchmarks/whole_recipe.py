@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-LIBRARIES = "import emotion.tasks, sklearn.neural_network, skops.io, tensorly"
+LIBRARIES = "import emotion.pipelines.train, sklearn.neural_network, skops.io, tensorly"
 TYPED = ("experiment=baselines/s3_splines_hog3d_mlp", "data=demo", "protocol=actor6")
 OWN, OF_FILES = "RssAnon", "RssFile"
 

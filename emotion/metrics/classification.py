@@ -137,20 +137,23 @@ def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, n_b
     return float(np.abs(difference).sum() / len(confidence))
 
 
-def classification_metrics(truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+def classification_metrics(
+    truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], predicted: np.ndarray | None = None
+) -> dict[str, float]:
     """Compute all classification metrics of a split.
 
     Args:
         truth: True class indices, shape (n,).
         probabilities: Shape (n, len(classes)).
         classes: Class names.
+        predicted: Predicted class indices, shape (n,) (default: the most probable class).
 
     Returns:
         The metrics by key: `uar`, `war`, `macro_f1`, `loss`, `calibration_error`, `recall/<class>` for each class with
         recordings, and `precision/<class>` for each class that is predicted.
     """
     size = len(classes)
-    predicted = np.asarray(probabilities).argmax(axis=1)
+    predicted = np.asarray(probabilities).argmax(axis=1) if predicted is None else predicted
     per_class = {
         "recall": recall_per_class(truth, predicted, size),
         "precision": precision_per_class(truth, predicted, size),

@@ -76,14 +76,17 @@ def split_metrics(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[s
 
 
 def _table_metrics(rows: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
-    truth = pd.Index(classes).get_indexer(rows["emotion"])
-    return metrics.classification_metrics(truth, rows[list(classes)].to_numpy(), classes)
+    truth, predicted = _class_indices(rows, classes)  # probabilities may be rounded
+    return metrics.classification_metrics(truth, rows[list(classes)].to_numpy(), classes, predicted)
 
 
 def table_uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
     """Compute the UAR of a table with the columns `emotion` and `predicted`."""
-    truth, predicted = (pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted"))
-    return metrics.unweighted_average_recall(truth, predicted, len(classes))
+    return metrics.unweighted_average_recall(*_class_indices(predictions, classes), len(classes))
+
+
+def _class_indices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> list[np.ndarray]:
+    return [pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted")]
 
 
 def corpus_of(predictions: pd.DataFrame) -> pd.Series:

@@ -4,11 +4,12 @@ A folder of stored results holds everything that tables and plots need, in three
 
 runs.json              `configs`, the distinct configurations without seed and fold, and `runs`: for each run the index
                        of its configuration, and its metrics without recall and precision per class
-predictions.csv.gz     predictions of all runs, with the index `run` and probabilities of four decimals
-robustness.csv.gz      `robustness.csv` of all runs, with the index `run`; only if a run has one
+predictions.csv.xz     predictions of all runs, with the index `run` and probabilities of four decimals
+robustness.csv.xz      `robustness.csv` of all runs, with the index `run`; only if a run has one
 """
 
 import json
+import lzma
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from emotion.robustness.evaluate import read_counts
 STORED_RUNS = "runs.json"
 SHARED = ("name", "model", "data", "channel", "labels", "protocol", "speaker_independent", "transductive", "parameters")
 """The metrics that all runs of a system share, except that the size of an estimator may differ."""
-_STORED_PREDICTIONS, _STORED_ROBUSTNESS = "predictions.csv.gz", "robustness.csv.gz"
+_STORED_PREDICTIONS, _STORED_ROBUSTNESS = "predictions.csv.xz", "robustness.csv.xz"
 _TEXT_COLUMNS = {"recording": str, "speaker": str}
 _SELECTED_ON_TEST = re.compile(r"^\s*monitor:\s*[\"']?test", re.MULTILINE)
 _PER_CLASS = re.compile(r"/(recall|precision)/")
@@ -191,7 +192,11 @@ def store_runs(runs: list[Run], folder: Path) -> None:
         config.get("protocol", {}).pop("fold", None)
         if config not in configs:
             configs.append(config)
-        metrics = {key: value for key, value in run.metrics.items() if not _PER_CLASS.search(key)}
+        metrics = {
+            key: round(value, 6) if isinstance(value, float) else value
+            for key, value in run.metrics.items()
+            if not _PER_CLASS.search(key)
+        }
         lines.append(json.dumps({"config": configs.index(config), "metrics": metrics}, ensure_ascii=False))
     text = json.dumps(configs, ensure_ascii=False)
     tables = {_STORED_PREDICTIONS: [run.predictions for run in runs]}
@@ -207,7 +212,9 @@ def _write_table(path: Path, tables: Iterable[pd.DataFrame | None]) -> None:
     if not numbered:
         path.unlink(missing_ok=True)
         return
-    table = pd.concat(numbered, names=["run", None]).reset_index(level="run")
-    with atomic_path(path) as temporary:  # without a time stamp, so that equal results are equal files
-        compression = {"method": "gzip", "compresslevel": 9, "mtime": 0}
-        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n", compression=compression)
+    table = pd.concat(numbered, names=["run", None]).reset_index(level="run").round(4)
+    if "recording" in table:  # equal recordings side by side compress better
+        table = table.sort_values(["split", "recording", "run"], kind="stable")
+    with atomic_path(path) as temporary:
+        compression = {"method": "xz", "preset": 9 | lzma.PRESET_EXTREME}
+        table.to_csv(temporary, index=False, lineterminator="\n", compression=compression)
