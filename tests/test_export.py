@@ -64,7 +64,7 @@ def test_any_length_and_number_of_recordings_with_what_is_padded_left_out(traine
     for waveform, row in zip(waveforms, together, strict=True):
         (alone,) = session.run(None, {"waveform": waveform[None], "waveform_length": np.array([len(waveform)])})
         np.testing.assert_allclose(row, alone[0], atol=1e-5)
-        expected = predictor.judge([predictor.reader.hear(waveform)])[0].probabilities
+        expected = predictor.predict_recordings([predictor.reader.from_waveform(waveform)])[0].probabilities
         np.testing.assert_allclose(row, list(expected.values()), atol=2e-4)  # there it is rounded to 16 bits
 
 

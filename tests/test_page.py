@@ -46,8 +46,8 @@ def is_elsewhere(url):
 def hand_in(view, kind, file):
     view.get_by_role("tab", name=kind).click()
     view.locator(f"#{kind.lower()} input[type=file]").first.set_input_files(str(file))
-    view.wait_for_function("/judged|cannot/.test(document.querySelector('#told')?.innerText)", timeout=WAIT)
-    return view.inner_text("#told")
+    view.wait_for_function("/based on|cannot/.test(document.querySelector('#note')?.innerText)", timeout=WAIT)
+    return view.inner_text("#note")
 
 
 @pytest.mark.slow
@@ -58,14 +58,14 @@ def test_the_answer_stands_on_the_page(view, trained, demo_root):
     lines = view.inner_text("#answer").split("\n")
     assert said.emotion in lines
     assert f"{100 * said.probabilities[said.emotion]:.0f}%" in lines
-    view.locator("#heard img").wait_for(timeout=WAIT)
+    view.locator("#audio-plot img").wait_for(timeout=WAIT)
     assert view.get_by_role("tab", name="Picture").count() == 0  # this model sees nothing
 
 
 @pytest.mark.slow
 def test_what_is_wrong_is_told(view, tmp_path):
     (tmp_path / "notes.wav").write_text("no sound")
-    assert "This cannot be judged: cannot be decoded" in hand_in(view, "Sound", tmp_path / "notes.wav")
+    assert "This cannot be predicted: cannot be decoded" in hand_in(view, "Sound", tmp_path / "notes.wav")
 
 
 @pytest.mark.slow
@@ -99,4 +99,4 @@ def test_a_long_recording_has_a_timeline_and_a_very_long_one_is_refused(trained,
     monkeypatch.setattr(page, "LONGEST", 5.0)
     refused = page.show(predictor, str(tmp_path / "long.wav"))
     assert refused.probabilities is None
-    assert "minutes long" in refused.told
+    assert "minutes long" in refused.note

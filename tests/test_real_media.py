@@ -76,9 +76,9 @@ def test_an_inaudible_constant_or_hum_does_not_change_the_answer(shipped, real_d
     time = np.arange(10 * RATE) / RATE
 
     def labels(change):
-        heard = [shipped.reader.hear(waveform_of(clip + change(clip), rate, RATE)) for clip, rate in plain]
+        heard = [shipped.reader.from_waveform(waveform_of(clip + change(clip), rate, RATE)) for clip, rate in plain]
         batches = [heard[start : start + 20] for start in range(0, len(heard), 20)]  # for less memory
-        return [prediction.emotion for batch in batches for prediction in shipped.judge(batch)]
+        return [prediction.emotion for batch in batches for prediction in shipped.predict_recordings(batch)]
 
     reference = labels(np.zeros_like)
     for offset in OFFSETS:

@@ -41,7 +41,7 @@ def test_each_window_gets_what_it_would_get_alone(trained, speech):
     assert [(moment.start, moment.end) for moment in moments] == [(0, 3), (2, 5), (4, 7), (6, 9), (8, 10)]
     for moment in moments:
         part = waveform[int(moment.start * rate) : int(moment.end * rate)]
-        (alone,) = predictor.judge([predictor.reader.hear(part)])
+        (alone,) = predictor.predict_recordings([predictor.reader.from_waveform(part)])
         assert moment.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
         assert (moment.face, len(moment.boxes), moment.prediction.name) == (None, 0, str(speech))
 

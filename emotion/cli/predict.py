@@ -162,7 +162,9 @@ def add_live(commands: "argparse._SubParsersAction") -> None:
     parser = commands.add_parser("live", help="follow the microphone and the camera, or a file at its own pace")
     parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="instead of the devices")
     _add_model(parser)
-    parser.add_argument("--window", type=float, default=3.0, metavar="SECONDS", help="that are judged together (3)")
+    parser.add_argument(
+        "--window", type=float, default=3.0, metavar="SECONDS", help="Duration of a window of a timeline (default: 3)."
+    )
     parser.add_argument("--hop", type=float, default=0.5, metavar="SECONDS", help="from estimate to estimate (0.5)")
     parser.add_argument("--camera", type=int, default=0, metavar="NUMBER", help="where there are several (0)")
     parser.set_defaults(call=_live)

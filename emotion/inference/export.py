@@ -86,7 +86,7 @@ def _require(*packages: str) -> None:
 def describe(network: Network, run_dir: Path) -> str:
     """What a program has to know to use an exported model, as JSON."""
     config = runs.load_config(run_dir)
-    told = {
+    description = {
         "format": FORMAT,
         "labels": network.labels,
         "modalities": {name: way.to_dict() if way else None for name, way in network.modalities.items()},
@@ -97,7 +97,7 @@ def describe(network: Network, run_dir: Path) -> str:
         "protocol": f"{config.protocol.name}, fold {config.protocol.fold}",
         "made_by": f"emotion {emotion.__version__}",
     }
-    return json.dumps(told)
+    return json.dumps(description)
 
 
 class ExportedModel(nn.Module):

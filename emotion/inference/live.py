@@ -30,11 +30,11 @@ _BAR = 30  # characters
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a model says of the last few seconds.
+    """The prediction of the last few seconds.
 
     Attributes:
         time: At their end, in seconds from the start.
-        prediction: What it says; None where nothing is heard or seen.
+        prediction: The prediction; None if there is neither audio nor a face.
     """
 
     time: float
@@ -60,7 +60,7 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
 
     Args:
         predictor: Tells by what it takes in which of them are needed.
-        window: How much is judged, in seconds.
+        window: Duration on which a prediction is based, in seconds.
         hop: Time from one estimate to the next, in seconds.
         camera: Its number.
 
@@ -69,20 +69,20 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
     """
     with ExitStack() as devices:
         listens, looks = ("audio" in predictor.reader.modalities), predictor.reader.cutter is not None
-        heard = devices.enter_context(_microphone(window)) if listens else None
+        microphone = devices.enter_context(_microphone(window)) if listens else None
         seen = devices.enter_context(_camera(camera, window, predictor.reader.cutter.options.frames)) if looks else None
         started = time.monotonic()
         while True:
             time.sleep(hop)
             arrays = {}
-            if heard is not None and (waveform := heard.last()).size:
+            if microphone is not None and (waveform := microphone.last()).size:
                 with suppress(MediaError):  # it is silent
-                    sound = waveform_of(waveform, heard.rate, predictor.reader.sample_rate)
-                    arrays |= predictor.reader.hear(sound).arrays
+                    sound = waveform_of(waveform, microphone.rate, predictor.reader.sample_rate)
+                    arrays |= predictor.reader.from_waveform(sound).arrays
             if seen is not None and (faces := _faces(predictor, seen)) is not None:
                 arrays["face"] = faces
-            said = predictor.judge([Recording("live", arrays)])[0] if arrays else None
-            yield Estimate(time.monotonic() - started, said)
+            prediction = predictor.predict_recordings([Recording("live", arrays)])[0] if arrays else None
+            yield Estimate(time.monotonic() - started, prediction)
 
 
 def show(estimates: Iterable[Estimate], labels: tuple[str, ...]) -> None:
@@ -101,27 +101,28 @@ def show(estimates: Iterable[Estimate], labels: tuple[str, ...]) -> None:
 
 
 def _line(estimate: Estimate) -> str:
-    said = estimate.prediction
-    if said is None:
-        return f"{clock(estimate.time)}  nothing is heard or seen"
-    share = said.probabilities[said.emotion]
-    return f"{clock(estimate.time)}  {said.emotion} {share:.2f}  {' and '.join(said.modalities)}"
+    prediction = estimate.prediction
+    if prediction is None:
+        return f"{clock(estimate.time)}  no audio and no face"
+    probability, modalities = prediction.probabilities[prediction.emotion], " and ".join(prediction.modalities)
+    return f"{clock(estimate.time)}  {prediction.emotion} {probability:.2f}  {modalities}"
 
 
 def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
     from rich.table import Table
 
-    said = estimate.prediction
+    prediction = estimate.prediction
     table = Table(box=None, show_header=False, title=_line(estimate), title_justify="left", pad_edge=False)
     for label in labels:
-        share = said.probabilities[label] if said else 0.0
-        strong = "bold" if said and label == said.emotion else ""
-        table.add_row(label, "█" * round(_BAR * share), f"{share:.2f}" if said else "", style=strong)
+        probability = prediction.probabilities[label] if prediction else 0.0
+        style = "bold" if prediction and label == prediction.emotion else ""
+        text = f"{probability:.2f}" if prediction else ""
+        table.add_row(label, "█" * round(_BAR * probability), text, style=style)
     return table
 
 
 @dataclass
-class _Heard:
+class _Recorded:
     """The last samples of a microphone, mono, at `rate` Hz."""
 
     rate: int
@@ -132,7 +133,7 @@ class _Heard:
 
 
 @contextmanager
-def _microphone(seconds: float) -> Iterator[_Heard]:
+def _microphone(seconds: float) -> Iterator[_Recorded]:
     try:
         import sounddevice
     except ImportError as error:
@@ -141,15 +142,15 @@ def _microphone(seconds: float) -> Iterator[_Heard]:
         raise EmotionError(f"there is no PortAudio ({error}): install libportaudio2; or name a file") from error
     try:
         rate = int(sounddevice.query_devices(kind="input")["default_samplerate"])
-        heard = _Heard(rate, deque(maxlen=max(1, round(seconds * 10))))  # ten blocks a second
+        recorded = _Recorded(rate, deque(maxlen=max(1, round(seconds * 10))))  # ten blocks a second
         with sounddevice.InputStream(
             samplerate=rate,
             blocksize=rate // 10,
             channels=1,
             dtype="float32",
-            callback=lambda block, *_: heard.blocks.append(block[:, 0].copy()),
+            callback=lambda block, *_: recorded.blocks.append(block[:, 0].copy()),
         ):
-            yield heard
+            yield recorded
     except (sounddevice.PortAudioError, ValueError) as error:
         raise EmotionError(f"no microphone can be used ({error}); plug one in, or name a file") from error
 
@@ -157,7 +158,7 @@ def _microphone(seconds: float) -> Iterator[_Heard]:
 @contextmanager
 def _camera(number: int, seconds: float, frames: int) -> Iterator[deque]:
     """The pictures of the last seconds, at most `frames` of them."""
-    before = cv2.utils.logging.setLogLevel(0)  # it would tell at length what this says in a line
+    before = cv2.utils.logging.setLogLevel(0)  # the error below is one line
     device = cv2.VideoCapture(number)
     cv2.utils.logging.setLogLevel(before)
     if not device.isOpened():

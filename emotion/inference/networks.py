@@ -61,7 +61,7 @@ class Network:
         return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
 
     def _nothing(self, modality: str) -> np.ndarray:
-        """One item of a modality in which nothing is to be heard or seen."""
+        """Return one empty item of a modality."""
         if modality == "audio":
             return np.zeros(1, np.int16)
         if modality == "face":

@@ -66,7 +66,7 @@ class OnnxModel:
         path: The file.
 
     Raises:
-        EmotionError: it cannot be used; the text says why.
+        EmotionError: the file cannot be used.
     """
 
     def __init__(self, path: Path) -> None:

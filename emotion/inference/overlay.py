@@ -1,4 +1,4 @@
-"""A video with what a model says of it: a box and a label at each face, and below the timeline, on which time moves."""
+"""A video with the predictions: a box and a label at each face, and a timeline with the current time below."""
 
 import io
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
                         artist = artist or _Artist(picture.size, moments, labels)
                         writer.write_picture(artist.draw(picture), frame)
             except av.FFmpegError as error:
-                if artist is None:  # else what comes before the damage is kept, as it is judged
+                if artist is None:  # else the part before the damage is kept
                     raise MediaError(f"{path}: cannot be decoded ({error})") from error
             writer.close()
         if artist is None:
@@ -135,7 +135,7 @@ class _Writer:
 
 @dataclass(frozen=True)
 class _Face:
-    """One face over the whole recording: where it is (rows as in `Moment.boxes`), and what is said of it."""
+    """One face over the whole recording: where it is (rows as in `Moment.boxes`), and its predictions."""
 
     boxes: np.ndarray
     moments: list[Moment]
@@ -184,8 +184,11 @@ class _Artist:
 
     def _draw_face(self, pixels: np.ndarray, face: _Face, time: float) -> None:
         nearest = min(face.moments, key=lambda moment: abs((moment.start + moment.end) / 2 - time))
-        said = nearest.prediction
-        text, colour = f"{said.emotion} {said.probabilities[said.emotion]:.2f}", self.colours[said.emotion]
+        prediction = nearest.prediction
+        text, colour = (
+            f"{prediction.emotion} {prediction.probabilities[prediction.emotion]:.2f}",
+            self.colours[prediction.emotion],
+        )
         size = max(0.5, self.longest / 1000)
         if nearest.face is None:
             if not nearest.start <= time <= nearest.end:  # then there are faces

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 LARGEST = "100mb"
 """File that may be handed in."""
 LONGEST = 600.0
-"""Recording that is judged, in seconds."""
+"""Maximum duration of a recording, in seconds."""
 _WINDOW, _HOP = 3.0, 1.0  # seconds; of the timeline
 _KEPT = 3600  # seconds until what was handed in is deleted
 _ABOUT = """# Which emotion does it show?
 Hand in or record a clip of one person. The answer is about what was **acted** in the recordings that the model learnt
-from, and is often wrong about real life. It is not for decisions about people; `emotion card` says more.
+from, and is often wrong about real life. It is not for decisions about people; see `emotion card`.
 Nothing leaves this machine."""
 
 
@@ -35,33 +35,33 @@ class Shown(NamedTuple):
     """What the page shows of a recording, in the order of its components."""
 
     probabilities: dict[str, float] | None = None
-    told: str = ""
+    note: str = ""
     timeline: "Figure | None" = None
     faces: list[np.ndarray] | None = None
-    heard: "Figure | None" = None
+    audio: "Figure | None" = None
 
 
 def show(predictor: Predictor, path: str | None) -> Shown:
-    """Judge a recording for the page; what is wrong with it is told."""
+    """Predict a recording for the page; errors become its note."""
     if path is None:
         return Shown()
     file = Path(path)
     try:
         seconds = length_of(file)
         if seconds > LONGEST:
-            raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; here at most {LONGEST / 60:.0f} are judged")
+            raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; at most {LONGEST / 60:.0f} are allowed here")
         recording = predictor.reader.read(file)
-        said = predictor.judge([recording])[0]
+        prediction = predictor.predict_recordings([recording])[0]
         moments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
     except EmotionError as error:
-        return Shown(told=f"**This cannot be judged:** {str(error).removeprefix(f'{path}: ')}")
+        return Shown(note=f"**This cannot be predicted:** {str(error).removeprefix(f'{path}: ')}")
     faces = recording.arrays.get("face")
     return Shown(
-        said.probabilities,
-        f"based on {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
+        prediction.probabilities,
+        f"based on {' and '.join(prediction.modalities)}" + "".join(f" ({note})" for note in prediction.notes),
         timeline_figure(moments, predictor.labels, width=9) if moments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
-        plot_recording(file) if "audio" in said.modalities else None,
+        plot_recording(file) if "audio" in prediction.modalities else None,
     )
 
 
@@ -77,7 +77,7 @@ def build(predictor: Predictor) -> "gradio.Blocks":
     except ImportError as error:
         raise EmotionError("gradio is not installed: pip install 'emotion[demo]'") from error
 
-    def judge(path: str | None) -> Shown:
+    def update(path: str | None) -> Shown:
         return show(predictor, path)
 
     with gradio.Blocks(title="emotion", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
@@ -87,17 +87,17 @@ def build(predictor: Predictor) -> "gradio.Blocks":
                 inputs = _inputs(gradio, set(predictor.reader.modalities))
             with gradio.Column():
                 label = gradio.Label(label="it shows", elem_id="answer")
-                told = gradio.Markdown(elem_id="told")
+                note = gradio.Markdown(elem_id="note")
         timeline = gradio.Plot(label="over time", elem_id="timeline")
         faces = gradio.Gallery(label="the faces it looked at", elem_id="faces", columns=8, height=150)
-        heard = gradio.Plot(label="the sound it listened to, and some frames", elem_id="heard")
+        audio = gradio.Plot(label="audio and some frames", elem_id="audio-plot")
         for component in inputs:
-            component.change(judge, component, [label, told, timeline, faces, heard], api_name=False)
+            component.change(update, component, [label, note, timeline, faces, audio], api_name=False)
     return page.queue(max_size=16, default_concurrency_limit=1)
 
 
 def _inputs(gradio: object, modalities: set[str]) -> list["gradio.components.Component"]:
-    """Where recordings are handed in, of the kinds that the model can judge."""
+    """Return the input components for the modalities of the model."""
     kinds: dict[str, Callable[[], gradio.components.Component]] = {
         "Video": lambda: gradio.Video(label="a video", sources=["upload", "webcam"], elem_id="video"),
     }

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 _BATCH = 16
 _DTYPES = ("float16", "float32", "float64", "int16", "int32", "uint8")
 _SAMPLES = 16 * 60 * 16_000
-"""The most samples of a batch, padding included: one recording of an hour must not make its neighbours as long."""
+"""Maximum number of samples of a batch, padding included, unless it is a single recording."""
 
 
 class Model(Protocol):
-    """What answers: the network of a run, or an exported file.
+    """A function from recordings to probabilities: the network of a run, or an exported file.
 
     Attributes:
         labels: The emotions, in the order of its outputs.
-        modalities: What it takes in, and how that is prepared.
-        sample_rate: Of the sound, in Hz.
+        modalities: The modalities that it takes in, and how they are prepared.
+        sample_rate: Sampling rate of the audio, in Hz.
     """
 
     labels: tuple[str, ...]
@@ -37,25 +37,25 @@ class Model(Protocol):
     sample_rate: int
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Probabilities, shape (B, C)."""
+        """Return probabilities, shape (B, C), float64."""
 
 
 class Predictor:
-    """Says which emotion recordings show.
+    """A predictor of the emotion of recordings that are in no corpus.
 
     Example:
         >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
-        >>> said = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
-        >>> said.emotion in predictor.labels, said.modalities
+        >>> prediction = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
+        >>> prediction.emotion in predictor.labels, prediction.modalities
         (True, ('audio',))
-        >>> round(sum(said.probabilities.values()), 6)
+        >>> round(sum(prediction.probabilities.values()), 6)
         1.0
 
     Args:
-        model: Answers.
+        model: The model.
 
     Attributes:
-        reader: Reads recordings as the model was trained on them.
+        reader: Reader of recordings, as they were prepared in training.
         labels: The emotions.
     """
 
@@ -65,14 +65,14 @@ class Predictor:
 
     @classmethod
     def from_run(cls, run_dir: str | Path, device: str = "cpu") -> "Predictor":
-        """The best model of a finished run.
+        """Load the best model of a finished run.
 
         Args:
-            run_dir: What `train.py` printed.
-            device: `cpu` or `cuda`.
+            run_dir: Run directory.
+            device: `cpu` or `cuda` (default: `cpu`).
 
         Raises:
-            EmotionError: it is no finished run, or its model cannot answer about a file alone.
+            EmotionError: it is no finished run, or its model needs more than a file.
         """
         from emotion.inference.networks import network_of
 
@@ -80,7 +80,7 @@ class Predictor:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Predictor":
-        """A model that `emotion export` wrote as ONNX; this needs no torch where it listens only.
+        """Load an ONNX file of `emotion export`; audio models need no torch.
 
         Raises:
             EmotionError: it is no such file.
@@ -91,40 +91,40 @@ class Predictor:
 
     @classmethod
     def shipped(cls) -> "Predictor":
-        """The model that comes with the package, see `emotion card`."""
+        """Load the model that comes with the package, see `emotion card`."""
         from emotion.inference.shipped import shipped_network
 
         return cls(shipped_network())
 
     def __call__(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction:
-        """Judge one recording.
+        """Predict one recording.
 
         Args:
-            recording: A file of sound, a video or an image; or a waveform, shape (T,) or (T, channels), of floats with
-                full scale [-1, 1] or of integers.
-            sample_rate: Of the waveform, in Hz.
+            recording: Path of an audio file, a video or an image; or a waveform, shape (T,) or (T, channels), of
+                floats with full scale [-1, 1] or of integers.
+            sample_rate: Sampling rate of the waveform, in Hz.
 
         Raises:
-            EmotionError: it cannot be used; the text says why.
+            EmotionError: the recording cannot be used.
         """
         if isinstance(recording, np.ndarray):
-            return self.judge([self._hear(recording, sample_rate)])[0]
-        return self.judge([self.reader.read(Path(recording))])[0]
+            return self.predict_recordings([self._from_waveform(recording, sample_rate)])[0]
+        return self.predict_recordings([self.reader.read(Path(recording))])[0]
 
     def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction | Problem]:
-        """Judge many files, in their order, some at a time; those that cannot be used are problems."""
+        """Predict many files in batches, and yield a prediction or a problem for each, in their order."""
         paths = list(paths)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), _BATCH):
                 read = list(pool.map(self._read, paths[start : start + _BATCH]))
-                answers = iter(self.judge([one for one in read if isinstance(one, Recording)]))
-                yield from (one if isinstance(one, Problem) else next(answers) for one in read)
+                predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
+                yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
 
     def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Moment]":
-        """Judge a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
+        """Predict a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
         from emotion.inference.timeline import follow_emotions
 
-        return follow_emotions(self.reader, self.judge, Path(path), window, hop)
+        return follow_emotions(self.reader, self.predict_recordings, Path(path), window, hop)
 
     def _read(self, path: str | Path) -> Recording | Problem:
         try:
@@ -132,9 +132,9 @@ class Predictor:
         except EmotionError as error:
             return Problem(str(path), str(error).removeprefix(f"{path}: "))
 
-    def _hear(self, waveform: np.ndarray, sample_rate: int | None) -> Recording:
+    def _from_waveform(self, waveform: np.ndarray, sample_rate: int | None) -> Recording:
         if "audio" not in self.reader.modalities:
-            raise EmotionError("this model looks at faces and cannot be given a waveform")
+            raise EmotionError("this model takes in faces, not a waveform")
         if not sample_rate or sample_rate < 1:
             raise EmotionError("a waveform needs its sample_rate, in Hz")
         if waveform.ndim not in (1, 2) or not waveform.size or waveform.dtype.name not in _DTYPES:
@@ -144,13 +144,13 @@ class Predictor:
             )
         notes: list[str] = []
         mono = waveform_of(waveform, sample_rate, self.reader.sample_rate, notes.append)
-        return self.reader.hear(mono, notes=[note.removeprefix("waveform: ") for note in notes])
+        return self.reader.from_waveform(mono, notes=[note.removeprefix("waveform: ") for note in notes])
 
-    def judge(self, recordings: Iterable[Recording]) -> list[Prediction]:
-        """Judge what `reader` has read, in its order."""
-        return [prediction for some in _bounded(recordings) for prediction in self._judge_batch(some)]
+    def predict_recordings(self, recordings: Iterable[Recording]) -> list[Prediction]:
+        """Return the predictions of recordings of `reader`, in their order."""
+        return [prediction for some in _bounded(recordings) for prediction in self._predict_batch(some)]
 
-    def _judge_batch(self, recordings: list[Recording]) -> list[Prediction]:
+    def _predict_batch(self, recordings: list[Recording]) -> list[Prediction]:
         return [
             Prediction(
                 recording.name,
@@ -164,7 +164,7 @@ class Predictor:
 
 
 def _bounded(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
-    """Batches of successive recordings, of at most `_SAMPLES` unless it is one alone."""
+    """Yield batches of successive recordings of at most `_SAMPLES`, or of a single recording."""
     batch: list[Recording] = []
     longest = 0
     for recording in recordings:

@@ -22,7 +22,7 @@ _CROP = 2
 """To a model of face crops, an image up to so many times their size is one too."""
 
 LONGEST = 35 * 60
-"""Of a video that is judged as one, in seconds: all of it has to be decoded for a few frames."""
+"""Maximum duration of a video that is predicted as one, in seconds, since all of it has to be decoded."""
 
 _FAINTEST = 4  # of 32,768: 78 dB below full scale
 
@@ -44,7 +44,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Found:
-    """Files to be judged.
+    """Files to be predicted.
 
     Attributes:
         files: In the order in which they were asked for, each once.
@@ -139,7 +139,7 @@ class Reader:
             reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}
         return Recording(str(path), arrays, tuple(reasons.values()))
 
-    def hear(self, waveform: np.ndarray, name: str = "waveform", notes: Sequence[str] = ()) -> Recording:
+    def from_waveform(self, waveform: np.ndarray, name: str = "waveform", notes: Sequence[str] = ()) -> Recording:
         """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].
 
         Args:
@@ -158,7 +158,7 @@ class Reader:
     def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no sound")
-        return self.hear(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
+        return self.from_waveform(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_picture(path)

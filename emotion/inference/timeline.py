@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 16
 _SHOWN = 0.5
-"""Of the pictures of a window a face has to be on so many to be judged."""
+"""Minimum number of frames of a window with a face, for a prediction of that face."""
 _LEAST = 0.5
 """The last window may be shorter, but no shorter than this part of the others, unless it is the only one."""
 _REMEMBERED = 3 * LONGEST_GAP  # seconds for which it is kept where faces were
@@ -36,7 +36,7 @@ _REMEMBERED = 3 * LONGEST_GAP  # seconds for which it is kept where faces were
 
 @dataclass(frozen=True)
 class Moment:
-    """What a model says of one window, and of one face in it.
+    """The prediction of one window, and of one face in it.
 
     Attributes:
         start: Of the window, in seconds.
@@ -44,7 +44,7 @@ class Moment:
         face: Its number, 1 for the first that is seen; it is kept as long as the face is not lost for a second. None
             where there is none, or where the model looks at whole frames or at none.
         boxes: Where the face is: rows of time (seconds), left, top, right and bottom (pixels), shape (N, 5).
-        prediction: What the model says.
+        prediction: The prediction.
     """
 
     start: float
@@ -70,14 +70,14 @@ def follow_emotions(
         reader: Reader of the model.
         predict: Function from recordings to their predictions.
         path: A file of sound, a video or an image.
-        window: How long each window is, in seconds; clips as long as those of training are judged best.
+        window: Duration of each window, in seconds; best near that of the training recordings.
         hop: From the start of one to that of the next, in seconds, at most `window`.
 
     Yields:
         By time, and then by face.
 
     Raises:
-        EmotionError: it cannot be used; the text says why.
+        EmotionError: the recording cannot be used.
     """
     if not 0 < hop <= window:
         raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
@@ -97,7 +97,7 @@ _Read = tuple[Recording, float, float, int | None, np.ndarray]
 
 
 def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
-    """What is to be judged: recordings, their windows and their faces; adds to `problems` what is wrong."""
+    """Yield the recordings of windows with their faces; add what cannot be used to `problems`."""
     sound: Iterator[np.ndarray] = iter(())
     faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
     if "audio" in reader.modalities and not is_image(path):
@@ -106,12 +106,12 @@ def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[
         faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
     silent = False
-    for index, (heard, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
+    for index, (samples, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
         start, arrays = round(index * hop, 6), {}
-        if isinstance(heard, np.ndarray):
-            silent = (silent or index == 0) and not is_audible(heard)
-            arrays = {"audio": heard} if is_audible(heard) else {}
-            end = round(max(end, start + len(heard) / reader.sample_rate), 6)
+        if isinstance(samples, np.ndarray):
+            silent = (silent or index == 0) and not is_audible(samples)
+            arrays = {"audio": samples} if is_audible(samples) else {}
+            end = round(max(end, start + len(samples) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
         for number, (pictures, boxes) in seen.items():
             face = numbers.setdefault(number, len(numbers))
