@@ -85,20 +85,20 @@ def summarised() -> Iterator[None]:
     try:
         yield
     except EmotionError:
-        _tell()  # a failed job, which the sweep raises after all others
+        _print_summary()  # a failed job, which the sweep raises after all others
         raise
     except Exception as error:
-        if _tell() is not False:
+        if _print_summary() is not False:
             raise
         raise EmotionError(f"no job of this sweep finished: {' '.join(str(error).split())}") from error
     except BaseException:  # interrupted
-        _tell()
+        _print_summary()
         raise
     else:
-        _tell()
+        _print_summary()
 
 
-def _tell() -> bool | None:
+def _print_summary() -> bool | None:
     """Print what became of the jobs; returns whether any finished, or None if this is no sweep."""
     if not _started:
         return None
@@ -113,7 +113,7 @@ def _tell() -> bool | None:
 
 
 def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: int) -> float:
-    """`train` as one job of a sweep: an error is told and kept in `error.txt`, then left to the sweep, which goes on.
+    """`train` as one job of a sweep: an error is logged and kept in `error.txt`, then raised; the sweep goes on.
 
     Args:
         config: Of this job.
@@ -134,10 +134,10 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
         raise  # what is there is of another run
     except Exception as error:
         expected = isinstance(error, EmotionError) and not os.environ.get(TRACEBACK_VARIABLE)
-        told = str(error) if expected else traceback.format_exc()
-        log.error("job %s failed: %s", run_dir.name, told)
+        message = str(error) if expected else traceback.format_exc()
+        log.error("job %s failed: %s", run_dir.name, message)
         runs.write_overrides(run_dir, overrides)
-        write_text(run_dir / "error.txt", told.strip() + "\n")
+        write_text(run_dir / "error.txt", message.strip() + "\n")
         # Its traceback would keep alive what the job has in memory.
         raise EmotionError(str(error) or type(error).__name__) from None
 

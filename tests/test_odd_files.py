@@ -73,7 +73,11 @@ SOUNDS = {
         "its samples reach 3e\\+29, where full scale is 1",
     ),
     "ten hours": ("a.flac", ten_hours, "is longer than 208 minutes"),
-    "a header of one sample a second": ("a.wav", lambda path: path.write_bytes(header(rate=1)), "1 samples a second"),
+    "a header of one sample a second": (
+        "a.wav",
+        lambda path: path.write_bytes(header(rate=1)),
+        "sampling rate of 1 Hz",
+    ),
     "a header of 4 GHz": (
         "a.wav",
         lambda path: path.write_bytes(header(rate=4_000_000_000)),

@@ -100,7 +100,7 @@ class Corpus(ABC):
         return None
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
-        """How many recordings people name right who hear or see what a model does, where that is known.
+        """Return the published accuracy of human listeners for the modalities of a model, if there is one.
 
         Returns:
             By `all`, or by a column and its value such as `intensity strong`; empty where nobody asked people.

@@ -104,8 +104,8 @@ class Ravdess(Corpus):
         """See `Corpus.human_accuracy`. Who reads action units sees."""
         if channel != "speech":
             return {}
-        hears, sees = "audio" in modalities, bool({*modalities} - {"audio"})
-        return _HEARD_AND_SEEN if hears and sees else _HEARD if hears else _SEEN
+        has_audio, has_face = "audio" in modalities, bool({*modalities} - {"audio"})
+        return _HEARD_AND_SEEN if has_audio and has_face else _HEARD if has_audio else _SEEN
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""

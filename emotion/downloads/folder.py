@@ -94,9 +94,12 @@ def _folder(request: Request) -> Path:
 def _require_space(folder: Path, parts: list[Part]) -> None:
     if parts:
         size = sum(part.size for part in parts)
-        told = decimal(size) if size else "of unknown size"
-        log.info("to download: %s, %s, to %s", ", ".join(part.name for part in parts), told, folder)
-        require_space(folder, size + sum(int(part.size * part.growth) for part in parts), f"download and unpack {told}")
+        amount = decimal(size) if size else "of unknown size"
+        unpacked = sum(int(part.size * part.growth) for part in parts)
+        log.info("to download: %s, %s, to %s", ", ".join(part.name for part in parts), amount, folder)
+        require_space(
+            folder, size + sum(int(part.size * part.growth) for part in parts), f"download and unpack {amount}"
+        )
 
 
 def provide(corpus: Corpus, root: str, channel: str, needs_video: bool) -> None:
@@ -195,7 +198,7 @@ def _made_of(part: Part) -> list[list]:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal; yields what is told of how many bytes more there are."""
+    """A bar on stderr, if that is a terminal; yields a function that takes the number of further bytes."""
     if not total or not sys.stderr.isatty():
         yield lambda more: None
         return

@@ -18,7 +18,7 @@ from emotion.errors import EmotionError
 WHAT = ("speech", "song", "video-speech", "video-song")
 """What RAVDESS has: sound of either channel, and videos, which have sound too."""
 _NEVER_SANG = 18
-_LARGEST = 1 << 40  # bytes that a file may have, whatever a server says
+_LARGEST = 1 << 40  # bytes, the maximum size of a file
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,13 @@ def _published() -> dict[str, tuple[int, list[str]]]:
 
 
 def _as_published(remote: Remote, address: str) -> Remote:
-    """With all checksums that are known ahead; a server that says otherwise has something else."""
+    """With all checksums that are known ahead; a server with other checksums has other files."""
     if remote.name not in _published():
         return remote
     size, checksums = _published()[remote.name]
     if remote.size != size or remote.checksums[0] != checksums[0]:
         raise EmotionError(
-            f"{address} says that {remote.name} has {remote.size} bytes and {remote.checksums[0]}; published were "
+            f"{address} lists {remote.name} with {remote.size} bytes and {remote.checksums[0]}; published were "
             f"{size} and {checksums[0]}: try again without --mirror, or later"
         )
     return Remote(remote.name, remote.address, size, tuple(checksums))

@@ -19,7 +19,7 @@ from emotion import __version__
 from emotion.errors import EmotionError, is_not_writable
 
 log = logging.getLogger(__name__)
-logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_Telling` says the same in fewer words
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_LoggingRetry` logs the same in fewer words
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 """What servers answer that may answer otherwise a little later."""
@@ -37,7 +37,7 @@ class Remote:
     Attributes:
         name: What it is called, a plain name.
         address: Of what it holds.
-        size: Bytes; None where nobody says it.
+        size: Bytes; None if unknown.
         checksums: Such as `md5 900150983cd24fb0d6963f7d28e17f72`.
     """
 
@@ -47,7 +47,7 @@ class Remote:
     checksums: tuple[str, ...]
 
 
-class _Telling(Retry):
+class _LoggingRetry(Retry):
     """Tells that a server is asked again, in a line."""
 
     def increment(self, *arguments: Any, **named: Any) -> Retry:
@@ -73,7 +73,7 @@ class Session:
         self._session = requests.Session()
         self._session.max_redirects = _MOST_REDIRECTS
         self._session.headers.update({"User-Agent": f"emotion/{__version__}", "Accept-Encoding": "identity"})
-        asked_again = _Telling(
+        asked_again = _LoggingRetry(
             total=retries,
             redirect=False,
             status_forcelist=TRANSIENT,

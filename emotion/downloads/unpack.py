@@ -1,4 +1,4 @@
-"""Archives of strangers: nothing is written outside the folder, no links, no bombs."""
+"""Unpack untrusted archives: nothing outside the directory, no links, no bombs."""
 
 import shutil
 import stat

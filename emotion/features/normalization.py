@@ -43,7 +43,7 @@ class FrontEnd(nn.Module):
 
     @property
     def transductive(self) -> bool:
-        """Whether the clips to be judged take part in normalisation."""
+        """True if normalisation uses statistics of the recordings that are evaluated."""
         return self.normalize == "speaker"
 
     def load_pretrained(self) -> None:

@@ -161,7 +161,7 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
     header, decode, chunks = _opened(path)
     if not RATES[0] <= header.rate <= RATES[1]:
         raise MediaError(
-            f"{path}: says that it has {header.rate} samples a second; {RATES[0]:,} to {RATES[1]:,} are possible"
+            f"{path}: has a sampling rate of {header.rate} Hz; {RATES[0]:,} to {RATES[1]:,} Hz are possible"
         )
     once = iter([chunks])  # what is open is read first; a second reading opens the file again
 

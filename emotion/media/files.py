@@ -27,7 +27,7 @@ _NOT_MEDIA = (
 
 
 class MediaError(EmotionError):
-    """A media file that cannot be used; the text says which and why."""
+    """Raised for a media file that cannot be used, with its path and the reason."""
 
 
 def require_file(path: Path) -> None:
@@ -98,6 +98,6 @@ def undecodable() -> tuple[type[Exception], ...]:
 
 
 def last_clause(error: Exception) -> str:
-    """What a library says of a file, without the rest."""
+    """Return the message of a library about a file, without its path."""
     text = getattr(error, "strerror", None) or str(error).rsplit(":", 1)[-1]
     return text.strip().rstrip(".") or type(error).__name__

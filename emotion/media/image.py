@@ -44,7 +44,7 @@ class StillPicture:
 
 
 class Image(StillPicture):
-    """A picture in a file, turned as the file says; its time is 0.
+    """A picture in a file, rotated by its metadata; its time is 0.
 
     Raises:
         MediaError: the file is missing, or no image.

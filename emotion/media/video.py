@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NO_PICTURE = "has no picture"
 UNDECODABLE = "cannot be decoded"
-_WIDEST_PIXEL = 16  # times as wide as high, or as high as wide; what a file says beyond is a mistake
+_WIDEST_PIXEL = 16  # times as wide as high, or as high as wide; wider ones are mistakes of the file
 
 
 class Presentation(NamedTuple):
@@ -50,7 +50,7 @@ class Picture:
         return (height, width) if self._presentation.transpose else (width, height)
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
-        """Return red-green-blue pixels, shape (H, W, 3), uint8, as the file says that they are to be shown.
+        """Return red-green-blue pixels, shape (H, W, 3), uint8, rotated and mirrored by its metadata.
 
         Args:
             longest: What the longer side is scaled to; None keeps the size.
@@ -170,7 +170,7 @@ def read_middle_picture(path: Path) -> np.ndarray:
 
 
 def length_of(path: Path) -> float:
-    """How long a recording is by what its file says, or else by its packets, in seconds; 0 for an image.
+    """Return the duration of a recording by its header, or else by its packets, in seconds; 0 for an image.
 
     Raises:
         MediaError: it is missing, or no media file.

@@ -1,4 +1,4 @@
-"""Autoencoders of features: what they were not trained on they reconstruct badly, by which it is told apart."""
+"""Autoencoders of features; a large reconstruction error marks recordings unlike those of training."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What the configuration of a stranger may ask of the memory."""
+"""A limit on the memory that an untrusted configuration can allocate."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

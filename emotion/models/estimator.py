@@ -155,7 +155,7 @@ class EstimatorHead(nn.Module):
         except Exception as error:  # a damaged file fails in many ways, all of which mean the same
             raise EmotionError(f"{path} is no estimator that can be read: {error_message(error)}") from error
         if not isinstance(pipeline, Pipeline) or type(pipeline[-1]) is not type(self.pipeline[-1]):
-            raise EmotionError(f"{path} holds another estimator than its config.yaml says")
+            raise EmotionError(f"{path} holds another estimator than config.yaml")
         self.pipeline = pipeline
 
 

@@ -140,9 +140,9 @@ def _official(rows: list[Row]) -> Iterator[Fold]:
     fold, copies = _by_side_of_fer2013(rows), _labels_of_copies(rows)
     tested = {_image(row) for row in fold["test"]}
     dev = [row for row in fold["dev"] if _image(row) not in tested]
-    judged = tested | {_image(row) for row in dev}
+    evaluated = tested | {_image(row) for row in dev}
     once = {_image(row): row for row in reversed(fold["train"])}.values()
-    train = [row for row in once if _image(row) not in judged and len(copies[_image(row)]) == 1]
+    train = [row for row in once if _image(row) not in evaluated and len(copies[_image(row)]) == 1]
     yield {"train": train, "dev": dev, "test": fold["test"]}
 
 

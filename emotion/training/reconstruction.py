@@ -89,7 +89,7 @@ def fit_autoencoder(only: str, settings: FitSettings, classifier: Classifier, da
     if not monitor.endswith("loss"):
         raise EmotionError(f"training.monitor={monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion")
     if datamodule.dataset("dev").label.unique().numel() < 2:
-        raise EmotionError(f"the dev split holds {only} alone, so nothing can be told from it there")
+        raise EmotionError(f"the dev split holds {only} only, so no other emotion can be detected there")
     module = ReconstructionModule(only, classifier, datamodule.classes, settings.optimizer, settings.scheduler)
     fitted = fit(settings, classifier, datamodule, module)
     if fitted.is_main:
