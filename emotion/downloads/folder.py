@@ -97,9 +97,7 @@ def _require_space(folder: Path, parts: list[Part]) -> None:
         amount = decimal(size) if size else "of unknown size"
         unpacked = sum(int(part.size * part.growth) for part in parts)
         log.info("to download: %s, %s, to %s", ", ".join(part.name for part in parts), amount, folder)
-        require_space(
-            folder, size + sum(int(part.size * part.growth) for part in parts), f"download and unpack {amount}"
-        )
+        require_space(folder, size + unpacked, f"download and unpack {amount}")
 
 
 def provide(corpus: Corpus, root: str, channel: str, needs_video: bool) -> None:
