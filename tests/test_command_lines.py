@@ -130,6 +130,7 @@ MISTAKES = {
     "key below a value": (["seed.x=3"], "there is no seed"),
     "unreadable override": (["model=(a"], "quote values"),
     "part of no fusion": (["model.branches.audio=audio_lstm"], "add model=late_fusion"),
+    "misspelt branch": (["model=late_fusion", "model.branches.audio=audio_lstmm"], "did you mean audio_lstm?"),
     "missing plugin": (["-m", "hydra/launcher=jobs"], "pip install 'emotion[sweep]'"),
     "missing corpus": (["data=ravdess", "data.root=nowhere"], "neither exists"),
     "resume of nothing": (["resume=nowhere"], "is not a run directory"),

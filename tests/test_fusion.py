@@ -142,3 +142,19 @@ def test_mixup_needs_whole_recordings(late_fusion):
     batch = without(make_batch(), "audio", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
     with pytest.raises(EmotionError, match="mixup"):
         late_fusion.train()(batch)
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "gated", "cross_attention", "mean_log_probability"])
+def test_a_fusion_has_any_number_of_branches(compose, fusion):
+    more = ("model.branches.units=action_units", "model.branches.vector=functionals", "model.branches.second=audio_lstm")
+    for branches, names in (
+        (["~model.branches.face"], ["audio"]),
+        (["~model.branches.face", more[0]], ["audio", "units"]),
+        (["~model.branches.face", *more], ["audio", "units", "vector", "second"]),
+    ):
+        if fusion == "cross_attention" and len(names) == 1:
+            continue  # which needs others to attend to
+        classifier = build_classifier(compose("model=late_fusion", *branches, f"model/fusion={fusion}"), CLASSES)
+        assert list(classifier.encoder.encoders) == names
+        logits = classifier.eval()(make_batch())
+        assert logits.shape == (4, CLASSES) and logits.isfinite().all()

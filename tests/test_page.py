@@ -53,7 +53,7 @@ def hand_in(view, kind, file):
 @pytest.mark.slow
 def test_the_answer_stands_on_the_page(view, trained, demo_root):
     clip = sorted((demo_root / "Actor_02").glob("03-*.wav"))[3]
-    assert "judged by sound" in hand_in(view, "Sound", clip)
+    assert "based on audio" in hand_in(view, "Sound", clip)
     said = Predictor.from_run(trained)(clip)
     lines = view.inner_text("#answer").split("\n")
     assert said.emotion in lines

@@ -75,9 +75,11 @@ def choose_branches(arguments: list[str], config_name: str = "train") -> list[st
 
     known = {path.stem for path in (DIRECTORY / "model" / "branch").glob("*.yaml")}
     found = [re.fullmatch(r"\+*model\.(branches\.\w+|vector)=([\w,]+)", argument) for argument in arguments]
-    found = [match if match and set(match[2].split(",")) <= known else None for match in found]
     if not any(found):
         return arguments
+    for match in filter(None, found):
+        if unknown := [name for name in match[2].split(",") if name not in known]:
+            raise EmotionError(f"unknown choice model.{match[1]}={unknown[0]}: {suggest(unknown[0], known)}")
     groups = [a for a in arguments if re.fullmatch(r"(model|experiment|data|debug)=[\w/]+", a)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(DIRECTORY), version_base="1.3"):

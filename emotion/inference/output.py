@@ -82,7 +82,7 @@ def to_table(answers: Sequence[Answer], labels: Sequence[str]) -> "Table":
     columns |= {label: [_share(_said(answer), label) for answer in judged] for label in labels}
     by = [" and ".join(said.modalities) + "".join(f" ({note})" for note in said.notes) for said in map(_said, judged)]
     if len(set(by)) > 1 or any(_said(answer).notes for answer in judged):
-        columns["judged by"] = [_plain(text) for text in by]
+        columns["based on"] = [_plain(text) for text in by]
     title = None if "recording" in columns or not judged else _plain(_said(judged[0]).name)
     table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
     for name in columns:

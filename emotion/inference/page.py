@@ -58,7 +58,7 @@ def show(predictor: Predictor, path: str | None) -> Shown:
     faces = recording.arrays.get("face")
     return Shown(
         said.probabilities,
-        f"judged by {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
+        f"based on {' and '.join(said.modalities)}" + "".join(f" ({note})" for note in said.notes),
         timeline_figure(moments, predictor.labels, width=9) if moments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
         plot_recording(file) if "audio" in said.modalities else None,
