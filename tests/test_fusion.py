@@ -146,7 +146,11 @@ def test_mixup_needs_whole_recordings(late_fusion):
 
 @pytest.mark.parametrize("fusion", ["concatenation", "gated", "cross_attention", "mean_log_probability"])
 def test_a_fusion_has_any_number_of_branches(compose, fusion):
-    more = ("model.branches.units=action_units", "model.branches.vector=functionals", "model.branches.second=audio_lstm")
+    more = (
+        "model.branches.units=action_units",
+        "model.branches.vector=functionals",
+        "model.branches.second=audio_lstm",
+    )
     for branches, names in (
         (["~model.branches.face"], ["audio"]),
         (["~model.branches.face", more[0]], ["audio", "units"]),
