@@ -1,4 +1,4 @@
-"""What the systems that this project replaces need besides: gradient histograms, variants, Tucker cores, frames."""
+"""The building blocks of the baselines: gradient histograms, variants, Tucker cores, whole frames."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_gradient_histograms_equal_loops_on_a_real_face(real_data):
 
 
 def test_the_polar_angle_is_true():
-    """What moves down is seen by the polar angle as what moves across: an earlier system dropped one of them."""
+    """The polar angle of vertical motion equals that of horizontal motion."""
     rows = torch.arange(40.0)
     down, across = rows[None, :, None].expand(10, 40, 40), rows[None, None].expand(10, 40, 40)
     later = rows[:10, None, None].expand(10, 40, 40)

@@ -186,8 +186,8 @@ def test_runs_evaluated_in_a_group_equal_runs_evaluated_alone(trained, train_in_
     evaluate_robustness(pairs[0][:1])
     evaluate_robustness(pairs[0])  # the first is known
     evaluate_robustness(pairs[1])
-    for alone, together in zip(*pairs, strict=True):
-        assert (alone / FILE).read_bytes() == (together / FILE).read_bytes()
+    for alone, grouped in zip(*pairs, strict=True):
+        assert (alone / FILE).read_bytes() == (grouped / FILE).read_bytes()
 
 
 def test_runs_without_robustness_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What people see of a run in TensorBoard, in a browser."""
+"""The TensorBoard page of a run, in a browser."""
 
 import subprocess
 import sys
@@ -11,17 +11,17 @@ from playwright.sync_api import expect
 
 from emotion.pipelines.train import train
 
-SECONDS = 90_000  # milliseconds for which something may be waited for
+TIMEOUT_MS = 90_000
 
 
 @contextmanager
 def tensorboard(folder):
-    """The address at which TensorBoard shows a folder."""
+    """Serve a folder with TensorBoard, and yield the address."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        told = next((line for line in server.stderr if "http://localhost" in line), "")
-        yield told.split(" at ")[1].split()[0]
+        line = next((line for line in server.stderr if "http://localhost" in line), "")
+        yield line.split(" at ")[1].split()[0]
     finally:
         server.kill()
         server.wait()
@@ -33,42 +33,42 @@ def page(compose, browser, tmp_path):
     train(compose(*overrides), tmp_path / "outputs" / "run", overrides)  # `train_in_process` draws nothing
     with tensorboard(tmp_path / "outputs") as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(SECONDS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.address = address
         yield page
         page.close()
 
 
-def drawn(page, tmp_path, name):
-    """How many colours a screenshot has: a page that is blank or broken has few."""
+def count_colors(page, tmp_path, name):
+    """Return the number of colors of a screenshot; a blank or broken page has few."""
     page.screenshot(path=tmp_path / f"{name}.png")
     picture = cv2.imread(str(tmp_path / f"{name}.png"))
     return len(np.unique(picture.reshape(-1, 3) // 16, axis=0))
 
 
 @pytest.mark.slow
-def test_people_see_curves_pictures_hyperparameters_and_embeddings(page, tmp_path):
+def test_curves_figures_hyperparameters_and_embeddings_are_visible(page, tmp_path):
     page.goto(f"{page.address}#timeseries")
     for curve in ("loss", "uar"):  # in sight without scrolling
-        expect(page.get_by_text(f"dev/{curve}", exact=True)).to_be_in_viewport(timeout=SECONDS)
-    assert drawn(page, tmp_path, "timeseries") > 30
+        expect(page.get_by_text(f"dev/{curve}", exact=True)).to_be_in_viewport(timeout=TIMEOUT_MS)
+    assert count_colors(page, tmp_path, "timeseries") > 30
 
     page.goto(f"{page.address}#images")
     page.reload()
     picture = page.locator("tf-image-loader img").first
-    expect(picture).to_be_visible(timeout=SECONDS)
+    expect(picture).to_be_visible(timeout=TIMEOUT_MS)
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     expect(page.get_by_text("figures/confusion_matrix_test").first).to_be_visible()
 
     page.goto(f"{page.address}#hparams")
     page.reload()
-    expect(page.get_by_text("final/dev/uar").first).to_be_attached(timeout=SECONDS)
-    expect(page.get_by_text("spec_augment").first).to_be_attached(timeout=SECONDS)
-    expect(page.get_by_text("optimizer.weight_decay").first).to_be_attached(timeout=SECONDS)  # as typed
+    expect(page.get_by_text("final/dev/uar").first).to_be_attached(timeout=TIMEOUT_MS)
+    expect(page.get_by_text("spec_augment").first).to_be_attached(timeout=TIMEOUT_MS)
+    expect(page.get_by_text("optimizer.weight_decay").first).to_be_attached(timeout=TIMEOUT_MS)  # as typed
 
     page.goto(f"{page.address}#projector")
     page.reload()
     projector = page.frame_locator("iframe").frame_locator("iframe")
-    expect(projector.get_by_text("64", exact=True)).to_be_visible(timeout=SECONDS)
+    expect(projector.get_by_text("64", exact=True)).to_be_visible(timeout=TIMEOUT_MS)
     expect(projector.get_by_text("emotion").first).to_be_attached()
-    assert drawn(page, tmp_path, "projector") > 50  # its points are pictures
+    assert count_colors(page, tmp_path, "projector") > 50  # its points are pictures
