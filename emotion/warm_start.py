@@ -74,7 +74,7 @@ def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool) -> dict[s
     modality = config.model.modalities[0] if key == "model.vector" else branch.modality
     if not isinstance(config.model, BranchConfig) or config.model.modality != modality:
         inputs = " and ".join(config.model.modalities)
-        raise EmotionError(f"{key}.run={run} is a model of {inputs}; here one of {branch.modality} is wanted")
+        raise EmotionError(f"{key}.run={run} takes in {inputs}, and this branch needs {branch.modality}")
     parts = [name for name in _ENCODER_KEYS if name in composed.model and (name != "head" or with_head)]
     taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in parts}
     taken[f"{key}.modality"] = modality

@@ -35,7 +35,7 @@ def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplo
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
-        assert f"recordings without faces, which {consequence}: 1" in caplog.text
+        assert f"recordings without face, which {consequence}: 1" in caplog.text
         assert len(datamodule.table) == count
         assert all(len(batch["label"]) for batch in datamodule.all_batches())
 

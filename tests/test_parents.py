@@ -189,7 +189,7 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
         (["features=log_mel"], "features belongs to the run"),
         (["model.branches.audio.network.dropout=0.3"], "belongs to the run"),
         (["model.branches.audio.run=nowhere"], "nowhere is not a run directory"),
-        (["model.branches.face=face_cnn"], "a model of action_units; here one of faces is wanted"),
+        (["model.branches.face=face_cnn"], "takes in action_units, and this branch needs face"),
         (["model/fusion=mean_log_probability", "labels=happy_sad"], "answers with the labels emotions"),
     ],
 )
