@@ -77,11 +77,12 @@ def _set(config: DictConfig, key: str, path: Path) -> None:
 
 @contextmanager
 def summarised() -> Iterator[None]:
-    """Around a command that may be a sweep: at its end, however it came, tells what became of the jobs.
+    """Print a summary of the jobs at the end of a command that is a sweep, however it ends.
 
     Raises:
-        EmotionError: no job finished, which sweepers say in ways of their own, or some failed.
+        EmotionError: no job finished, or some failed.
     """
+    _started.clear()  # of an earlier command in the same process
     try:
         yield
     except EmotionError:
