@@ -1,7 +1,7 @@
 """The composition root: from the configuration of a run to its data module and its model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emotion import runs
 from emotion.config.schema import TrainConfig
@@ -40,10 +40,8 @@ def datamodule_of(config: TrainConfig, splits: "pd.DataFrame | None" = None) -> 
     """
     from emotion.data.build import build_datamodule
 
-    only = kind_of(config, 1).only
-    return build_datamodule(
-        config.data, config.protocol, config.labels, modalities_of(config), config.seed, only, splits
-    )
+    label, modalities = config.model.train_label, modalities_of(config)
+    return build_datamodule(config.data, config.protocol, config.labels, modalities, config.seed, label, splits)
 
 
 def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.ckpt") -> Classifier:
@@ -67,3 +65,32 @@ def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.
         raise EmotionError(
             f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {error_message(error)}"
         ) from error
+
+
+class RestoredRun(NamedTuple):
+    """A finished run, ready to predict the splits of its corpus.
+
+    Attributes:
+        config: Configuration of the run.
+        classifier: Classifier with the weights of the best epoch, in evaluation mode.
+        datamodule: Data module after `setup`; it serves audio as waveforms.
+    """
+
+    config: TrainConfig
+    classifier: Classifier
+    datamodule: "EmotionDataModule"
+
+
+def restore_run(run_dir: Path) -> RestoredRun:
+    """Restore a finished run with the splits it was trained on.
+
+    Raises:
+        EmotionError: `run_dir` is not a run directory, it is damaged, or its corpus is missing.
+    """
+    config = runs.load_config(runs.require(run_dir))
+    classifier = load_classifier(run_dir, config)
+    datamodule = datamodule_of(config, runs.load_recordings(run_dir))
+    datamodule.setup()
+    for front_end in classifier.front_ends:
+        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    return RestoredRun(config, classifier, datamodule)

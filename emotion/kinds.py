@@ -69,11 +69,6 @@ class ModelKind(ABC, Generic[Config]):
         return monitor
 
     @property
-    def only(self) -> str | None:
-        """The label to which the train split is restricted, or None."""
-        return None
-
-    @property
     def refits(self) -> bool:
         """True if dev is used for fitting after it has been evaluated."""
         return False
@@ -124,11 +119,6 @@ class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
     def objective(self, monitor: str) -> str:
         """See `ModelKind.objective`: the reconstruction error of its emotion."""
         return f"dev/error/{self.model.only}"
-
-    @property
-    def only(self) -> str | None:
-        """See `ModelKind.only`."""
-        return self.model.only
 
 
 class EstimatorKind(ModelKind[EstimatorModelConfig]):

@@ -53,9 +53,8 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
         if key not in starts:
             continue
         run = starts[key]
-        taken = _taken(key, branch, run, isinstance(config.model, FusionModelConfig))
-        if taken[f"{key}.modality"] == "face" and not any(override.startswith("faces") for override in typed):
-            taken["faces"] = faces_elsewhere(runs.load_composed(run).faces, composed.faces)
+        faces = None if any(override.startswith("faces") for override in typed) else composed.faces
+        taken = _taken(key, branch, run, isinstance(config.model, FusionModelConfig), faces)
         node = OmegaConf.select(changed, key)
         for part in [part for part in _ENCODER_KEYS if part != "head" and part in node]:
             del node[part]
@@ -67,8 +66,16 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
     return changed, starts
 
 
-def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool) -> dict[str, object]:
-    """Return the values that are taken from a run, by their keys in the new configuration."""
+def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool, faces: DictConfig | None) -> dict[str, object]:
+    """Return the values that are taken from a run, by their keys in the new configuration.
+
+    Args:
+        key: Key of the encoder.
+        branch: Its configuration.
+        run: The run.
+        with_head: True to take the head too.
+        faces: The group `faces` of the new configuration, or None to leave it as it is.
+    """
     config, composed = runs.load_config(runs.require(run)), runs.load_composed(run)
     # An estimator takes the embeddings of whatever the run takes in.
     modality = config.model.modalities[0] if key == "model.vector" else branch.modality
@@ -78,6 +85,8 @@ def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool) -> dict[s
     parts = [name for name in _ENCODER_KEYS if name in composed.model and (name != "head" or with_head)]
     taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in parts}
     taken[f"{key}.modality"] = modality
+    if modality == "face" and faces is not None:
+        taken["faces"] = faces_elsewhere(composed.faces, faces)
     return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}
 
 

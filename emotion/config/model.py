@@ -1,5 +1,6 @@
 """The kinds of models, and the branches of which they are made."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -91,7 +92,7 @@ class EstimatorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(ABC):
     """What all kinds of models have."""
 
     name: str
@@ -100,22 +101,24 @@ class ModelConfig:
     """Kind of the model: how it is built, fitted and saved."""
 
     @property
+    @abstractmethod
     def encoders(self) -> dict[str, BranchConfig]:
         """The encoders, by the key of each below `model`; the key is empty where the model has a single one."""
-        raise NotImplementedError
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The inputs of all branches, each once."""
-        return tuple(dict.fromkeys(branch.modality for branch in self.encoders.values()))
+        """The inputs of all encoders, each once."""
+        return tuple(dict.fromkeys(encoder.modality for encoder in self.encoders.values()))
+
+    @property
+    def train_label(self) -> str | None:
+        """The label to which the train split is restricted, or None."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuralModelConfig(BranchConfig, ModelConfig):
-    """A single encoder with a head, trained by gradient."""
-
-    kind: Literal["neural"]
-    head: HeadConfig
+class SingleEncoderConfig(BranchConfig, ModelConfig):
+    """A model of a single encoder."""
 
     @property
     def encoders(self) -> dict[str, BranchConfig]:
@@ -124,7 +127,30 @@ class NeuralModelConfig(BranchConfig, ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderModelConfig(BranchConfig, ModelConfig):
+class BranchedConfig(ModelConfig):
+    """A model of several encoders."""
+
+    branches: dict[str, BranchConfig]
+    """The encoders by name."""
+    fusion: Target
+    """Class that joins the embeddings, and its arguments."""
+
+    @property
+    def encoders(self) -> dict[str, BranchConfig]:
+        """See `ModelConfig.encoders`."""
+        return {f"branches.{name}": branch for name, branch in self.branches.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralModelConfig(SingleEncoderConfig):
+    """A single encoder with a head, trained by gradient."""
+
+    kind: Literal["neural"]
+    head: HeadConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderModelConfig(SingleEncoderConfig):
     """An autoencoder of one emotion, whose reconstruction error tells that emotion from others."""
 
     kind: Literal["autoencoder"]
@@ -132,26 +158,17 @@ class AutoencoderModelConfig(BranchConfig, ModelConfig):
     """The label on whose recordings it is trained."""
 
     @property
-    def encoders(self) -> dict[str, BranchConfig]:
-        """See `ModelConfig.encoders`."""
-        return {"": self}
+    def train_label(self) -> str:
+        """See `ModelConfig.train_label`."""
+        return self.only
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionModelConfig(ModelConfig):
+class FusionModelConfig(BranchedConfig):
     """Several encoders, joined by a fusion, with a head; trained by gradient."""
 
     kind: Literal["fusion"]
-    branches: dict[str, BranchConfig]
-    """The encoders by name."""
-    fusion: Target
-    """Class that joins the embeddings, and its arguments."""
     head: HeadConfig
-
-    @property
-    def encoders(self) -> dict[str, BranchConfig]:
-        """See `ModelConfig.encoders`."""
-        return {f"branches.{name}": branch for name, branch in self.branches.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,19 +186,10 @@ class EstimatorModelConfig(EstimatorConfig, ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatorFusionModelConfig(EstimatorConfig, ModelConfig):
+class EstimatorFusionModelConfig(EstimatorConfig, BranchedConfig):
     """An estimator on several vectors for each recording."""
 
     kind: Literal["estimator_fusion"]
-    branches: dict[str, BranchConfig]
-    """The encoders by name."""
-    fusion: Target
-    """Class that joins the vectors, and its arguments."""
-
-    @property
-    def encoders(self) -> dict[str, BranchConfig]:
-        """See `ModelConfig.encoders`."""
-        return {f"branches.{name}": branch for name, branch in self.branches.items()}
 
 
 MODEL_KINDS: dict[str, type[ModelConfig]] = {

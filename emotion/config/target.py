@@ -87,9 +87,10 @@ class Target:
             raise EmotionError(f"{key}: keys and values, one of which is _target_, are allowed")
         arguments = {name: given for name, given in value.items() if not name.startswith("_") and name != "name"}
         target = cls(value["_target_"], arguments)
+        known = target.annotations()
         for name, given in arguments.items():
-            if (annotation := target.annotations().get(name)) is not None:
-                check_field(f"{key}.{name}", annotation, given)
+            if name in known:
+                check_field(f"{key}.{name}", known[name], given)
         return target
 
     def annotations(self) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def _plain(value: object) -> object:
 
 def _check_choices(group: str, override: Override) -> None:
     folder = DIRECTORY / group
-    # Only experiments are sorted into folders; a folder in another group is a group itself, such as model/audio.
+    # Only experiments are sorted into folders; a folder in another group is a group itself, such as model/branch.
     pattern = "**/*.yaml" if group == "experiment" else "*.yaml"
     choices = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(pattern)}
     for choice in _wanted(override):

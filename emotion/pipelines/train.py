@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import malloc, runs, warm_start
 from emotion.composition import datamodule_of, kind_of
-from emotion.config.compose import key_of
 from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.data.datamodule import EmotionDataModule
@@ -22,6 +20,7 @@ from emotion.kinds import ModelKind
 from emotion.labels import FROM_DATA
 from emotion.metrics.predictions import predict, split_metrics
 from emotion.models.base import Classifier, Encoder
+from emotion.pipelines.job import Job, prepare_job
 from emotion.pipelines.results import (
     cache_features,
     chance,
@@ -31,35 +30,11 @@ from emotion.pipelines.results import (
     uar_intervals,
     write_results,
 )
-from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
 from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
 from emotion.training.fit import FitSettings, Fitted, device_of, require_device
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Job:
-    """One training, before it starts.
-
-    Attributes:
-        run_dir: Run directory.
-        composed: Configuration as it is saved.
-        config: The same, validated.
-        overrides: Overrides of the command line, with those of the run that is resumed.
-        starts: Runs that encoders start from, by the keys of the encoders.
-        resume_from: Checkpoint from which training continues, or None.
-        splits: Recordings of the run that is resumed, or None.
-    """
-
-    run_dir: Path
-    composed: DictConfig
-    config: TrainConfig
-    overrides: list[str]
-    starts: dict[str, Path] = field(default_factory=dict)
-    resume_from: Path | None = None
-    splits: pd.DataFrame | None = None
 
 
 def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool = True) -> float:
@@ -80,11 +55,11 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
     validate(composed)
     if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
         logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process reports
-        return _train(_prepare_job(composed, run_dir, overrides), hints)
+        return _train(prepare_job(composed, run_dir, overrides), hints)
     if composed.resume:
         runs.require(run_dir)
     with runs.claimed(run_dir):
-        return _train(_prepare_job(composed, run_dir, overrides), hints)
+        return _train(prepare_job(composed, run_dir, overrides), hints)
 
 
 def _train(job: Job, hints: bool) -> float:
@@ -113,52 +88,9 @@ def _train(job: Job, hints: bool) -> float:
         describe()  # even if no epoch was left
     predictions = _predict(config, classifier, datamodule, fitted)
     results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
-    results |= _write(job, kind, classifier, datamodule, predictions, results)
+    results |= _write(job, classifier, datamodule, predictions, results)
     _report_end(job.run_dir, config, results, hints)
     return results[results["objective"]]
-
-
-def _prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Job:
-    if composed.resume:
-        merged, checkpoint = _resumed(composed, run_dir, overrides)
-        overrides = runs.load_overrides(run_dir) + overrides
-        return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_recordings(run_dir))
-    if rank_zero_only.rank == 0 and runs.is_begun(run_dir):
-        raise runs.DirectoryTakenError(
-            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
-        )
-    merged, starts = warm_start.merge_initial_runs(composed, overrides)
-    return Job(run_dir, merged, validate(merged), overrides, starts)
-
-
-def _resumed(composed: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[DictConfig, Path]:
-    """Return the configuration of a run that is resumed, changed by `overrides`, and its last checkpoint."""
-    checkpoint = run_dir / "checkpoints" / "last.ckpt"
-    if not checkpoint.is_file():
-        raise EmotionError(
-            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; give the command again "
-            "that began it"
-        )
-    if any(runs.is_start(key_of(override)) for override in overrides):
-        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
-    saved = runs.load_composed(run_dir)
-    changed = merge_run_config(saved, composed, overrides)
-    for key in DECIDE_SPLITS:
-        wanted, own = OmegaConf.select(changed, key), OmegaConf.select(saved, key)
-        if wanted != own:
-            raise EmotionError(f"{key}={wanted} cannot be changed when a run is resumed, which has {key}={own}")
-    epochs = runs.trained_epochs(run_dir)
-    if changed.trainer.max_epochs < epochs:
-        raise EmotionError(
-            f"trainer.max_epochs={changed.trainer.max_epochs}: {epochs} epochs of {run_dir} are trained already; at "
-            f"least {epochs} are allowed"
-        )
-    if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
-        raise EmotionError(
-            f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
-            f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer"
-        )
-    return changed, checkpoint
 
 
 def _set_up_data(job: Job) -> EmotionDataModule:
@@ -278,7 +210,6 @@ def _evaluate(
 
 def _write(
     job: Job,
-    kind: ModelKind,
     classifier: Classifier,
     datamodule: EmotionDataModule,
     predictions: pd.DataFrame,
@@ -287,7 +218,8 @@ def _write(
     """Write predictions, metrics and figures; return further metrics, which autoencoders have."""
     from emotion.plots.tensorboard import write_summary
 
-    extra = write_reconstructions(job.run_dir, classifier, datamodule, kind.only) if kind.only else {}
+    label = job.config.model.train_label
+    extra = write_reconstructions(job.run_dir, classifier, datamodule, label) if label else {}
     results = results | extra
     held_out = predictions[predictions["split"] != "train"].reset_index(drop=True)
     write_results(job.run_dir, held_out, results, datamodule.classes, predictions["split"].iloc[-1])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emotion import runs
+from emotion.composition import restore_run
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
@@ -18,7 +19,6 @@ from emotion.plots.figure import new_figure, save_figure
 from emotion.plots.learning_curves import plot_run_curves, read_curves
 from emotion.plots.metrics import plot_confusion_matrix
 from emotion.plots.recording import mel_spectrogram
-from emotion.restore import restore_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from emotion import runs
+from emotion.composition import restore_run
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.data.feature_cache import weights_digest
@@ -22,7 +23,6 @@ from emotion.metrics.predictions import mask_modality, predict
 from emotion.models.base import Classifier
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 from emotion.progress import track
-from emotion.restore import restore_run
 from emotion.robustness.corruptions import FACE_CORRUPTIONS, action_unit_corruptions, audio_corruptions
 
 FILE = "robustness.csv"

@@ -1,0 +1,86 @@
+"""One training before it starts: its configuration, and the run that it resumes or starts from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from emotion import runs, warm_start
+from emotion.config.compose import key_of
+from emotion.config.schema import TrainConfig
+from emotion.config.validate import validate
+from emotion.errors import EmotionError
+from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+
+
+@dataclass
+class Job:
+    """One training, before it starts.
+
+    Attributes:
+        run_dir: Run directory.
+        composed: Configuration as it is saved.
+        config: The same, validated.
+        overrides: Overrides of the command line, with those of the run that is resumed.
+        starts: Runs that encoders start from, by the keys of the encoders.
+        resume_from: Checkpoint from which training continues, or None.
+        splits: Recordings of the run that is resumed, or None.
+    """
+
+    run_dir: Path
+    composed: DictConfig
+    config: TrainConfig
+    overrides: list[str]
+    starts: dict[str, Path] = field(default_factory=dict)
+    resume_from: Path | None = None
+    splits: pd.DataFrame | None = None
+
+
+def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Job:
+    """Merge the run that is resumed, or those that encoders start from, into a composed configuration.
+
+    Raises:
+        EmotionError: the run cannot be resumed, or `run_dir` holds a run already.
+    """
+    if composed.resume:
+        merged, checkpoint = _resumed(composed, run_dir, overrides)
+        overrides = runs.load_overrides(run_dir) + overrides
+        return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_recordings(run_dir))
+    if rank_zero_only.rank == 0 and runs.is_begun(run_dir):
+        raise runs.DirectoryTakenError(
+            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+        )
+    merged, starts = warm_start.merge_initial_runs(composed, overrides)
+    return Job(run_dir, merged, validate(merged), overrides, starts)
+
+
+def _resumed(composed: DictConfig, run_dir: Path, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """Return the configuration of a run that is resumed, changed by `overrides`, and its last checkpoint."""
+    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        raise EmotionError(
+            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; give the command again "
+            "that began it"
+        )
+    if any(runs.is_start(key_of(override)) for override in overrides):
+        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
+    saved = runs.load_composed(run_dir)
+    changed = merge_run_config(saved, composed, overrides)
+    for key in DECIDE_SPLITS:
+        wanted, own = OmegaConf.select(changed, key), OmegaConf.select(saved, key)
+        if wanted != own:
+            raise EmotionError(f"{key}={wanted} cannot be changed when a run is resumed, which has {key}={own}")
+    epochs = runs.trained_epochs(run_dir)
+    if changed.trainer.max_epochs < epochs:
+        raise EmotionError(
+            f"trainer.max_epochs={changed.trainer.max_epochs}: {epochs} epochs of {run_dir} are trained already; at "
+            f"least {epochs} are allowed"
+        )
+    if changed.trainer.max_epochs > saved.trainer.max_epochs and saved.scheduler.name != "constant":
+        raise EmotionError(
+            f"the learning rate of {run_dir} was planned for {saved.trainer.max_epochs} epochs (scheduler "
+            f"{saved.scheduler.name}); only runs with scheduler=constant can be made longer"
+        )
+    return changed, checkpoint
