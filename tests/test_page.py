@@ -53,19 +53,19 @@ def hand_in(view, kind, file):
 @pytest.mark.slow
 def test_the_answer_stands_on_the_page(view, trained, demo_root):
     clip = sorted((demo_root / "Actor_02").glob("03-*.wav"))[3]
-    assert "based on audio" in hand_in(view, "Sound", clip)
+    assert "based on audio" in hand_in(view, "Audio", clip)
     said = Predictor.from_run(trained)(clip)
     lines = view.inner_text("#answer").split("\n")
     assert said.emotion in lines
     assert f"{100 * said.probabilities[said.emotion]:.0f}%" in lines
     view.locator("#audio-plot img").wait_for(timeout=WAIT)
-    assert view.get_by_role("tab", name="Picture").count() == 0  # this model sees nothing
+    assert view.get_by_role("tab", name="Image").count() == 0  # this model sees nothing
 
 
 @pytest.mark.slow
 def test_what_is_wrong_is_told(view, tmp_path):
     (tmp_path / "notes.wav").write_text("no sound")
-    assert "This cannot be predicted: cannot be decoded" in hand_in(view, "Sound", tmp_path / "notes.wav")
+    assert "This cannot be predicted: cannot be decoded" in hand_in(view, "Audio", tmp_path / "notes.wav")
 
 
 @pytest.mark.slow

@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = "100mb"
-"""File that may be handed in."""
+"""Maximum size of an uploaded file."""
 LONGEST = 600.0
 """Maximum duration of a recording, in seconds."""
 _WINDOW, _HOP = 3.0, 1.0  # seconds; of the timeline
-_KEPT = 3600  # seconds until what was handed in is deleted
+_KEPT = 3600  # seconds until uploaded files are deleted
 _ABOUT = """# Which emotion does it show?
-Hand in or record a clip of one person. The answer is about what was **acted** in the recordings that the model learnt
-from, and is often wrong about real life. It is not for decisions about people; see `emotion card`.
-Nothing leaves this machine."""
+Upload or record a clip of one person. The model was trained on **acted** emotions and is often wrong about real life.
+It is not for decisions about people; see `emotion card`. Nothing leaves this machine."""
 
 
 class Shown(NamedTuple):
@@ -66,7 +65,7 @@ def show(predictor: Predictor, path: str | None) -> Shown:
 
 
 def build(predictor: Predictor) -> "gradio.Blocks":
-    """The page.
+    """Return the page.
 
     Raises:
         EmotionError: Gradio is not installed.
@@ -86,10 +85,10 @@ def build(predictor: Predictor) -> "gradio.Blocks":
             with gradio.Column():
                 inputs = _inputs(gradio, set(predictor.reader.modalities))
             with gradio.Column():
-                label = gradio.Label(label="it shows", elem_id="answer")
+                label = gradio.Label(label="prediction", elem_id="answer")
                 note = gradio.Markdown(elem_id="note")
-        timeline = gradio.Plot(label="over time", elem_id="timeline")
-        faces = gradio.Gallery(label="the faces it looked at", elem_id="faces", columns=8, height=150)
+        timeline = gradio.Plot(label="timeline", elem_id="timeline")
+        faces = gradio.Gallery(label="face crops", elem_id="faces", columns=8, height=150)
         audio = gradio.Plot(label="audio and some frames", elem_id="audio-plot")
         for component in inputs:
             component.change(update, component, [label, note, timeline, faces, audio], api_name=False)
@@ -99,15 +98,15 @@ def build(predictor: Predictor) -> "gradio.Blocks":
 def _inputs(gradio: object, modalities: set[str]) -> list["gradio.components.Component"]:
     """Return the input components for the modalities of the model."""
     kinds: dict[str, Callable[[], gradio.components.Component]] = {
-        "Video": lambda: gradio.Video(label="a video", sources=["upload", "webcam"], elem_id="video"),
+        "Video": lambda: gradio.Video(label="video", sources=["upload", "webcam"], elem_id="video"),
     }
     if "audio" in modalities:
-        kinds["Sound"] = lambda: gradio.Audio(
-            label="sound", sources=["upload", "microphone"], type="filepath", elem_id="sound"
+        kinds["Audio"] = lambda: gradio.Audio(
+            label="audio", sources=["upload", "microphone"], type="filepath", elem_id="audio"
         )
     if "face" in modalities:
-        kinds["Picture"] = lambda: gradio.Image(
-            label="a picture", sources=["upload", "webcam"], type="filepath", elem_id="picture"
+        kinds["Image"] = lambda: gradio.Image(
+            label="image", sources=["upload", "webcam"], type="filepath", elem_id="image"
         )
     components = []
     for name, make in kinds.items():
