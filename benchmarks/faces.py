@@ -19,7 +19,7 @@ import torch
 from facenet_pytorch import MTCNN
 
 from emotion.corpora.demo import Demo
-from emotion.media.video import picture_times, read_pictures
+from emotion.media.video import frame_times, read_frames
 from emotion.prepare.faces import FaceOptions, prepare_faces
 
 TAKES = tuple(f"{number + 2:02}-01-01-01-{actor:02}" for number, actor in enumerate((1, 2, 7, 12, 18, 24)))
@@ -30,7 +30,7 @@ def main() -> None:
     real = Path(os.environ.get("EMOTION_DATA", "../shared/data")) / "ravdess_faces" / "clips"
     with tempfile.TemporaryDirectory() as folder:
         clips = _scaled_demo(Path(folder)) + sorted(real.glob("*.mp4"))
-        frames = sum(len(picture_times(clip)) for clip in clips)
+        frames = sum(len(frame_times(clip)) for clip in clips)
         decoding = {"PyAV": min(_seconds_with_pyav(clips) for _ in range(3))}
         decoding["OpenCV"] = min(_seconds_with_opencv(clips) for _ in range(3))
         seconds, faces = _ours(clips, Path(folder) / "cache")
@@ -48,7 +48,7 @@ def main() -> None:
 def _scaled_demo(folder: Path) -> list[Path]:
     demo = Demo()
     root = demo.locate(None)
-    demo.provide_video(root, [f"demo/01-{take}" for take in TAKES])
+    demo.ensure_video(root, [f"demo/01-{take}" for take in TAKES])
     return [_scale(root / f"Actor_{take[-2:]}" / f"01-01-{take}.mp4", folder / f"{take}.mp4") for take in TAKES]
 
 
@@ -58,7 +58,7 @@ def _scale(source: Path, target: Path) -> Path:
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        for picture in read_pictures(source):
+        for picture in read_frames(source):
             pixels = _letterboxed(picture.pixels())
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode())
@@ -68,7 +68,7 @@ def _scale(source: Path, target: Path) -> Path:
 def _seconds_with_pyav(clips: list[Path]) -> float:
     start = time.perf_counter()
     for clip in clips:
-        for number, picture in enumerate(read_pictures(clip)):
+        for number, picture in enumerate(read_frames(clip)):
             if number % 4 == 0:
                 picture.pixels()
     return time.perf_counter() - start
@@ -111,7 +111,7 @@ def _theirs(clips: list[Path]) -> tuple[float, dict[tuple[str, float], np.ndarra
     detector, boxes = MTCNN(select_largest=True), {}
     start = time.perf_counter()
     for clip in clips:
-        for picture in read_pictures(clip):
+        for picture in read_frames(clip):
             found, _ = detector.detect(picture.pixels())
             boxes[clip.stem, round(picture.time, 2)] = None if found is None else found[0]
     return time.perf_counter() - start, boxes

@@ -19,7 +19,7 @@ from emotion.config.compose import DIRECTORY
 from emotion.config.validate import validate
 from emotion.data.dataset import on_device
 from emotion.features.hog3d import hog3d
-from emotion.media.video import read_pictures
+from emotion.media.video import read_frames
 from emotion.pipelines.results import cache_features
 
 SHAPE, CELL, BINS = (50, 240, 426), (5, 5, 6), 9
@@ -55,7 +55,7 @@ def by_cells(video):
 
 def histograms(root):
     clip = sorted((root / "ravdess_faces" / "clips").rglob("*.mp4"))[0]
-    pictures = [cv2.resize(picture.pixels(), SHAPE[:0:-1]) for picture in read_pictures(clip)]
+    pictures = [cv2.resize(picture.pixels(), SHAPE[:0:-1]) for picture in read_frames(clip)]
     chosen = [pictures[round(at)] for at in np.linspace(0, len(pictures) - 1, SHAPE[0])]
     video = torch.from_numpy(np.stack(chosen)).float().mean(dim=3) / 255
     hog3d(video)

@@ -76,10 +76,10 @@ class Model(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
         classifier = kind_of(config, 8).build()
-        self.network, self.head = classifier.encoder.network, classifier.head
+        self.backbone, self.head = classifier.encoder.backbone, classifier.head
 
     def forward(self, features, frames):
-        return self.head(self.network(features, frames))
+        return self.head(self.backbone(features, frames))
 
 
 def by_a_plain_loop(fold, seed):

@@ -21,7 +21,7 @@ from emotion.inference import Predictor
 from emotion.inference.export import export
 from emotion.inference.shipped import DIRECTORY
 from emotion.media.audio import read_audio
-from emotion.media.video import read_pictures
+from emotion.media.video import read_frames
 
 MINUTE = 60
 TAKES = [f"01-{emotion}-01-01-01-01" for emotion in ("01", "03", "05", "08")]
@@ -29,7 +29,7 @@ TAKES = [f"01-{emotion}-01-01-01-01" for emotion in ("01", "03", "05", "08")]
 
 def film(path, minutes, clips, size):
     """The clips again and again, with their sound, at 15 frames a second."""
-    frames = [picture.pixels() for clip in clips for picture in read_pictures(clip)]
+    frames = [picture.pixels() for clip in clips for picture in read_frames(clip)]
     frames = [cv2.resize(frame, (size[1], size[1])) for frame in frames]
     sound = np.concatenate([read_audio(clip, 16_000) for clip in clips])
     with av.open(str(path), "w") as container:
@@ -79,7 +79,7 @@ def best(argv, times=3):
 
 def main():
     corpus = Demo().locate(None)
-    Demo().provide_video(corpus, [f"demo/{take}" for take in TAKES])
+    Demo().ensure_video(corpus, [f"demo/{take}" for take in TAKES])
     clips = [corpus / "Actor_01" / f"01-{take}.mp4" for take in TAKES]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def main():
         film(folder / "wide.mp4", 1, clips, (1280, 720))
         talk = folder / "talk.wav"
         soundfile.write(talk, np.tile(read_audio(folder / "wide.mp4", 16_000), 10), 16_000)
-        both, sound = Predictor.shipped(), Predictor.from_run(DIRECTORY / "sound")
+        both, sound = Predictor.shipped(), Predictor.from_run(DIRECTORY / "audio")
         for predictor in (both, sound):
             list(predictor.timeline(clips[0]))  # warm
         taken = seconds_of(lambda: list(sound.timeline(talk, hop=3)))
@@ -97,7 +97,7 @@ def main():
 
         bare = best([sys.executable, "-c", "import torch"])
         clip = corpus / "Actor_01" / f"03-{TAKES[0]}.wav"
-        export(DIRECTORY / "sound", folder / "sound.onnx", "onnx", [str(clip)])
+        export(DIRECTORY / "audio", folder / "sound.onnx", "onnx", [str(clip)])
         for name, model in (("torch", ()), ("ONNX", ("--model", folder / "sound.onnx"))):
             answer = best(command(clip, *model))
             print(f"start to answer by {name} {answer:.2f} s, import torch {bare:.2f} s: ratio {answer / bare:.2f}")

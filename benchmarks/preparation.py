@@ -68,7 +68,7 @@ def main():
 
     demo = Demo()
     directory = demo.locate(None)
-    demo.provide_video(directory, demo.scan(directory, "speech")["recording"].head(max(SIZES["faces"])))
+    demo.ensure_video(directory, demo.scan(directory, "speech")["recording"].head(max(SIZES["faces"])))
     os.environ[VIDEOS] = str(directory)
     for kind in SIZES:
         table(kind)

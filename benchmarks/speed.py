@@ -189,7 +189,7 @@ def precision_and_compilation(model, steps=20):
             taken.append(time.perf_counter() - start)
         return statistics.median(taken[3:])
 
-    network = classifier.encoder.network
+    network = classifier.encoder.backbone
     plain = seconds(network)
     slower = seconds(network, precise=False) / plain
     print(f"{model}, a training step in float32: {plain * 1e3:.0f} ms; in bfloat16 {slower:.2f} ", end="")

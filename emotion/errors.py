@@ -13,7 +13,7 @@ from contextlib import contextmanager
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _ENDED_BY_SIGPIPE = 128 + 13  # as a shell reports other commands that write to a pipe that nobody reads
-_ALIKE = 0.6  # of two words, from 0 to 1
+_MIN_SIMILARITY = 0.6  # of two words, from 0 to 1
 
 
 class EmotionError(Exception):
@@ -62,7 +62,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     likeness = {other: difflib.SequenceMatcher(a=other, b=word).ratio() for other in known}
     # Near is what is alike, and not much less so than what is most alike.
-    least = max([_ALIKE, *(value - 0.15 for value in likeness.values())])
+    least = max([_MIN_SIMILARITY, *(value - 0.15 for value in likeness.values())])
     near = sorted((other for other in known if likeness[other] >= least), key=likeness.get, reverse=True)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
@@ -78,16 +78,16 @@ def one_line_errors() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal of few letters lacks is written out
             stream.reconfigure(errors="backslashreplace")
-    threading.excepthook = lambda thread: None if _foreseen(thread.exc_value) else threading.__excepthook__(thread)
+    threading.excepthook = lambda thread: None if _is_expected(thread.exc_value) else threading.__excepthook__(thread)
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except (EmotionError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        if isinstance(error, BrokenPipeError) and _pipe_is_broken():
             sys.exit(_ENDED_BY_SIGPIPE)
-        if not _foreseen(error):
+        if not _is_expected(error):
             raise
         print(f"error: {error if isinstance(error, EmotionError) else _not_writable(error)}", file=sys.stderr)
         sys.exit(1)
@@ -96,7 +96,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def _reader_is_gone() -> bool:
+def _pipe_is_broken() -> bool:
     """Return True if nobody reads standard output or errors any more, such as `head` that has seen enough.
 
     Such a stream is closed, or Python would complain about what is still buffered when it ends.
@@ -123,7 +123,7 @@ def is_not_writable(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
 
 
-def _foreseen(error: BaseException | None) -> bool:
+def _is_expected(error: BaseException | None) -> bool:
     """Whether one line is enough to tell of an error."""
     expected = isinstance(error, EmotionError) or is_not_writable(error)
     return expected and not os.environ.get(TRACEBACK_VARIABLE)

@@ -114,11 +114,11 @@ class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
         """See `ModelKind.fit`."""
         from emotion.training.reconstruction import fit_autoencoder
 
-        return fit_autoencoder(self.model.only, settings, classifier, datamodule)
+        return fit_autoencoder(self.model.train_emotion, settings, classifier, datamodule)
 
     def objective(self, monitor: str) -> str:
         """See `ModelKind.objective`: the reconstruction error of its emotion."""
-        return f"dev/error/{self.model.only}"
+        return f"dev/error/{self.model.train_emotion}"
 
 
 class EstimatorKind(ModelKind[EstimatorModelConfig]):

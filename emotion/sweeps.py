@@ -125,7 +125,7 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
     Raises:
         EmotionError: whatever stopped the training.
     """
-    _alone(run_dir, overrides)
+    _train_alone(run_dir, overrides)
     try:
         _one_gpu(config, number)
         from emotion.pipelines.train import train
@@ -143,7 +143,7 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
         raise EmotionError(str(error) or type(error).__name__) from None
 
 
-def _alone(run_dir: Path, overrides: list[str]) -> None:
+def _train_alone(run_dir: Path, overrides: list[str]) -> None:
     """Make processes that Lightning starts, which run the command again, do this job instead of the whole sweep."""
     sys.argv = [sys.argv[0], *overrides, f"run_dir={quoted(str(run_dir))}"]
     job = HydraConfig.get()

@@ -16,17 +16,17 @@ from emotion.labels import classes
 from emotion.models.base import Classifier, Encoder
 from emotion.models.late_fusion import Fusion, MeanLogProbability
 
-_ENCODER_KEYS = ("network", "pictures", "hog3d", "pooling", "head")
+_ENCODER_KEYS = ("backbone", "pictures", "hog3d", "pooling", "head")
 _INPUT_KEYS = {
     "audio": ("features", "data.sample_rate"),
-    "action_units": ("action_units.kinds", "action_units.over_time", "action_units.normalize"),
+    "action_units": ("action_units.columns", "action_units.pooling", "action_units.normalize"),
 }
 
 
 def initial_runs(config: TrainConfig) -> dict[str, Path]:
     """Return the runs that the encoders of a configuration start from, by the keys of the encoders."""
     encoders = {_key(name): branch for name, branch in config.model.encoders.items()}
-    return {key: Path(branch.run) for key, branch in encoders.items() if branch.run}
+    return {key: Path(branch.init_from) for key, branch in encoders.items() if branch.init_from}
 
 
 def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Path]]:
@@ -45,7 +45,7 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
     config = validate(composed)
     starts = initial_runs(config)
     for name, branch in config.model.encoders.items():
-        _refuse_freezing_chance(_key(name), branch)
+        _refuse_freezing_untrained(_key(name), branch)
     changed = OmegaConf.create(OmegaConf.to_container(composed))
     typed = set(map(key_of, overrides))
     for name, branch in config.model.encoders.items():
@@ -81,16 +81,16 @@ def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool, faces: Di
     modality = config.model.modalities[0] if key == "model.vector" else branch.modality
     if not isinstance(config.model, BranchConfig) or config.model.modality != modality:
         inputs = " and ".join(config.model.modalities)
-        raise EmotionError(f"{key}.run={run} takes in {inputs}, and this branch needs {branch.modality}")
+        raise EmotionError(f"{key}.init_from={run} takes in {inputs}, and this branch needs {branch.modality}")
     parts = [name for name in _ENCODER_KEYS if name in composed.model and (name != "head" or with_head)]
     taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in parts}
     taken[f"{key}.modality"] = modality
     if modality == "face" and faces is not None:
-        taken["faces"] = faces_elsewhere(composed.faces, faces)
+        taken["faces"] = adapt_faces(composed.faces, faces)
     return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}
 
 
-def faces_elsewhere(own: DictConfig, there: DictConfig) -> DictConfig:
+def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
     """Return how faces of another corpus are prepared for a model.
 
     A model that was trained on face crops has faces detected and cropped as tightly. A model that was trained on
@@ -107,10 +107,10 @@ def faces_elsewhere(own: DictConfig, there: DictConfig) -> DictConfig:
     return there
 
 
-def _refuse_freezing_chance(key: str, branch: BranchConfig) -> None:
-    if branch.frozen is True and not branch.run and branch.network.arguments.get("weights", "none") == "none":
+def _refuse_freezing_untrained(key: str, branch: BranchConfig) -> None:
+    if branch.freeze is True and not branch.init_from and branch.backbone.arguments.get("weights", "none") == "none":
         raise EmotionError(
-            f"{key}.frozen=true freezes weights that nobody has trained: name a finished run with {key}.run=RUN"
+            f"{key}.freeze=true freezes weights that nobody has trained: name a finished run with {key}.init_from=RUN"
         )
 
 
@@ -174,7 +174,7 @@ def pretraining_recordings(protocol: ProtocolConfig, starts: Mapping[str, Path],
                 shared = own[column].isin(known[column])
                 if shared.any():
                     raise EmotionError(
-                        f"{key}.run={run} was trained or chosen on {own.loc[shared, column].nunique()} of the "
+                        f"{key}.init_from={run} was trained or chosen on {own.loc[shared, column].nunique()} of the "
                         f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: start from a run "
                         "with the same protocol and fold"
                     )

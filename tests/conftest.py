@@ -133,10 +133,10 @@ def demo_root(cache):
 def face(demo_root):
     """A drawn face on its shoulders, shape (224, 224, 3)."""
     from emotion.corpora.demo import Demo
-    from emotion.media.video import read_middle_picture
+    from emotion.media.video import read_middle_frame
 
-    Demo().provide_video(demo_root, [f"demo/{_TAKE}"])
-    return read_middle_picture(demo_root / "Actor_01" / f"01-{_TAKE}.mp4")
+    Demo().ensure_video(demo_root, [f"demo/{_TAKE}"])
+    return read_middle_frame(demo_root / "Actor_01" / f"01-{_TAKE}.mp4")
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +148,7 @@ def own_videos(demo_root):
         from emotion.labels import EMOTIONS
 
         takes = [f"01-{emotion:02}-01-01-01-{actor:02}" for emotion in range(1, 9) for actor in range(1, 6)]
-        Demo().provide_video(demo_root, [f"demo/{take}" for take in takes])
+        Demo().ensure_video(demo_root, [f"demo/{take}" for take in takes])
         for take in takes:
             folder, actor = root / EMOTIONS[int(take[3:5]) - 1], take[-2:]
             folder.mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 RECIPE = (
-    "model.network.channels=[8,8,8,8]",
+    "model.backbone.channels=[8,8,8,8]",
     "trainer.max_epochs=25",
     "optimizer.lr=0.005",
     "augment=[noise,spec_augment]",

@@ -77,11 +77,11 @@ def _streamed(path):
 
 
 def _video(path):
-    from emotion.media.video import length_of, picture_times, read_pictures
+    from emotion.media.video import frame_times, read_frames, video_duration
 
-    length_of(path)
-    picture_times(path)
-    return [picture.pixels(64) for picture in islice(read_pictures(path), 3)]
+    video_duration(path)
+    frame_times(path)
+    return [picture.pixels(64) for picture in islice(read_frames(path), 3)]
 
 
 def _picture(path):
@@ -112,8 +112,8 @@ def _listed(path):
 def _action_units(path):
     from emotion.prepare.action_units import read_action_units
 
-    for over_time in ("mean", "frames"):
-        units = read_action_units(path, ("intensity", "presence"), over_time, str)
+    for pooling in ("mean", "none"):
+        units = read_action_units(path, ("intensity", "presence"), pooling, str)
         assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in units.values())
     return units
 

@@ -26,7 +26,7 @@ def voice(rate=48_000, seconds=2.5, level=0.2):
     return (level * harmonics * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * time))).astype(np.float32)
 
 
-def write_sound(path, channels, rate=48_000, codec=None, form=None):
+def write_audio(path, channels, rate=48_000, codec=None, form=None):
     """Encode samples of shape (T, C) with FFmpeg; the suffix says how, or `codec` and `form` do."""
     suffix = path.suffix[1:]
     codec = codec or CODECS[suffix]

@@ -13,7 +13,7 @@ from emotion.pipelines.evaluate import evaluate
 from emotion.prepare.action_units import INTENSITIES, PRESENCES, read_action_units, unit_names
 
 TABLE = "action_units.table=${data.root}/ravdess_action_units_mean.csv"
-KINDS = ("intensity", "presence")
+COLUMN_KINDS = ("intensity", "presence")
 
 
 def rows(names, **columns):
@@ -22,15 +22,15 @@ def rows(names, **columns):
     return values.assign(name=names, **columns)
 
 
-def read(path, kinds=KINDS, over_time="mean"):
-    return read_action_units(path, kinds, over_time, Ravdess().key_of)
+def read(path, column_kinds=COLUMN_KINDS, pooling="mean"):
+    return read_action_units(path, column_kinds, pooling, Ravdess().key_of)
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_a_table_of_frames_is_averaged_or_kept(tmp_path, separator):
     table = rows(["01-01-03-01-01-01-05.mp4"] * 3 + ["02-01-04-01-01-01-05"] * 2)
     table.to_csv(tmp_path / "units.csv", index=False, sep=separator)
-    means, frames = read(tmp_path / "units.csv"), read(tmp_path / "units.csv", over_time="frames")
+    means, frames = read(tmp_path / "units.csv"), read(tmp_path / "units.csv", pooling="none")
     assert list(means) == list(frames) == ["ravdess/01-03-01-01-01-05", "ravdess/01-04-01-01-01-05"]
     assert [len(value) for value in frames.values()] == [3, 2]
     expected = table[list(INTENSITIES + PRESENCES)][:3].to_numpy()
@@ -43,7 +43,7 @@ def test_a_folder_of_openface_and_its_failed_frames(tmp_path):
     table = rows(["ignored"] * 4, success=[1, 0, 1, 1]).drop(columns="name").add_prefix(" ")
     for actor in (5, 6):
         table.to_csv(tmp_path / f"01-01-03-01-01-01-{actor:02}.csv", index=False)
-    frames = read(tmp_path, over_time="frames")
+    frames = read(tmp_path, pooling="none")
     assert [(key, len(value)) for key, value in frames.items()] == [
         ("ravdess/01-03-01-01-01-05", 3),
         ("ravdess/01-03-01-01-01-06", 3),
@@ -57,7 +57,7 @@ def test_kinds_of_units(tmp_path):
     assert unit_names(["intensity"]) == INTENSITIES
     with pytest.raises(EmotionError, match="did you mean presence"):
         unit_names(["presense"])
-    with pytest.raises(EmotionError, match="choose of"):
+    with pytest.raises(EmotionError, match="choose from"):
         unit_names([])
 
 
@@ -66,7 +66,7 @@ def test_kinds_of_units(tmp_path):
     [
         (lambda table: table.drop(columns="AU12_r"), "AU12_r"),
         (lambda table: table.drop(columns="name"), "name"),
-        (lambda table: table.assign(AU12_r=np.nan), "no numbers"),
+        (lambda table: table.assign(AU12_r=np.nan), "not finite numbers"),
     ],
 )
 def test_a_table_that_lacks_something_is_named(tmp_path, change, words):
@@ -76,8 +76,8 @@ def test_a_table_that_lacks_something_is_named(tmp_path, change, words):
 
 
 def test_how_units_are_used_is_checked(tmp_path):
-    with pytest.raises(EmotionError, match="over_time"):
-        read(tmp_path, over_time="median")
+    with pytest.raises(EmotionError, match="pooling"):
+        read(tmp_path, pooling="median")
     with pytest.raises(EmotionError, match="without a CSV"):
         read(tmp_path)
 
@@ -108,7 +108,7 @@ def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("handling", "count"), [("stop", 700), ("skip", 700), ("partial", 1440)])
+@pytest.mark.parametrize(("handling", "count"), [("raise", 700), ("skip", 700), ("allow_missing_modality", 1440)])
 def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling, count):
     source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";")
     source[:700].to_csv(tmp_path / "half.csv", index=False)
@@ -118,14 +118,14 @@ def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling,
         "model=late_fusion",
         "model.branches.face=action_units",
     ]
-    config = compose(*typed, f"action_units.table={tmp_path}/half.csv", f"data.on_problem={handling}")
+    config = compose(*typed, f"action_units.table={tmp_path}/half.csv", f"data.on_error={handling}")
     datamodule = build_datamodule(config)
     datamodule.setup()
     assert len(datamodule.table) == count
     batch = next(datamodule.batches("train"))
     assert (batch["waveform_length"] > 0).all()
     assert batch["action_units"].shape == (32, 35)
-    assert bool((batch["action_unit_frames"] > 0).all()) is (handling != "partial")
+    assert bool((batch["action_unit_frames"] > 0).all()) is (handling != "allow_missing_modality")
 
 
 @pytest.mark.slow

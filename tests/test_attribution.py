@@ -16,7 +16,7 @@ def one_of(batch, row=1):
 @pytest.fixture
 def fusion(compose):
     torch.manual_seed(0)
-    sizes = ("model.branches.face.pictures.size=32", "model.branches.face.network.widths=[8,16,16,16]")
+    sizes = ("model.branches.face.pictures.size=32", "model.branches.face.backbone.widths=[8,16,16,16]")
     return build_classifier(compose("model=late_fusion", "model.branches.face=face_cnn", *sizes), CLASSES).eval()
 
 
@@ -28,7 +28,7 @@ def test_integrated_gradients_add_up_to_the_logit(compose, model):
     (part,) = attribution.attribute(classifier, batch, 3).values()
     features, frames = classifier.encoder.front_end(batch)
     with torch.no_grad():
-        network, head = classifier.encoder.network, classifier.head
+        network, head = classifier.encoder.backbone, classifier.head
         difference = (head(network(features, frames)) - head(network(torch.zeros_like(features), frames)))[0, 3]
     assert part.input.shape == part.attribution.shape == features.shape[1:]
     assert part.attribution.sum() == pytest.approx(float(difference), rel=0.1, abs=0.01)
@@ -37,7 +37,7 @@ def test_integrated_gradients_add_up_to_the_logit(compose, model):
 @pytest.mark.slow
 def test_grad_cam_points_at_the_difference(compose):
     torch.manual_seed(0)
-    sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.network.widths=[8,16,16]")
+    sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.backbone.widths=[8,16,16]")
     classifier = build_classifier(compose("model=face_cnn", *sizes, "model.head.hidden=[]"), 2)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.01)
 

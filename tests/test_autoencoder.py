@@ -13,7 +13,7 @@ from emotion.inference import Predictor
 from emotion.models.autoencoder import Autoencoder, ErrorHead
 from emotion.pipelines.evaluate import evaluate
 
-QUICK = ("labels=happy_sad", "trainer.max_epochs=3", "data.batch_size=8", "model.network.channels=[8,16,16]")
+QUICK = ("labels=happy_sad", "trainer.max_epochs=3", "data.batch_size=8", "model.backbone.channels=[8,16,16]")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_features_of_which_no_sound_can_be_made(train_in_process):
         *QUICK,
         "trainer.max_epochs=1",
         "features.sets.spline_variants.semitones=[]",
-        "features.sets.spline_variants.factors=[]",
+        "features.sets.spline_variants.speed_factors=[]",
     )
     names = {path.name for path in (run_dir / "reconstructions").iterdir()}
     assert names == {"errors.csv", "errors.png", "reconstructions.png"}
@@ -159,5 +159,5 @@ def test_features_of_which_no_sound_can_be_made(train_in_process):
 def test_an_emotion_that_is_not_there_is_named(train_in_process):
     with pytest.raises(EmotionError, match=r"training\.monitor=dev/uar"):
         train_in_process("model=autoencoder", *QUICK, "training.monitor=dev/uar", name="a")
-    with pytest.raises(EmotionError, match=r"model\.only=angry"):
-        train_in_process("model=autoencoder", *QUICK, "model.only=angry")
+    with pytest.raises(EmotionError, match=r"model\.train_emotion=angry"):
+        train_in_process("model=autoencoder", *QUICK, "model.train_emotion=angry")

@@ -15,7 +15,7 @@ from emotion.features.base import Signal
 from emotion.features.hog3d import Hog3dFrontEnd, hog3d
 from emotion.features.splines import Splines
 from emotion.features.variants import SplineVariants
-from emotion.media.video import read_pictures
+from emotion.media.video import read_frames
 from emotion.models.estimator import EstimatorHead
 from emotion.models.partial_tucker import PartialTucker
 from emotion.prepare.faces import FaceOptions
@@ -24,12 +24,12 @@ SMALL = (
     "faces.size=[40,60]",
     "faces.frames=12",
     "model.branches.face.hog3d.frames=10",
-    "model.branches.face.network.columns=[2,8,10]",
-    "model.branches.face.network.ranks=[1,null,2,3,3]",
+    "model.branches.face.backbone.frame_shape=[2,8,10]",
+    "model.branches.face.backbone.ranks=[1,null,2,3,3]",
     "features.sets.spline_variants.semitones=[]",
-    "features.sets.spline_variants.factors=[1.5]",
-    "model.branches.audio.network.rows=[68]",
-    "model.branches.audio.network.ranks=[20,10]",
+    "features.sets.spline_variants.speed_factors=[1.5]",
+    "model.branches.audio.backbone.feature_shape=[68]",
+    "model.branches.audio.backbone.ranks=[20,10]",
     "model.estimator.max_iter=20",
     "model.grid={alpha:[0.07]}",
 )
@@ -54,7 +54,7 @@ def by_loops(video, cell=(5, 5, 6), bins=9):
 @pytest.mark.slow
 def test_gradient_histograms_equal_loops_on_a_real_face(real_data):
     path = sorted((real_data / "ravdess_faces").rglob("*.mp4"))[0]
-    pictures = [picture.pixels(120) for picture, _ in zip(read_pictures(path), range(23), strict=False)]
+    pictures = [picture.pixels(120) for picture, _ in zip(read_frames(path), range(23), strict=False)]
     video = torch.from_numpy(np.stack(pictures)).float().mean(dim=3) / 255
     found = hog3d(video)
     assert found.shape == (2, 9, 4, video.shape[1] // 5, video.shape[2] // 6)
@@ -118,7 +118,7 @@ def test_variants_are_the_courses_of_changed_sound():
     torch.manual_seed(0)
     waveform, length = 0.1 * torch.randn(2, 30_000), torch.tensor([30_000, 20_000])
     waveform[1, 20_000:] = 0
-    variants = SplineVariants(22_050, 2048, plain=True)
+    variants = SplineVariants(22_050, 2048, include_original=True)
     features, frames = variants(waveform, length)
     assert features.shape == (2, 9 * 34, 14)
     assert frames.tolist() == [14, 14]
@@ -130,8 +130,8 @@ def test_variants_are_the_courses_of_changed_sound():
     torch.testing.assert_close(alone[0], features[1], atol=0, rtol=0)
     changed = [features[1, 34 * number : 34 * (number + 1)] for number in range(1, 9)]
     assert all((one - plain[1]).abs().mean() > 0.05 for one in changed)
-    with pytest.raises(EmotionError, match="leaves no variant"):
-        SplineVariants(22_050, 2048, noise=0, semitones=(), factors=())
+    with pytest.raises(EmotionError, match="has no variant"):
+        SplineVariants(22_050, 2048, noise_std=0, semitones=(), speed_factors=())
 
 
 def test_the_tucker_core_is_that_of_tensorly():
@@ -142,7 +142,7 @@ def test_the_tucker_core_is_that_of_tensorly():
     factors = [torch.randn(size, rank, generator=generator) for size, rank in ((12, 3), (8, 2))]
     core = torch.randn(40, 3, 5, 2, generator=generator)
     tensors = torch.einsum("nacb,ia,jb->nicj", core, *factors) + 0.01 * torch.randn(40, 12, 5, 8, generator=generator)
-    network = PartialTucker(60, rows=[12, 5], columns=[8], ranks=[3, None, 2])
+    network = PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2])
     features, frames = tensors.flatten(1, 2), torch.full((40,), 8)
     network.fit([(features[:25], frames[:25]), (features[25:], frames[25:])])
     vectors = network(features, frames)
@@ -154,24 +154,24 @@ def test_the_tucker_core_is_that_of_tensorly():
     assert float((ours - tensors).norm() / tensors.norm()) < 0.02
     for factor in (network.factor_0, network.factor_2):
         torch.testing.assert_close(factor.T @ factor, torch.eye(factor.shape[1]), atol=1e-4, rtol=0)
-    few = PartialTucker(60, rows=[12, 5], columns=[8], ranks=[3, None, 2], most_values=10 * 480)
+    few = PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2], max_values=10 * 480)
     few.fit([(features, frames)])
     torch.testing.assert_close(few.factor_0, network.factor_0, atol=0.1, rtol=0)
 
 
 def test_tensors_that_do_not_fit_are_named():
-    with pytest.raises(EmotionError, match="are 60 features, and there are 61"):
-        PartialTucker(61, rows=[12, 5], columns=[8], ranks=[3, None, 2])
+    with pytest.raises(EmotionError, match="has 60 features; the input has 61"):
+        PartialTucker(61, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2])
     with pytest.raises(EmotionError, match="ranks="):
-        PartialTucker(60, rows=[12, 5], columns=[8], ranks=[13, None, 2])
-    network = PartialTucker(2, rows=[2], columns=[3], ranks=[1, None])
+        PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[13, None, 2])
+    network = PartialTucker(2, feature_shape=[2], frame_shape=[3], ranks=[1, None])
     with pytest.raises(EmotionError, match="columns make 3 frames"):
         network(torch.zeros(1, 2, 4), torch.tensor([4]))
 
 
 def test_each_of_several_vectors_counts_the_same(compose):
     config = typed_config(compose("model=logistic_regression"))
-    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4], parts=[1, 1])
+    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4], n_augmented_copies=[1, 1])
     random = np.random.default_rng(0)
     vectors, labels = 7 * random.standard_normal((50, 104)) + 3, np.arange(50) % 2
     head.fit(vectors, labels, None)
@@ -187,29 +187,29 @@ def test_variants_may_be_examples_of_their_own(compose):
     random = np.random.default_rng(0)
     sound, face, labels = random.standard_normal((40, 3, 5)), random.standard_normal((40, 2)), np.arange(40) % 2
     sound[:, :, 0] += 2 * labels[:, None]
-    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], parts=[3, 1])
+    head = EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], n_augmented_copies=[3, 1])
     vectors = np.concatenate([sound.reshape(40, 15), face], axis=1)
     head.fit(vectors, labels, np.ones(40))
-    alone = EstimatorHead(config.model.estimator, 2, 0, sizes=[5, 2], parts=[1, 1])
+    alone = EstimatorHead(config.model.estimator, 2, 0, sizes=[5, 2], n_augmented_copies=[1, 1])
     by_hand = np.concatenate([sound.reshape(120, 5), face.repeat(3, axis=0)], axis=1)
     alone.fit(by_hand, labels.repeat(3), np.ones(120))
     expected = alone(torch.from_numpy(by_hand)).unflatten(0, (40, 3)).mean(dim=1)
     torch.testing.assert_close(head(torch.from_numpy(vectors)), expected)
-    for parts in ([2, 1], [3, 2]):
-        with pytest.raises(EmotionError, match="side by side"):
-            EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], parts=parts)
+    for copies in ([2, 1], [3, 2]):
+        with pytest.raises(EmotionError, match="cannot be divided so"):
+            EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], n_augmented_copies=copies)
 
 
 def test_functionals_follow_the_coefficients_of_each_course():
     sound, length = 0.1 * torch.randn(2, 22_050), torch.tensor([22_050, 16_000])
-    options = {"noise": 0, "semitones": (), "factors": (), "plain": True, "deltas": 1}
-    both, frames = SplineVariants(22_050, 2048, coefficients=6, functionals=["deviation", "median"], **options)(
-        sound, length
-    )
+    options = {"noise_std": 0, "semitones": (), "speed_factors": (), "include_original": True, "n_delta_orders": 1}
+    options["functionals"] = ["std", "median"]
+    both, frames = SplineVariants(22_050, 2048, n_coefficients=6, **options)(sound, length)
+    del options["functionals"]
     assert both.shape == (2, 68, 8) and frames.tolist() == [8, 8]
-    splines, _ = SplineVariants(22_050, 2048, coefficients=6, **options)(sound, length)
+    splines, _ = SplineVariants(22_050, 2048, n_coefficients=6, **options)(sound, length)
     torch.testing.assert_close(both[..., :6], splines)
-    only = SplineVariants(22_050, 2048, coefficients=0, functionals=["deviation", "median"], **options)
+    only = SplineVariants(22_050, 2048, n_coefficients=0, functionals=["std", "median"], **options)
     torch.testing.assert_close(both[..., 6:], only(sound, length)[0])
     courses, count = only.curves(sound[1:, :16_000], length[1:])
     course = courses[0, :, : int(count)].numpy()
@@ -219,14 +219,14 @@ def test_functionals_follow_the_coefficients_of_each_course():
 
 def test_the_published_size():
     # 1,728 values of the picture and 1,500 of the sound, as published.
-    video = PartialTucker(18, rows=[2, 9], columns=[10, 48, 71], ranks=[1, None, 3, 8, 8])
-    sound = PartialTucker(272, rows=[272], columns=[14], ranks=[150, 10])
+    video = PartialTucker(18, feature_shape=[2, 9], frame_shape=[10, 48, 71], ranks=[1, None, 3, 8, 8])
+    sound = PartialTucker(272, feature_shape=[272], frame_shape=[14], ranks=[150, 10])
     assert (video.embed_dim, sound.embed_dim) == (1728, 1500)
 
 
 @pytest.mark.slow
 def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own_videos, compose):
-    run_dir = train_in_process("experiment=baselines/s3_splines_hog3d_mlp", *typed, *SMALL, "data.on_problem=skip")
+    run_dir = train_in_process("experiment=baselines/s3_splines_hog3d_mlp", *typed, *SMALL, "data.on_error=skip")
     table = pd.read_csv(run_dir / "predictions.csv")
     row = table[table["split"] == "test"].iloc[0]
     file = own_videos / f"{row['recording'].split('/', 1)[1]}.mp4"
@@ -242,15 +242,15 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
     kept = load_classifier(run_dir, config)
     encoder = classifier.encoder.encoders["face"]
     encoder.fit(lambda: datamodule.batches("train"))
-    for key, value in encoder.network.state_dict().items():
-        torch.testing.assert_close(kept.encoder.encoders["face"].network.state_dict()[key], value)
+    for key, value in encoder.backbone.state_dict().items():
+        torch.testing.assert_close(kept.encoder.encoders["face"].backbone.state_dict()[key], value)
 
 
 def test_factors_are_of_recordings_as_they_are(compose):
     """Not of what augmentation makes of them, nor of nothing where there is no sound."""
     config = compose("model=mlp", "model.vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]")
     encoder, seen = build_classifier(config, 8).encoder.train(), []
-    encoder.network.fit = lambda inputs: seen.extend(inputs)
+    encoder.backbone.fit = lambda inputs: seen.extend(inputs)
     torch.manual_seed(0)
     batch = {"waveform": 0.1 * torch.randn(3, 20_000), "waveform_length": torch.tensor([20_000, 0, 9_000])}
     encoder.fit(lambda: [batch])
@@ -271,9 +271,9 @@ def test_its_estimators(compose, system, estimator):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vgg16"])
 def test_whole_frames_into_networks(train_in_process, typed, kind):
-    options = ["faces.frames=2", "model.pictures.size=64", "trainer.max_epochs=1", "data.on_problem=skip"]
-    options += ["model.network.weights=none"] if kind == "vgg16" else []
+    options = ["faces.frames=2", "model.pictures.size=64", "trainer.max_epochs=1", "data.on_error=skip"]
+    options += ["model.backbone.weights=none"] if kind == "vgg16" else []
     run_dir = train_in_process(f"experiment=baselines/s1_frames_{kind}", *typed, *options)
     config = runs.load_config(run_dir)
-    assert (config.faces.size, config.faces.every, config.faces.color) == (256, 20, "grey")
+    assert (config.faces.size, config.faces.frame_step, config.faces.color) == (256, 20, "grey")
     assert math.isfinite(runs.load_metrics(run_dir)["test/loss"])

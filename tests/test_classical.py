@@ -50,7 +50,7 @@ def ragged():
 def test_functionals_are_those_of_numpy_and_scipy(ragged):
     names = [
         "mean",
-        "deviation",
+        "std",
         "skewness",
         "kurtosis",
         "minimum",
@@ -72,7 +72,7 @@ def test_functionals_are_those_of_numpy_and_scipy(ragged):
 
 
 def test_splines_are_those_of_scipy(ragged):
-    network = SplineCoefficients(4, coefficients=8)
+    network = SplineCoefficients(4, n_coefficients=8)
     vectors = network(*ragged).unflatten(1, (4, 8))
     long = ragged[0][2].double().numpy()
     spline = make_lsq_spline(np.linspace(0, 1, 30), long.T, Splines(8, 4).knots, k=3)
@@ -166,7 +166,7 @@ def test_evaluation_gives_the_same_again(train_in_process, compose):
 
 @pytest.mark.slow
 def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
-    run_dir = train_in_process("model=svm", f"model.vector.run={trained}", name="svm")
+    run_dir = train_in_process("model=svm", f"model.vector.init_from={trained}", name="svm")
     own, parent = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
     batch = _set_up(runs.load_config(trained)).dataset("test").__getitems__([0, 5, 9])
     torch.testing.assert_close(own.encoder(batch), parent.encoder(batch))

@@ -103,7 +103,7 @@ def test_each_corpus_brings_its_protocol_and_the_command_line_wins(compose):
 def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
     assert list(compose("features=[rms,mfcc]").features.sets) == ["rms", "mfcc"]
     assert list(compose("model=audio_lstm").features.sets) == ["mfcc", "chroma", "rms"]
-    assert compose("model=audio_lstm").features.deltas == 1
+    assert compose("model=audio_lstm").features.n_delta_orders == 1
     assert list(compose("model=audio_lstm", "features=log_mel").features.sets) == ["log_mel"]
     assert compose("features=[rms,mfcc]").features.trim_db == 30.0
 

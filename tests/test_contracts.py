@@ -76,7 +76,7 @@ def test_every_parameter_gets_a_gradient(build, model, features):
         assert not list(classifier.parameters())  # it is fitted, not trained
         return
     if isinstance(classifier.head, ErrorHead):
-        classifier.encoder.network.loss(*classifier.encoder.front_end(batch))[0].mean().backward()
+        classifier.encoder.backbone.loss(*classifier.encoder.front_end(batch))[0].mean().backward()
     else:
         torch.nn.functional.cross_entropy(classifier(batch), batch["label"]).backward()
     without = [
@@ -125,7 +125,7 @@ def test_evaluation_draws_nothing_at_random(build, model, features):
 
 def test_no_gradient_is_written_beyond_its_memory(build):
     """oneDNN 3.10 does so where a 1×1 convolution of a few channels in channels-last order skips pixels."""
-    classifier = build("face_cnn", "mfcc", "model.network.widths=[8,16]")
+    classifier = build("face_cnn", "mfcc", "model.backbone.widths=[8,16]")
     convolutions = [module for module in classifier.modules() if isinstance(module, torch.nn.Conv2d)]
     assert {c.stride for c in convolutions if c.kernel_size == (1, 1)} == {(1, 1)}
 
@@ -133,7 +133,7 @@ def test_no_gradient_is_written_beyond_its_memory(build):
 @pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
 def test_pooling_sees_an_item_alone(build, model, pooling):
-    classifier = build(model, "mfcc", f"model.network.pooling={pooling}").eval()
+    classifier = build(model, "mfcc", f"model.backbone.pooling={pooling}").eval()
     batch = make_batch()
     together = classifier(batch)
     for row in range(4):
@@ -142,7 +142,7 @@ def test_pooling_sees_an_item_alone(build, model, pooling):
 
 def test_published_sizes(build):
     # About that of the residual LSTM of the literature, 47,000, over 53 features.
-    lstm = build("audio_lstm", "[mfcc,chroma,rms,deltas]", "model.network.width=64").encoder.network
+    lstm = build("audio_lstm", "[mfcc,chroma,rms,deltas]", "model.backbone.width=64").encoder.backbone
     assert 30_000 < sum(parameter.numel() for parameter in lstm.parameters()) < 150_000
 
 
@@ -153,7 +153,7 @@ def test_too_few_features_for_a_cnn_are_named(build):
 
 @EVERY
 def test_options_of_the_front_end_compose(build, model, features):
-    overrides = ["features.seconds=1.5", "features.trim_db=null", "augment=none"]
-    overrides += [] if features in ALONE else ["features.deltas=2"]
+    overrides = ["features.duration_s=1.5", "features.trim_db=null", "augment=none"]
+    overrides += [] if features in ALONE else ["features.n_delta_orders=2"]
     classifier = build(model, features, *overrides)
     assert classifier.eval()(make_batch()).isfinite().all()

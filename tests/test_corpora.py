@@ -157,7 +157,7 @@ def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
     corpus = Demo()
     # Every actor and every emotion, one video of each actor.
     takes = [f"01-{1 + actor % 8:02}-01-{1 + actor % 2:02}-01-{actor:02}" for actor in range(1, 25)]
-    corpus.provide_video(tmp_path, [f"demo/{take}" for take in takes])
+    corpus.ensure_video(tmp_path, [f"demo/{take}" for take in takes])
     detector = MTCNN(keep_all=True, device="cpu", min_face_size=40)
     found, total = 0, 0
     for path in sorted(tmp_path.rglob("*.mp4")):
@@ -232,7 +232,7 @@ def test_several_corpora_keep_their_keys_and_find_their_files(real_data, tmp_pat
     assert (real_data / table["audio"].iloc[0]).is_file()
     assert (real_data / table["audio"].iloc[-1]).is_file()
     (tmp_path / "ravdess").mkdir()
-    with pytest.raises(EmotionError, match="there is no tess"):
+    with pytest.raises(EmotionError, match="tess is missing"):
         corpus.locate(str(tmp_path))
 
 
@@ -269,8 +269,8 @@ def test_a_table_of_files(tmp_path):
         ({"table": "list.csv"}, "path,emotion\na.wav,hapy\n", r"list\.csv line 2: 'hapy'.*did you mean happy"),
         ({"table": "list.csv"}, "file,emotion\na.wav,happy\n", "lacks the column path"),
         ({"table": "other.csv"}, "", r"cannot read.*other\.csv"),
-        ({"speaker": "("}, "", "no regular expression"),
-        ({"speaker": r"(\d)"}, "", "finds nobody in happy/a.wav"),
+        ({"speaker": "("}, "", "not a regular expression"),
+        ({"speaker": r"(\d)"}, "", "matches no speaker in happy/a.wav"),
     ],
 )
 def test_mistakes_in_a_folder_are_named(tmp_path, settings, text, words):
@@ -283,7 +283,7 @@ def test_mistakes_in_a_folder_are_named(tmp_path, settings, text, words):
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(EmotionError, match=r"needs data\.root=DIR"):
         Folder().locate(None)
-    with pytest.raises(EmotionError, match="nowhere is none"):
+    with pytest.raises(EmotionError, match="nowhere is not a directory"):
         Folder().locate(str(tmp_path / "nowhere"))
     with pytest.raises(EmotionError, match="no folder recording"):
         Folder().scan(tmp_path)

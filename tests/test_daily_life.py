@@ -50,7 +50,7 @@ def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, told)
     assert after.key != before.key
     rows = after.index.iloc[3]
     fresh = after.columns["waveforms"][rows["offset"] : rows["offset"] + rows["length"]]
-    np.testing.assert_array_equal(fresh, waveforms.quantised(read_audio(changed, 16_000)))
+    np.testing.assert_array_equal(fresh, waveforms.to_int16(read_audio(changed, 16_000)))
     told("Daily life", "a file of the corpus was replaced", "is noticed by its size and time, and prepared again")
 
 
@@ -187,6 +187,6 @@ def test_action_units_of_a_german_excel(tmp_path, told):
     for cell in ("much", "1e99", "nan", ""):  # the first two were found by fuzzing
         row = ",".join([cell, *["0"] * (len(INTENSITIES) - 1)])
         (tmp_path / "units.csv").write_text(f"name,{','.join(INTENSITIES)}\nclip,{row}\n")
-        with pytest.raises(EmotionError, match="has units that are no numbers") as error:
+        with pytest.raises(EmotionError, match="has action units that are not finite numbers") as error:
             read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)
     told("Tables", "action units that are words, infinite or missing", str(error.value), {str(tmp_path): "DIR"})

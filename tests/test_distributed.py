@@ -14,7 +14,7 @@ from conftest import ROOT, build_classifier, build_datamodule
 from emotion.data.sampler import EpochSampler
 from emotion.errors import EmotionError
 
-SMALL = ("model.network.channels=[8,8,8,8]", "data.batch_size=8", "optimizer.lr=0.005", "trainer.max_epochs=3")
+SMALL = ("model.backbone.channels=[8,8,8,8]", "data.batch_size=8", "optimizer.lr=0.005", "trainer.max_epochs=3")
 THREE = ("trainer.devices=3", "trainer.strategy=ddp")
 
 

@@ -369,7 +369,7 @@ def test_archives_of_strangers_are_refused_as_a_whole(trick, tmp_path, told):
 def test_more_files_than_any_corpus_are_refused(tmp_path, monkeypatch):
     from emotion.downloads import unpack as module
 
-    monkeypatch.setattr(module, "_MOST_FILES", 3)
+    monkeypatch.setattr(module, "_MAX_FILES", 3)
     path = tmp_path / "archive.zip"
     path.write_bytes(archive({f"{number}.wav": b"x" for number in range(4)}))
     with pytest.raises(ArchiveError, match="it holds 4 files"):

@@ -14,7 +14,7 @@ from emotion.inference.bundle import bundle
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
 
-SMALL = ("trainer.max_epochs=1", "faces.frames=3", "data.on_problem=partial")
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "data.on_error=allow_missing_modality")
 BOTH = (
     "model=late_fusion",
     "model.branches.audio=audio_lstm",
@@ -160,10 +160,10 @@ def test_a_bundle_is_a_small_run(trained, clips, tmp_path):
 
 @pytest.mark.parametrize(("length", "size"), [(112, 48), (100, 64), (32, 48), (224, 160), (50, 49)])
 def test_pictures_are_resized_as_torch_resizes_bytes(length, size):
-    from emotion.features.resize import _as_on_a_cpu, resized
+    from emotion.features.resize import _resize_like_cpu, resize_images
 
     pictures = torch.randint(256, (8, 3, length, length), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(_as_on_a_cpu(pictures, size), resized(pictures, size).float())
+    assert torch.equal(_resize_like_cpu(pictures, size), resize_images(pictures, size).float())
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from emotion.prepare.faces import BOX_COLUMNS
 
 @pytest.mark.slow
 def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
-    config = compose(*typed, "model=face_cnn", "faces.frames=4", "faces.seconds=0.8")
+    config = compose(*typed, "model=face_cnn", "faces.frames=4", "faces.max_duration_s=0.8")
     datamodule = build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
@@ -30,8 +30,8 @@ def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
 
 @pytest.mark.slow
 def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplog):
-    for handling, count, consequence in (("skip", 40, "take no part"), ("partial", 41, "go on without")):
-        config = compose(*typed, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_problem={handling}")
+    for handling, count, consequence in (("skip", 40, "take no part"), ("allow_missing_modality", 41, "go on without")):
+        config = compose(*typed, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_error={handling}")
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
@@ -43,7 +43,8 @@ def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplo
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model.branches.face=face_cnn"]])
 def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed, model):
-    changes = ["trainer.max_epochs=2", "augment=[flip,move,light,erase,spec_augment]"]
+    augment = "random_horizontal_flip,random_affine,color_jitter,random_erasing,spec_augment"
+    changes = ["trainer.max_epochs=2", f"augment=[{augment}]"]
     run_dir = train_in_process(*typed, *model, *changes)
     trained = json.loads((run_dir / "metrics.json").read_text())
     again = [f"run={run_dir}"]

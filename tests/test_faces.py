@@ -9,10 +9,10 @@ import pytest
 from emotion.errors import EmotionError
 from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
-from emotion.media.video import picture_times, read_middle_picture, read_pictures
+from emotion.media.video import frame_times, read_frames, read_middle_frame
 from emotion.prepare import faces
 from emotion.prepare.faces import FaceOptions, prepare_faces
-from emotion.prepare.tracking import Found, boxes_at, follow, overlaps
+from emotion.prepare.tracking import FrameDetections, boxes_at, overlaps, track_faces
 from scenes import scene, write_video
 
 
@@ -54,8 +54,8 @@ def test_boxes_are_near_those_of_every_frame_at_full_size(face, tmp_path):
     room = [scene((face, 100 + 5 * n, 80), height=720, width=1280) for n in range(20)]
     write_video(tmp_path / "video.mp4", room)
     _, boxes = only(tmp_path, frames=20)
-    pictures = list(read_pictures(tmp_path / "video.mp4"))
-    found = FaceDetector().find([p.time for p in pictures], [p.pixels() for p in pictures], smallest=0.1)
+    pictures = list(read_frames(tmp_path / "video.mp4"))
+    found = FaceDetector().detect([p.time for p in pictures], [p.pixels() for p in pictures], min_face_fraction=0.1)
     iou = [overlaps(box[None, 1:5], one.boxes).max() for box, one in zip(boxes, found, strict=True)]
     assert np.median(iou) > 0.8
 
@@ -78,7 +78,7 @@ def test_of_two_faces_the_one_that_stays_is_followed(face, tmp_path):
     smaller = cv2.resize(face, (180, 180), interpolation=cv2.INTER_AREA)
     pictures = [scene((smaller, 20, 100), *([(face, 380, 100)] if n < 5 else [])) for n in range(30)]
     write_video(tmp_path / "video.mp4", pictures)
-    _, boxes = only(tmp_path, frames=6, interval=0.2)
+    _, boxes = only(tmp_path, frames=6, detection_interval_s=0.2)
     assert (centres(boxes)[:, 0] < 250).all()
     assert len(boxes) == 6
 
@@ -86,7 +86,7 @@ def test_of_two_faces_the_one_that_stays_is_followed(face, tmp_path):
 def test_a_face_that_leaves_is_missed_and_counted(face, tmp_path):
     pictures = [scene((face, 200, 100)) if n < 15 else scene() for n in range(40)]
     write_video(tmp_path / "video.mp4", pictures)
-    store = prepare(tmp_path, "video.mp4", frames=20, interval=0.3)
+    store = prepare(tmp_path, "video.mp4", frames=20, detection_interval_s=0.3)
     cut, boxes = store.columns["faces"], store.columns["boxes"]
     assert boxes[-1, 0] < 1.7
     assert store.index["note"].tolist() == [f"no face on {20 - len(cut)} of 20 frames"]
@@ -96,7 +96,7 @@ def test_a_face_that_leaves_is_missed_and_counted(face, tmp_path):
 def test_a_face_that_is_hidden_for_a_moment_is_bridged(face, tmp_path):
     pictures = [scene() if 12 <= n < 16 else scene((face, 200, 100)) for n in range(30)]
     write_video(tmp_path / "video.mp4", pictures)
-    _, boxes = only(tmp_path, frames=30, interval=0.2)
+    _, boxes = only(tmp_path, frames=30, detection_interval_s=0.2)
     assert len(boxes) == 30
 
 
@@ -105,7 +105,7 @@ def test_a_video_is_shown_as_its_display_matrix_says(face, tmp_path, turn):
     upright = scene((face, 100, 200), height=640, width=360)
     stored = np.rot90(upright, -turn // 90)  # the matrix turns it back
     write_video(tmp_path / "video.mp4", [stored] * 6, turn=turn)
-    shown = read_middle_picture(tmp_path / "video.mp4")
+    shown = read_middle_frame(tmp_path / "video.mp4")
     assert shown.shape == upright.shape
     assert likeness(shown, upright) > 0.98
     _, boxes = only(tmp_path, frames=3)
@@ -115,7 +115,7 @@ def test_a_video_is_shown_as_its_display_matrix_says(face, tmp_path, turn):
 def test_pictures_are_spread_over_time_when_the_frame_rate_varies(face, tmp_path):
     times = np.concatenate([np.arange(0, 1000, 40), np.arange(1000, 3000, 200)])
     write_video(tmp_path / "video.mp4", [scene((face, 200, 100))] * len(times), times=list(times))
-    np.testing.assert_allclose(picture_times(tmp_path / "video.mp4"), times / 1000, atol=1e-3)
+    np.testing.assert_allclose(frame_times(tmp_path / "video.mp4"), times / 1000, atol=1e-3)
     _, boxes = only(tmp_path, frames=6)
     np.testing.assert_allclose(boxes[:, 0], [0.24, 0.72, 1.2, 1.6, 2.2, 2.6], atol=0.1)
 
@@ -142,7 +142,7 @@ def test_sound_that_is_longer_than_the_picture(face, tmp_path):
     cut, _ = only(tmp_path, frames=4, windows={"x/video.mp4": (0.0, 3.0)})
     assert len(cut) == 4
     late = prepare(tmp_path, "video.mp4", windows={"x/video.mp4": (2.0, 3.0)})
-    assert "shows nothing from 2.00 to 3.00 s" in late.problems.iloc[0]
+    assert "has no video frames from 2.00 to 3.00 s" in late.problems.iloc[0]
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (2160, 3840)])
@@ -158,7 +158,7 @@ def test_tiny_and_huge_frames(face, tmp_path, height, width):
 def test_a_small_face_is_found_at_a_second_look(face, tmp_path):
     small = cv2.resize(face, (90, 90), interpolation=cv2.INTER_AREA)
     write_video(tmp_path / "video.mp4", [scene((small, 900, 300), height=720, width=1280)] * 3)
-    _, boxes = only(tmp_path, smallest=0.03)
+    _, boxes = only(tmp_path, min_face_fraction=0.03)
     assert abs(centres(boxes) - (945, 345)).max() < 20
 
 
@@ -188,12 +188,12 @@ def test_sound_alone_has_no_picture(tmp_path):
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", np.zeros(1000), 16_000)
-    assert prepare(tmp_path, "a.wav").problems.to_list() == ["a.wav: has no picture"]
+    assert prepare(tmp_path, "a.wav").problems.to_list() == ["a.wav: has no video"]
 
 
 def test_whole_frames_every_kth_in_grey(face, tmp_path):
     write_video(tmp_path / "video.mp4", [scene((face, 200, 100))] * 45)
-    cut, boxes = only(tmp_path, frames=100, every=20, size=256, color="grey", detect="none")
+    cut, boxes = only(tmp_path, frames=100, frame_step=20, size=256, color="grey", detect="none")
     assert cut.shape == (3, 256, 256, 1)
     np.testing.assert_allclose(boxes[:, 0], [0.0, 2.0, 4.0], atol=1e-3)
     np.testing.assert_array_equal(boxes[0, 1:], [0, 0, 640, 360, 1])
@@ -219,9 +219,9 @@ def test_interrupted_work_resumes_and_nothing_is_done_twice(face, tmp_path, monk
         opened.append(path.name)
         if len(opened) == 4:
             raise MemoryError
-        return picture_times(path)
+        return frame_times(path)
 
-    monkeypatch.setattr(faces, "picture_times", dies_at_the_fourth)
+    monkeypatch.setattr(faces, "frame_times", dies_at_the_fourth)
     monkeypatch.setattr(faces.os, "cpu_count", lambda: 1)
     with pytest.raises(MemoryError):
         prepare(tmp_path, *names, frames=2)
@@ -233,7 +233,7 @@ def test_interrupted_work_resumes_and_nothing_is_done_twice(face, tmp_path, monk
     assert len(opened) == 7
 
 
-@pytest.mark.parametrize("options", [{"color": "red"}, {"detect": "haar"}, {"frames": 0}, {"every": 0}])
+@pytest.mark.parametrize("options", [{"color": "red"}, {"detect": "haar"}, {"frames": 0}, {"frame_step": 0}])
 def test_impossible_options_are_named(options):
     (name,) = options
     with pytest.raises(EmotionError, match=rf"faces\.{name}"):
@@ -244,8 +244,8 @@ def test_tracks_do_not_mix_people_who_pass():
     def box(x):
         return [x, 0.0, x + 50, 50.0]
 
-    steps = [Found(n / 10, np.array([box(10 * n), box(300 - 10 * n)]), np.ones(2)) for n in range(8)]
-    one, other = follow(steps)
+    steps = [FrameDetections(n / 10, np.array([box(10 * n), box(300 - 10 * n)]), np.ones(2)) for n in range(8)]
+    one, other = track_faces(steps)
     assert sorted([one.boxes[0, 0], other.boxes[0, 0]]) == [0, 300]
     assert {len(one.times), len(other.times)} == {8}
     assert (np.diff(one.boxes[:, 0]) == np.diff(one.boxes[:, 0])[0]).all()
@@ -253,7 +253,7 @@ def test_tracks_do_not_mix_people_who_pass():
 
 def test_a_box_between_two_finds_is_interpolated_and_not_beyond():
     box = np.array([[0.0, 0, 40, 40]])
-    (track,) = follow([Found(t, box + 10 * t, np.ones(1)) for t in (0.0, 0.8)])
+    (track,) = track_faces([FrameDetections(t, box + 10 * t, np.ones(1)) for t in (0.0, 0.8)])
     boxes, there = boxes_at(track, np.array([0.0, 0.4, 0.8, 0.84, 1.2]))
     assert list(there) == [True, True, True, False, False]
     np.testing.assert_allclose(boxes[1], box[0] + 4, atol=1e-6)
@@ -282,4 +282,4 @@ def test_real_faces_are_found(real_data, tmp_path):
 
 def test_a_missing_video_is_named(tmp_path):
     with pytest.raises(MediaError, match="no such file"):
-        next(read_pictures(tmp_path / "gone.mp4"))
+        next(read_frames(tmp_path / "gone.mp4"))

@@ -186,7 +186,7 @@ def differences_from(module, reference, waveforms):
 def test_a_stack_holds_its_sets_in_order_and_the_deltas_of_all(utterances):
     batch = padded(utterances)
     sets = {"mfcc": Mfcc(RATE, N_FFT), "rms": Rms(), "chroma": Chroma(RATE, N_FFT)}
-    both = FeatureStack(sets, **SETTINGS, deltas=1)
+    both = FeatureStack(sets, **SETTINGS, n_delta_orders=1)
     features, frames = both(*batch)
     assert both.num_features == features.shape[1] == 2 * (40 + 1 + 12)
     alone = [FeatureStack({"only": one}, **SETTINGS)(*batch)[0] for one in sets.values()]
@@ -205,7 +205,7 @@ def test_deltas_equal_librosa(ravdess_speech, order):
     def reference(waveform):
         return librosa.feature.delta(librosa_mfcc(waveform), order=order)
 
-    module = stack(Mfcc, deltas=order)
+    module = stack(Mfcc, n_delta_orders=order)
     worst = 0.0
     for batch in batches(clips(ravdess_speech, step=30), 16):
         features, frames = module(*padded(batch))
@@ -243,7 +243,7 @@ def test_silence_alone_is_not_trimmed_away():
 @pytest.mark.parametrize("kind", [Mfcc, LogMel])
 @pytest.mark.parametrize(("trim_db", "seconds"), [(None, None), (30.0, None), (None, 0.5), (30.0, 0.5)])
 def test_a_clip_alone_equals_the_clip_in_a_batch(utterances, kind, deltas, trim_db, seconds):
-    front_end = AudioFrontEnd(stack(kind, deltas=deltas), RATE, trim_db, seconds)
+    front_end = AudioFrontEnd(stack(kind, n_delta_orders=deltas), RATE, trim_db, seconds)
     together, frames = front_end.extract(*padded(utterances))
     assert together.isfinite().all()
     for row, waveform in enumerate(utterances):
@@ -271,7 +271,7 @@ def test_normalisation_is_that_of_the_training_frames(utterances):
     front_end.fit([batch_of(utterances[:2]), batch_of(utterances[2:3])])
     frames = np.concatenate([librosa_log_mel(waveform) for waveform in utterances[:3]], axis=1)
     np.testing.assert_allclose(front_end.mean, frames.mean(axis=1), atol=1e-2)
-    np.testing.assert_allclose(front_end.deviation, frames.std(axis=1), atol=1e-2)
+    np.testing.assert_allclose(front_end.std, frames.std(axis=1), atol=1e-2)
     assert "mean" in front_end.state_dict()
 
 

@@ -14,7 +14,7 @@ from conftest import build_datamodule
 from emotion.corpora.fer2013 import COPIES, Fer2013, find_copies
 from emotion.errors import EmotionError
 from emotion.media.files import MediaError
-from emotion.media.video import read_pictures
+from emotion.media.video import read_frames
 from emotion.protocols.generate import make
 
 
@@ -101,7 +101,7 @@ def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
 @pytest.mark.slow
 @pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
 def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
-    sizes = ("model.pictures.size=48", "model.pictures.color=grey", "model.network.widths=[8,16]")
+    sizes = ("model.pictures.size=48", "model.pictures.color=grey", "model.backbone.widths=[8,16]")
     run_dir = train_in_process(
         "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", *votes
     )
@@ -113,7 +113,7 @@ def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
 
 @pytest.mark.slow
 def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_root, tmp_path):
-    sizes = ("model.pictures.size=48", "model.network.widths=[8,16]")
+    sizes = ("model.pictures.size=48", "model.backbone.widths=[8,16]")
     faces = train_in_process(
         "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", name="faces"
     )
@@ -124,7 +124,9 @@ def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_r
             picture = np.full((90, 120, 3), 40 * actor, np.uint8)
             cv2.imwrite(str(root / emotion / f"p{actor}.png"), picture)
     typed = ("data=folder", f"data.root={root}", "data.corpus.speaker=p.", "protocol=speakers5", "faces=crops")
-    run_dir = train_in_process(*typed, "model=face_cnn", f"model.run={faces}", "trainer.max_epochs=1", name="videos")
+    run_dir = train_in_process(
+        *typed, "model=face_cnn", f"model.init_from={faces}", "trainer.max_epochs=1", name="videos"
+    )
     inherited = pd.read_csv(run_dir / "splits.csv").query("split == 'pretraining'")
     assert len(inherited)
     assert inherited["recording"].str.contains("fer2013").all()
@@ -134,7 +136,7 @@ def test_images_are_videos_of_one_frame(tmp_path):
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, :20] = (255, 0, 0)  # blue, since OpenCV writes them the other way round
     cv2.imwrite(str(tmp_path / "ü.png"), pixels) or cv2.imencode(".png", pixels)[1].tofile(tmp_path / "ü.png")
-    (picture,) = read_pictures(tmp_path / "ü.png")
+    (picture,) = read_frames(tmp_path / "ü.png")
     assert (picture.size, picture.time) == ((60, 40), 0.0)
     assert picture.pixels()[0, 0].tolist() == [0, 0, 255]
     assert picture.pixels(30).shape == (20, 30, 3)
@@ -142,4 +144,4 @@ def test_images_are_videos_of_one_frame(tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     for name in ("broken.jpg", "empty.jpg", "absent.jpg"):
         with pytest.raises(MediaError, match=name):
-            list(read_pictures(tmp_path / name))
+            list(read_frames(tmp_path / name))

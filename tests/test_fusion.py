@@ -132,10 +132,10 @@ def test_normalisation_passes_over_what_is_missing(late_fusion):
     kept = {key: value[[0, 1, 3]] if torch.is_tensor(value) else value for key, value in whole.items()}
     for front_end in late_fusion.front_ends:
         front_end.fit([partial])
-        mean, deviation = front_end.mean.clone(), front_end.deviation.clone()
+        mean, std = front_end.mean.clone(), front_end.std.clone()
         front_end.fit([kept])
         torch.testing.assert_close(front_end.mean, mean)
-        torch.testing.assert_close(front_end.deviation, deviation)
+        torch.testing.assert_close(front_end.std, std)
 
 
 def test_mixup_needs_whole_recordings(late_fusion):

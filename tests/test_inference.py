@@ -61,7 +61,7 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
         "model=late_fusion",
         "model.branches.face=face_cnn",
         "model.branches.face.pictures.size=32",
-        "data.on_problem=partial",
+        "data.on_error=allow_missing_modality",
     )
     run_dir = train_in_process(*typed, *model, *SMALL, name="both")
     expected = pd.concat([judged_in_training(run_dir, split) for split in ("dev", "test")])
@@ -72,7 +72,7 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
         assert list(answer.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
         assert answer.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
     heard = predictor(own_videos / "happy" / "person01_again.wav")
-    assert (heard.modalities, heard.notes) == (("audio",), ("has no picture",))
+    assert (heard.modalities, heard.notes) == (("audio",), ("has no video",))
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_pat
         "model=late_fusion",
         "model.branches.face=face_cnn",
         "model.branches.face.pictures.size=32",
-        "data.on_problem=partial",
+        "data.on_error=allow_missing_modality",
     )
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
     pictures = [scene((face, 200, 60))] * 20
@@ -166,7 +166,7 @@ def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo
         for name, reason in (
             ("text.mp4", "Invalid data found when processing input"),
             ("empty.wav", "the file is empty"),
-            ("photo.png", "an image has no sound"),
+            ("photo.png", "an image has no audio"),
             ("nothing.wav", "no such file"),
         ):
             (line,) = [line for line in done.stderr.splitlines() if f"{name}: " in line]

@@ -13,7 +13,7 @@ from conftest import ROOT
 from emotion import runs
 from emotion.cli import main
 
-TINY = ("trainer.max_epochs=1", "model.network.channels=[4,4,4,4]", "data.batch_size=64")
+TINY = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]", "data.batch_size=64")
 
 
 def run(*command, cwd, **environment):

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import ROOT
 
-SMALL = ("model.network.channels=[8,8,8,8]", "scheduler=constant", "trainer.max_epochs=2")
+SMALL = ("model.backbone.channels=[8,8,8,8]", "scheduler=constant", "trainer.max_epochs=2")
 KILOBYTES = 1024
 
 

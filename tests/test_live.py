@@ -33,8 +33,8 @@ def test_a_file_at_its_own_pace(trained, speech, tmp_path):
     started = time.monotonic()
     estimates = list(live.follow_file(predictor, tmp_path / "clip.wav", 2, 1))
     assert time.monotonic() - started >= 4
-    moments = list(predictor.timeline(tmp_path / "clip.wav", 2, 1))
-    assert [estimate.prediction for estimate in estimates] == [moment.prediction for moment in moments]
+    segments = list(predictor.timeline(tmp_path / "clip.wav", 2, 1))
+    assert [estimate.prediction for estimate in estimates] == [segment.prediction for segment in segments]
 
 
 def microphone(waveform):
@@ -69,7 +69,7 @@ def test_a_microphone(trained, speech, monkeypatch):
 
 @pytest.mark.slow
 def test_a_camera(train_in_process, typed, face, monkeypatch):
-    model = ("model=face_cnn", "data.on_problem=skip", "trainer.max_epochs=1", "faces.frames=4")
+    model = ("model=face_cnn", "data.on_error=skip", "trainer.max_epochs=1", "faces.frames=4")
     predictor = Predictor.from_run(train_in_process(*typed, *model))
     with pytest.raises(EmotionError, match="camera 99 cannot be opened"):
         next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=99))

@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 from conftest import build_datamodule
-from emotion.corpora.base import LeftOut, media_files
+from emotion.corpora.base import SkippedFiles, media_files
 from emotion.corpora.copies import find_copies
 from emotion.corpora.folder import Folder
 from emotion.errors import EmotionError
 from emotion.inference import recordings
-from emotion.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_SUFFIXES, VIDEO_SUFFIXES, kind_of
+from emotion.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_SUFFIXES, VIDEO_SUFFIXES, media_kind
 
 RATE = 16_000
 
@@ -49,7 +49,7 @@ def test_suffixes_are_of_one_kind_and_in_lower_case():
     assert len(every) == len(set(every)) and all(suffix == suffix.lower() and suffix[0] == "." for suffix in every)
     assert set(SILENT_SUFFIXES) <= set(VIDEO_SUFFIXES)
     for kind, suffixes in zip(("audio", "video", "image"), kinds, strict=True):
-        assert {kind_of(f"a{suffix}") for suffix in suffixes} == {kind}
+        assert {media_kind(f"a{suffix}") for suffix in suffixes} == {kind}
 
 
 @pytest.mark.parametrize("change", [str, str.upper])
@@ -78,7 +78,7 @@ def test_what_is_reported_is_reported_once(tmp_path, caplog):
     corpus.scan(tmp_path)
     corpus.scan(tmp_path)
     assert caplog.text.count("1 file of other kinds left out") == 1
-    assert caplog.text.count("are in no folder named after an emotion") == 1
+    assert caplog.text.count("are in no directory named after an emotion") == 1
 
 
 def test_linked_folders_are_followed_and_searched_once(tmp_path):
@@ -91,10 +91,10 @@ def test_linked_folders_are_followed_and_searched_once(tmp_path):
     (tmp_path / "real" / "happy" / "loop").symlink_to(corpus / "happy")
     table = scanned(corpus)
     assert table["emotion"].to_dict() == {"folder/happy/a": "happy", "folder/sad/b": "sad"}
-    left_out = LeftOut()
-    assert sorted(media_files(corpus, (".wav",), left_out)) == ["happy/a.wav", "sad/b.wav"]
-    assert sorted(left_out.links) == ["above", "angry", "happy/loop", "sad/again"]
-    assert left_out.messages() == ["4 links to folders that are searched anyway left out, such as above"]
+    skipped_files = SkippedFiles()
+    assert sorted(media_files(corpus, (".wav",), skipped_files)) == ["happy/a.wav", "sad/b.wav"]
+    assert sorted(skipped_files.links) == ["above", "angry", "happy/loop", "sad/again"]
+    assert skipped_files.messages() == ["4 links to folders that are searched anyway left out, such as above"]
     assert len(recordings.find([str(corpus)]).files) == 2
 
 
@@ -138,7 +138,7 @@ def test_text_that_is_called_ts_is_a_problem_of_one_file(tmp_path, compose):
     typed = ("data=folder", f"data.root={tmp_path}", "protocol=all_test")
     with pytest.raises(EmotionError, match=r"1 of the folder files cannot be used, such as .*happy/index\.ts"):
         build_datamodule(compose(*typed)).setup()
-    datamodule = build_datamodule(compose(*typed, "data.on_problem=skip"))
+    datamodule = build_datamodule(compose(*typed, "data.on_error=skip"))
     datamodule.setup()
     assert list(datamodule.table["recording"]) == ["folder/happy/a"]
 
@@ -159,7 +159,7 @@ def test_the_level_of_emotions_is_the_one_where_all_folders_are(tmp_path, tree, 
     touch(*(tmp_path / path for path in paths))
     table = scanned(tmp_path).set_index("audio")
     assert tuple(table.loc[list(paths), "emotion"]) == emotions
-    ambiguous = "are in folders named after two emotions, such as" in caplog.text
+    ambiguous = "are in directories named after two emotions, such as" in caplog.text
     assert ambiguous == (tree != "any nesting")
 
 
@@ -195,7 +195,7 @@ def test_unknown_speakers_are_nobody(tmp_path, compose, blank, protocol, caplog)
     )
     with pytest.raises(EmotionError, match=f"{words}; name them, or leave those recordings out"):
         build_datamodule(compose(*typed))
-    protocol = build_datamodule(compose(*typed, "data.on_problem=skip")).protocol
+    protocol = build_datamodule(compose(*typed, "data.on_error=skip")).protocol
     assert f"{words}: they are left out" in caplog.text
     assert set(protocol.table["speaker"]) == set("abcde") and len(protocol.table) == 10
     assert protocol.table.groupby("speaker")["split"].nunique().max() == 1
@@ -284,7 +284,7 @@ def test_tables_as_excel_writes_them(tmp_path):
     (tmp_path / "list.csv").write_text('sep=;\n"path";"emotion";"note";\n"a;b.wav";"happy";"x";\n;;;\n\nc.wav;sad\n')
     assert scanned(tmp_path, table="list.csv")["audio"].tolist() == ["a;b.wav", "c.wav"]
     (tmp_path / "list.csv").write_text("path,emotion\na,b.wav,happy\n")
-    with pytest.raises(EmotionError, match=r"list\.csv line 2 has 3 cells, and the first line 2: put cells"):
+    with pytest.raises(EmotionError, match=r"list\.csv line 2 has 3 cells, and the first line 2; quote cells"):
         scanned(tmp_path, table="list.csv")
 
 
@@ -300,7 +300,7 @@ def test_absolute_paths_below_the_folder(tmp_path):
         for base in (root, tmp_path / "link"):
             assert scanned(base, table="list.csv")["audio"].tolist() == ["c.wav", "happy/a.wav", "happy/b.wav"]
     (root / "list.csv").write_text(f"path,emotion\n{tmp_path}/b.wav,happy\n")
-    with pytest.raises(EmotionError, match="is no path below the folder of the corpus"):
+    with pytest.raises(EmotionError, match="is not below the directory of the corpus"):
         scanned(root, table="list.csv")
 
 
@@ -314,12 +314,11 @@ def test_names_that_another_system_has_decomposed(tmp_path):
 def test_labels_that_are_none(tmp_path, label, caplog):
     rows = [("a.wav", "happy", "1"), ("b.wav", label, "2"), ("c.wav", label, "3")]
     listing(tmp_path, rows)
-    with pytest.raises(
-        EmotionError, match=r"line 3: .* is no emotion .*; 2 rows are left out with data.on_problem=skip"
-    ):
+    message = r"line 3: .* is not a known emotion: .*; 2 rows are left out with data.on_error=skip"
+    with pytest.raises(EmotionError, match=message):
         scanned(tmp_path, table="list.csv")
-    assert list(scanned(tmp_path, table="list.csv", on_problem="skip").index) == ["folder/a"]
-    assert f"2 rows are left out, such as {tmp_path}/list.csv line 3: {label!r} is no emotion" in caplog.text
+    assert list(scanned(tmp_path, table="list.csv", on_error="skip").index) == ["folder/a"]
+    assert f"2 rows are left out, such as {tmp_path}/list.csv line 3: {label!r} is not a known emotion" in caplog.text
 
 
 CONFLICTS = {
@@ -334,9 +333,9 @@ def test_contradictory_rows(tmp_path, conflict, caplog):
     rows, words = CONFLICTS[conflict]
     (tmp_path / "list.csv").write_text("\n".join(["path,emotion,speaker", *rows]))
     text = rf"1 recordings are listed under two emotions or speakers, such as a.wav \({words}\)"
-    with pytest.raises(EmotionError, match=f"{text}; mend list.csv, or leave them out with data.on_problem=skip"):
+    with pytest.raises(EmotionError, match=f"{text}; correct list.csv, or leave them out with data.on_error=skip"):
         scanned(tmp_path, table="list.csv")
-    assert list(scanned(tmp_path, table="list.csv", on_problem="skip").index) == ["folder/b"]
+    assert list(scanned(tmp_path, table="list.csv", on_error="skip").index) == ["folder/b"]
     assert "and left out" in caplog.text
 
 
@@ -348,9 +347,9 @@ def test_repeated_rows_count_once(tmp_path, caplog):
 
 def test_a_path_in_which_nobody_is_found(tmp_path):
     touch(tmp_path / "happy" / "person07.wav", tmp_path / "happy" / "a.wav")
-    with pytest.raises(EmotionError, match=r"finds nobody in happy/a\.wav"):
+    with pytest.raises(EmotionError, match=r"matches no speaker in happy/a\.wav"):
         scanned(tmp_path, speaker="person..")
-    table = scanned(tmp_path, speaker="person..", on_problem="skip")
+    table = scanned(tmp_path, speaker="person..", on_error="skip")
     assert table["speaker"].to_dict() == {"folder/happy/a": "unknown", "folder/happy/person07": "person07"}
 
 

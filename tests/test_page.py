@@ -95,7 +95,7 @@ def test_a_long_recording_has_a_timeline_and_a_very_long_one_is_refused(trained,
     assert shown.probabilities
     assert shown.timeline is not None
     assert shown.faces is None
-    assert page.show(predictor, None) == page.Shown()
+    assert page.show(predictor, None) == page.PageOutput()
     monkeypatch.setattr(page, "LONGEST", 5.0)
     refused = page.show(predictor, str(tmp_path / "long.wav"))
     assert refused.probabilities is None

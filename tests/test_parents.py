@@ -19,7 +19,7 @@ from emotion.pipelines.train import train
 from emotion.prepare.action_units import INTENSITIES, PRESENCES
 from emotion.reports.runs import find_runs
 
-SOUND = ("model=mfcc_cnn", "model.network.channels=[4,4]")
+SOUND = ("model=mfcc_cnn", "model.backbone.channels=[4,4]")
 FUSION = ("model=late_fusion", "model.branches.face=action_units")
 
 
@@ -53,7 +53,12 @@ def finished(units, tmp_path_factory):
 
 @pytest.fixture
 def started(finished, units):
-    return (*FUSION, units, f"model.branches.audio.run={finished}/sound", f"model.branches.face.run={finished}/units")
+    return (
+        *FUSION,
+        units,
+        f"model.branches.audio.init_from={finished}/sound",
+        f"model.branches.face.init_from={finished}/units",
+    )
 
 
 def weights_of(run_dir, part):
@@ -70,7 +75,7 @@ def same(one, other):
 def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more(
     finished, started, tmp_path, train_in_process, compose
 ):
-    frozen = ("model.branches.audio.frozen=true", "model.branches.face.frozen=true", "trainer.max_epochs=2")
+    frozen = ("model.branches.audio.freeze=true", "model.branches.face.freeze=true", "trainer.max_epochs=2")
     fused = train_in_process(*started, *frozen)
     for part, parent in (("audio", "sound"), ("face", "units")):
         assert same(weights_of(finished / parent, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
@@ -79,7 +84,7 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
     starts = json.loads((fused / "environment.json").read_text())["starts_from"]
     assert starts == {"model.branches.audio": f"{finished}/sound", "model.branches.face": f"{finished}/units"}
     # The parent's own network, not what is usual.
-    assert OmegaConf.load(fused / "config.yaml").model.branches.audio.network.channels == [4, 4]
+    assert OmegaConf.load(fused / "config.yaml").model.branches.audio.backbone.channels == [4, 4]
 
     hidden = tmp_path / "hidden"
     shutil.move(finished, hidden)
@@ -93,7 +98,7 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
 
 @pytest.mark.slow
 def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished, started, train_in_process):
-    fused = train_in_process(*started, "trainer.max_epochs=1", "model.branches.audio.learning_rate_factor=0.01")
+    fused = train_in_process(*started, "trainer.max_epochs=1", "model.branches.audio.lr_multiplier=0.01")
     faster = train_in_process(*started, "trainer.max_epochs=1", name="faster")
 
     def moved(run_dir, part, parent):
@@ -107,7 +112,7 @@ def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished,
 
 @pytest.mark.slow
 def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_process):
-    stays = ("model.branches.audio.frozen=2", "model.branches.face.frozen=true")
+    stays = ("model.branches.audio.freeze=2", "model.branches.face.freeze=true")
     two = train_in_process(*started, *stays, "trainer.max_epochs=2")
     three = train_in_process(*started, *stays, "trainer.max_epochs=3", name="three")
     parent = weights_of(finished / "sound", "encoder.")
@@ -123,8 +128,8 @@ def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_proces
 def test_the_mean_of_log_probabilities_needs_no_training(finished, started, train_in_process):
     frozen = (
         "model/fusion=mean_log_probability",
-        "model.branches.audio.frozen=true",
-        "model.branches.face.frozen=true",
+        "model.branches.audio.freeze=true",
+        "model.branches.face.freeze=true",
     )
     fused = train_in_process(*started, *frozen)
     assert json.loads((fused / "metrics.json").read_text())["epochs"] == 0
@@ -141,8 +146,8 @@ def test_the_mean_of_log_probabilities_needs_no_training(finished, started, trai
 def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_process, compose):
     frozen = (
         "model/fusion=mean_log_probability",
-        "model.branches.audio.frozen=true",
-        "model.branches.face.frozen=true",
+        "model.branches.audio.freeze=true",
+        "model.branches.face.freeze=true",
     )
     fused = train_in_process(*started, *frozen)
     for without, left in (("audio", "units"), ("action_units", "sound")):
@@ -172,7 +177,7 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
     train(compose(*typed), fused, typed[1:])
     assert json.loads((fused / "environment.json").read_text())["starts_from"] == before
     assert json.loads((fused / "metrics.json").read_text())["epochs"] == 2
-    typed.append(f"model.run={finished}/sound")
+    typed.append(f"model.init_from={finished}/sound")
     with pytest.raises(EmotionError, match="cannot be changed when it is resumed"):
         train(compose(*typed), fused, typed[1:])
 
@@ -182,13 +187,13 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
     ("changes", "message"),
     [
         (
-            ["model.branches.audio.run=null", "model.branches.audio.frozen=true"],
+            ["model.branches.audio.init_from=null", "model.branches.audio.freeze=true"],
             "freezes weights that nobody has trained",
         ),
         (["protocol.fold=1"], "was trained or chosen on"),
         (["features=log_mel"], "features belongs to the run"),
-        (["model.branches.audio.network.dropout=0.3"], "belongs to the run"),
-        (["model.branches.audio.run=nowhere"], "nowhere is not a run directory"),
+        (["model.branches.audio.backbone.dropout=0.3"], "belongs to the run"),
+        (["model.branches.audio.init_from=nowhere"], "nowhere is not a run directory"),
         (["model.branches.face=face_cnn"], "takes in action_units, and this branch needs face"),
         (["model/fusion=mean_log_probability", "labels=happy_sad"], "answers with the labels emotions"),
     ],

@@ -5,8 +5,8 @@ import torch
 
 from conftest import make_batch
 from emotion.errors import EmotionError
-from emotion.features.pictures import Erase, Flip, Light, Move, PictureFrontEnd
-from emotion.models.base import PictureEncoder
+from emotion.features.images import ColorJitter, ImageFrontEnd, RandomAffine, RandomErasing, RandomHorizontalFlip
+from emotion.models.base import FrameEncoder
 from emotion.models.face_cnn import FaceCnn
 
 
@@ -17,7 +17,7 @@ def shown(pictures):
 
 def test_every_face_is_shown_once_in_its_own_size():
     batch = make_batch()
-    pictures, item = PictureFrontEnd(72).eval()(batch)
+    pictures, item = ImageFrontEnd(72).eval()(batch)
     assert item.tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3]
     expected = batch["faces"][batch["face_mask"]].float() / 255
     torch.testing.assert_close(shown(pictures), expected, atol=1e-5, rtol=0)
@@ -25,13 +25,13 @@ def test_every_face_is_shown_once_in_its_own_size():
 
 def test_size_and_color():
     batch = make_batch()
-    pictures, _ = PictureFrontEnd(36, "grey").eval()(batch)
+    pictures, _ = ImageFrontEnd(36, "grey").eval()(batch)
     assert pictures.shape == (9, 1, 36, 36)
     grey = batch["faces"][0, 0].float() / 255
     luma = 0.299 * grey[0] + 0.587 * grey[1] + 0.114 * grey[2]
     assert shown(pictures[0]).mean() == pytest.approx(float(luma.mean()), abs=1e-3)
     single = batch | {"faces": batch["faces"][:, :, :1]}
-    in_color, _ = PictureFrontEnd(72, "rgb").eval()(single)
+    in_color, _ = ImageFrontEnd(72, "rgb").eval()(single)
     assert in_color.shape == (9, 3, 72, 72)
     assert (in_color[:, 0] == in_color[:, 2]).all()
 
@@ -39,7 +39,7 @@ def test_size_and_color():
 @pytest.mark.parametrize("reference", ["mean", "first"])
 def test_what_is_subtracted(reference):
     batch = make_batch()
-    pictures, item = PictureFrontEnd(72, relative_to=reference).eval()(batch)
+    pictures, item = ImageFrontEnd(72, relative_to=reference).eval()(batch)
     for row in range(4):  # no clip has more than three pictures, so both are the mean of all
         torch.testing.assert_close(pictures[item == row].mean(dim=0), torch.zeros(3, 72, 72), atol=1e-4, rtol=0)
     assert not pictures[item == 0].any()
@@ -49,7 +49,7 @@ def test_a_face_and_its_mirror_image_are_judged_alike():
     batch = make_batch()
     mirrored = batch | {"faces": batch["faces"].flip(4)}
     with_mirror, without = (
-        PictureEncoder(PictureFrontEnd(72, mirror=mirror), FaceCnn(3, (8, 16))).eval() for mirror in (True, False)
+        FrameEncoder(ImageFrontEnd(72, mirror=mirror), FaceCnn(3, (8, 16))).eval() for mirror in (True, False)
     )
     without.load_state_dict(with_mirror.state_dict())
     torch.testing.assert_close(with_mirror(batch), with_mirror(mirrored))
@@ -59,7 +59,7 @@ def test_a_face_and_its_mirror_image_are_judged_alike():
 
 
 def test_frame_dropout_leaves_one_picture_of_each_clip():
-    front_end, batch = PictureFrontEnd(72, frame_dropout=0.7), make_batch()
+    front_end, batch = ImageFrontEnd(72, frame_dropout=0.7), make_batch()
     kept = [front_end.train()(batch)[1].bincount(minlength=4) for _ in range(200)]
     assert min(counts.min() for counts in kept) == 1
     assert (torch.stack(kept).float().mean(dim=0) <= batch["face_mask"].sum(dim=1)).all()
@@ -67,7 +67,7 @@ def test_frame_dropout_leaves_one_picture_of_each_clip():
     assert len(front_end.eval()(batch)[1]) == 9
 
 
-@pytest.mark.parametrize("change", [Flip(0.5), Move(), Light(), Erase(0.8, 1.0)])
+@pytest.mark.parametrize("change", [RandomHorizontalFlip(0.5), RandomAffine(), ColorJitter(), RandomErasing(0.8, 1.0)])
 def test_pictures_of_a_clip_change_alike_and_clips_differ(change):
     torch.manual_seed(0)
     one = torch.rand(1, 3, 32, 32)
@@ -80,8 +80,11 @@ def test_pictures_of_a_clip_change_alike_and_clips_differ(change):
 
 
 def test_changes_are_for_training_only():
-    batch, front_end = make_batch(), PictureFrontEnd(72, augment=[Flip(0.5), Move(), Light(), Erase()])
-    plain, _ = PictureFrontEnd(72).eval()(batch)
+    batch, front_end = (
+        make_batch(),
+        ImageFrontEnd(72, augment=[RandomHorizontalFlip(0.5), RandomAffine(), ColorJitter(), RandomErasing()]),
+    )
+    plain, _ = ImageFrontEnd(72).eval()(batch)
     assert torch.equal(front_end.eval()(batch)[0], plain)
     assert not torch.equal(front_end.train()(batch)[0], plain)
 
@@ -89,14 +92,14 @@ def test_changes_are_for_training_only():
 def test_nothing_moved_is_nothing_changed():
     pictures = torch.rand(4, 3, 32, 32)
     item = torch.arange(4)
-    torch.testing.assert_close(Move(0, 0, 0)(pictures, item), pictures, atol=1e-5, rtol=0)
-    torch.testing.assert_close(Light(0, 0)(pictures, item), pictures)
-    assert torch.equal(Flip(1.0)(Flip(1.0)(pictures, item), item), pictures)
+    torch.testing.assert_close(RandomAffine(0, 0, 0)(pictures, item), pictures, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ColorJitter(0, 0)(pictures, item), pictures)
+    assert torch.equal(RandomHorizontalFlip(1.0)(RandomHorizontalFlip(1.0)(pictures, item), item), pictures)
 
 
 def test_the_order_of_pictures_and_their_padding_do_not_matter():
     torch.manual_seed(0)
-    encoder = PictureEncoder(PictureFrontEnd(72), FaceCnn(3), "attention").eval()
+    encoder = FrameEncoder(ImageFrontEnd(72), FaceCnn(3), "attention").eval()
     batch = make_batch()
     turned = batch | {"faces": batch["faces"].flip(1), "face_mask": batch["face_mask"].flip(1)}
     torch.testing.assert_close(encoder(batch), encoder(turned), atol=1e-5, rtol=1e-5)
@@ -104,6 +107,6 @@ def test_the_order_of_pictures_and_their_padding_do_not_matter():
 
 def test_unknown_choices_are_named():
     with pytest.raises(EmotionError, match="rgb, grey"):
-        PictureFrontEnd(64, "blue")
+        ImageFrontEnd(64, "blue")
     with pytest.raises(EmotionError, match="nothing, mean, first"):
-        PictureFrontEnd(64, relative_to="last")
+        ImageFrontEnd(64, relative_to="last")

@@ -46,7 +46,7 @@ def test_samples_are_those_of_the_files(folder, tmp_path):
     assert list(items) == list(table["recording"])
     for row in table.itertuples():
         expected, _ = soundfile.read(folder / row.audio, dtype="float32", always_2d=True)
-        np.testing.assert_array_equal(items[row.recording], waveforms.quantised(high_pass(expected, RATE)[:, 0]))
+        np.testing.assert_array_equal(items[row.recording], waveforms.to_int16(high_pass(expected, RATE)[:, 0]))
 
 
 def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_sound_of_a_video_equals_its_audio_file(demo_root, tmp_path):
     from emotion.corpora.demo import Demo
 
     take = "01-05-01-01-01-01"
-    Demo().provide_video(tmp_path, [f"demo/{take}"])
+    Demo().ensure_video(tmp_path, [f"demo/{take}"])
     from_video = read_audio(tmp_path / "Actor_01" / f"01-{take}.mp4", RATE)
     from_audio = read_audio(demo_root / "Actor_01" / f"03-{take}.wav", RATE)
     size = min(len(from_video), len(from_audio))
@@ -183,7 +183,7 @@ def test_a_video_without_sound_is_named(tmp_path):
         stream.pix_fmt = "yuv420p"
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
         container.mux(stream.encode(None))
-    with pytest.raises(MediaError, match="has no sound"):
+    with pytest.raises(MediaError, match="has no audio"):
         read_audio(path, RATE)
 
 

@@ -48,8 +48,8 @@ def test_weights_of_a_file_give_what_their_network_gives(files):
     vgg, facenet = FaceVgg16(3, str(folder / "vgg.pt")).eval(), FaceFacenet(3, str(folder / "facenet.pt")).eval()
     for network in (vgg, facenet):
         network.load_pretrained()
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    normalised = (pixels - mean[:, None, None]) / deviation[:, None, None]
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (pixels - mean[:, None, None]) / std[:, None, None]
     expected = networks["vgg"].eval().features(normalised).mean(dim=(2, 3))
     torch.testing.assert_close(vgg(as_front_end_gives_it(pixels)), expected, atol=1e-4, rtol=1e-4)
 
@@ -102,7 +102,7 @@ def test_a_run_that_starts_from_another_needs_no_download(monkeypatch, compose, 
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-    config = compose("model=face_vgg16", "model.network.weights=imagenet")
+    config = compose("model=face_vgg16", "model.backbone.weights=imagenet")
     classifier, parent = build_classifier(config, 8), build_classifier(config, 8)
     with pytest.raises(EmotionError, match="no route to host"):
         warm_start.load_initial_weights(classifier, typed_config(config), {})
@@ -117,5 +117,5 @@ def test_a_run_that_starts_from_another_needs_no_download(monkeypatch, compose, 
 
 
 def test_where_a_file_of_weights_lies_stays_at_home(compose, tmp_path):
-    runs.write_config(tmp_path, compose("model=face_vgg16", "model.network.weights=/home/ann/vgg.pt"))
-    assert runs.load_config(tmp_path).model.network.arguments["weights"] == "vgg.pt"
+    runs.write_config(tmp_path, compose("model=face_vgg16", "model.backbone.weights=/home/ann/vgg.pt"))
+    assert runs.load_config(tmp_path).model.backbone.arguments["weights"] == "vgg.pt"

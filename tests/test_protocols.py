@@ -19,7 +19,7 @@ from emotion.protocols.generate import (
     generate,
     make,
 )
-from emotion.protocols.protocol import DIRECTORY, number_of_folds
+from emotion.protocols.protocol import DIRECTORY, count_folds
 
 SETTINGS = {path.stem: OmegaConf.load(path) for path in (CONF / "protocol").glob("*.yaml")}
 ALL = [(corpus, name) for corpus in GENERATORS for name in GENERATORS[corpus]]
@@ -56,7 +56,7 @@ def speakers(table, *splits):
 
 
 def tables(corpus, name):
-    return [load(corpus, name, fold).table for fold in range(number_of_folds(corpus, name))]
+    return [load(corpus, name, fold).table for fold in range(count_folds(corpus, name))]
 
 
 def test_committed_csvs_are_generated_bit_for_bit(tmp_path):
@@ -72,7 +72,7 @@ def test_every_protocol_has_its_settings_and_folds():
     assert {name for _, name in ALL} == set(FOLDS)
     assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS) | set(OF_ONE_CORPUS["fer2013"])
     for corpus, name in ALL:
-        assert number_of_folds(corpus, name) == FOLDS[name]
+        assert count_folds(corpus, name) == FOLDS[name]
 
 
 @pytest.mark.parametrize(("corpus", "name"), ALL)

@@ -19,7 +19,11 @@ KINDS = {
 SLOW = ("estimator on vectors of a library",)
 FACES = ("faces.frames=2", "faces.size=24")
 FACE_KINDS = {
-    "face": ("model=face_cnn", "augment=[flip,move,light,erase]", "model.pictures.widths=[4]"),
+    "face": (
+        "model=face_cnn",
+        "augment=[random_horizontal_flip,random_affine,color_jitter,random_erasing]",
+        "model.backbone.widths=[4]",
+    ),
     "fusion": ("model=late_fusion", "augment=none"),
 }
 
@@ -49,7 +53,7 @@ def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, c
 
 @pytest.mark.parametrize("kind", [pytest.param("face", marks=pytest.mark.slow), "fusion"])
 def test_faces_are_trained_on(command, typed, kind, tmp_path):
-    small = (f"model.{part}network.widths=[4]" for part in (["branches.face."] if kind == "fusion" else [""]))
+    small = (f"model.{part}backbone.widths=[4]" for part in (["branches.face."] if kind == "fusion" else [""]))
     overrides = [key for key in FACE_KINDS[kind] if "pictures" not in key]
     done = command("train", *typed, *overrides, *FACES, *small, *SHORT, "run_dir=run")
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from recordings import CODECS, encode_sound, voice, write_clip, write_sound
+from recordings import CODECS, encode_sound, voice, write_audio, write_clip
 
 from emotion.inference import Predictor
-from emotion.media.audio import read_audio, stream_audio, waveform_of
+from emotion.media.audio import read_audio, stream_audio, to_waveform
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
-from emotion.media.video import length_of, picture_times, read_pictures
+from emotion.media.video import frame_times, read_frames, video_duration
 from emotion.prepare.faces import FaceOptions, prepare_faces
 from emotion.prepare.waveforms import prepare_waveforms
 from scenes import write_video
@@ -35,7 +35,7 @@ def onset(waveform):
 
 def flash(path):
     """When the picture becomes white, in seconds."""
-    return next(picture.time for picture in read_pictures(path) if picture.pixels().mean() > 128)
+    return next(picture.time for picture in read_frames(path) if picture.pixels().mean() > 128)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def shipped():
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_a_constant_vanishes_wherever_sound_comes_from(tmp_path, offset, suffix):
     sound, path = voice(), tmp_path / f"clip.{suffix}"
-    plain, report = waveform_of(sound, 48_000, RATE), []
+    plain, report = to_waveform(sound, 48_000, RATE), []
     soundfile.write(path, sound + offset, 48_000, subtype="PCM_24")
     for waveform in (
         read_audio(path, RATE),
         np.concatenate(list(stream_audio(path, RATE))),
-        waveform_of(sound + np.float32(offset), 48_000, RATE, report.append),
+        to_waveform(sound + np.float32(offset), 48_000, RATE, report.append),
     ):
         np.testing.assert_allclose(waveform, plain, atol=1e-5)
     assert report == []
@@ -64,10 +64,10 @@ def test_a_constant_vanishes_wherever_sound_comes_from(tmp_path, offset, suffix)
 @pytest.mark.parametrize("hum", HUMS)
 def test_mains_hum_is_attenuated_and_the_voice_is_not(hum):
     time = np.arange(3 * RATE) / RATE
-    quiet = waveform_of(0.1 * np.sin(2 * np.pi * hum * time), RATE, RATE)
+    quiet = to_waveform(0.1 * np.sin(2 * np.pi * hum * time), RATE, RATE)
     assert decibels(quiet[RATE:-RATE]) < decibels(0.1 * np.ones(1) / 2**0.5) - 40
     low = 0.1 * np.sin(2 * np.pi * 85 * time)
-    assert decibels(waveform_of(low, RATE, RATE)) == pytest.approx(decibels(low), abs=0.1)
+    assert decibels(to_waveform(low, RATE, RATE)) == pytest.approx(decibels(low), abs=0.1)
 
 
 def test_an_inaudible_constant_or_hum_does_not_change_the_answer(shipped, real_data):
@@ -76,7 +76,7 @@ def test_an_inaudible_constant_or_hum_does_not_change_the_answer(shipped, real_d
     time = np.arange(10 * RATE) / RATE
 
     def labels(change):
-        heard = [shipped.reader.from_waveform(waveform_of(clip + change(clip), rate, RATE)) for clip, rate in plain]
+        heard = [shipped.reader.from_waveform(to_waveform(clip + change(clip), rate, RATE)) for clip, rate in plain]
         batches = [heard[start : start + 20] for start in range(0, len(heard), 20)]  # for less memory
         return [prediction.emotion for batch in batches for prediction in shipped.predict_recordings(batch)]
 
@@ -101,7 +101,7 @@ def test_level_depends_neither_on_container_nor_on_channels(tmp_path, suffix):
     if suffix != "mp3":  # has two channels at most
         mixes |= {"centre": [0.1 * sound, 0.1 * sound, sound, silence, silence, silence], "all of 5.1": [sound] * 6}
     for name, channels in mixes.items():
-        write_sound(tmp_path / f"{name}.{suffix}", np.stack(channels, axis=1))
+        write_audio(tmp_path / f"{name}.{suffix}", np.stack(channels, axis=1))
         waveform = read_audio(tmp_path / f"{name}.{suffix}", RATE, report.append)
         assert decibels(waveform) == pytest.approx(decibels(sound), abs=0.2), name
     assert [line.removeprefix(f"{tmp_path}/") for line in report] == [
@@ -112,8 +112,8 @@ def test_level_depends_neither_on_container_nor_on_channels(tmp_path, suffix):
 
 def test_channels_of_different_sounds_are_averaged():
     one, other = voice(), voice(level=0.1)[::-1]
-    mixed = waveform_of(np.stack([one, other], axis=1), 48_000, RATE)
-    np.testing.assert_allclose(mixed, waveform_of((one + other) / 2, 48_000, RATE), atol=1e-5)
+    mixed = to_waveform(np.stack([one, other], axis=1), 48_000, RATE)
+    np.testing.assert_allclose(mixed, to_waveform((one + other) / 2, 48_000, RATE), atol=1e-5)
 
 
 def test_what_is_odd_about_the_channels_is_in_the_answer_and_told_when_preparing(shipped, tmp_path, caplog):
@@ -124,14 +124,14 @@ def test_what_is_odd_about_the_channels_is_in_the_answer_and_told_when_preparing
     assert note in shipped(np.stack([sound, -sound], axis=1), 48_000).notes
     table = pd.DataFrame({"recording": ["x/opposite"], "audio": ["opposite.wav"]})
     prepare_waveforms(table, tmp_path, RATE, tmp_path / "cache")
-    assert f"1 recordings have odd sound; such as opposite.wav: {note}" in caplog.text
+    assert f"the audio of 1 recordings is unusual, such as opposite.wav: {note}" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "float64"])
 def test_arrays_of_integers_have_their_own_scale(dtype):
     sound = voice(RATE)
     scaled = {"int16": sound * 2**15, "int32": sound * 2.0**31, "uint8": sound * 128 + 128, "float64": sound}[dtype]
-    waveform = waveform_of(np.rint(scaled).astype(dtype) if dtype != "float64" else scaled, RATE, RATE)
+    waveform = to_waveform(np.rint(scaled).astype(dtype) if dtype != "float64" else scaled, RATE, RATE)
     assert decibels(waveform) == pytest.approx(decibels(sound), abs=0.1)
 
 
@@ -142,12 +142,12 @@ def test_floats_of_an_integer_range_are_scaled_and_reported(tmp_path, peak, bits
     soundfile.write(tmp_path / "clip.wav", sound * scale, RATE, subtype="FLOAT")
     waveform = read_audio(tmp_path / "clip.wav", RATE, report.append)
     assert decibels(waveform) == pytest.approx(decibels(sound * scale / 2 ** (bits - 1)), abs=0.1)
-    assert f"its floats reach {peak:,.0f} and are taken for integers of {bits} bits" in report[0]
+    assert f"its floats reach {peak:,.0f} and are read as integers of {bits} bits" in report[0]
 
 
 def test_floats_of_an_unknown_scale_are_refused(tmp_path):
     soundfile.write(tmp_path / "clip.wav", 50 * voice(RATE), RATE, subtype="FLOAT")
-    with pytest.raises(MediaError, match=r"its samples reach 1\d\.\d, where full scale is 1"):
+    with pytest.raises(MediaError, match=r"its samples reach 1\d\.\d; full scale is 1"):
         read_audio(tmp_path / "clip.wav", RATE)
 
 
@@ -175,8 +175,8 @@ def test_sound_and_picture_share_a_clock_that_begins_at_0(tmp_path, name):
     sound, picture = onset(read_audio(path, RATE)), flash(path)
     assert sound == pytest.approx(picture, abs=0.02)
     assert sound == pytest.approx(1.0, abs=0.06)  # of what codecs put before the first sample
-    assert length_of(path) == pytest.approx(2.0, abs=0.15)
-    np.testing.assert_allclose(picture_times(path), [frame.time for frame in read_pictures(path)], atol=1e-3)
+    assert video_duration(path) == pytest.approx(2.0, abs=0.15)
+    np.testing.assert_allclose(frame_times(path), [frame.time for frame in read_frames(path)], atol=1e-3)
     streamed = np.concatenate(list(stream_audio(path, RATE)))
     np.testing.assert_allclose(streamed, read_audio(path, RATE), atol=1e-3)
 
@@ -241,7 +241,7 @@ def test_a_display_matrix_turns_and_mirrors(tmp_path, turn, mirror, flip):
     shown = np.rot90(stored, turn // 90)
     shown = shown[:, ::-1] if mirror else shown
     shown = shown[::-1] if flip else shown
-    picture = next(read_pictures(path))
+    picture = next(read_frames(path))
     assert picture.size == (shown.shape[1], shown.shape[0])
     assert abs(picture.pixels().astype(int) - shown).mean() < 5
 
@@ -255,7 +255,7 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path, aspect):
         stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((120, 110, 3), np.uint8), format="rgb24")))
         container.mux(stream.encode(None))
-    picture = next(read_pictures(path))
+    picture = next(read_frames(path))
     assert picture.size == (round(110 * aspect[0] / aspect[1]), 120)
     assert picture.pixels().shape == (120, picture.size[0], 3)
 
@@ -291,7 +291,7 @@ def test_a_wrong_suffix_does_not_matter(tmp_path, form, suffix):
     codec, container = {"aac": ("aac", "adts"), "m4a": ("aac", "mp4"), "mka": ("flac", "matroska")}.get(
         form, (CODECS.get(form), form)
     )
-    write_sound(tmp_path / f"clip.{suffix}", sound[:, None], codec=codec, form=container)
+    write_audio(tmp_path / f"clip.{suffix}", sound[:, None], codec=codec, form=container)
     waveform = read_audio(tmp_path / f"clip.{suffix}", RATE)
     assert len(waveform) == pytest.approx(RATE, abs=1200)
     assert decibels(waveform) == pytest.approx(decibels(sound), abs=0.5)

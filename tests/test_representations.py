@@ -45,7 +45,7 @@ def test_the_published_sizes():
     with torch.device("meta"):
         speech, vggish = SpeechRepresentation(16_000, "wav2vec2_base"), Vggish(16_000)
     assert sum(parameter.numel() for parameter in speech.parameters()) == pytest.approx(94.4e6, rel=1e-3)
-    assert (speech.orders, speech.num_features) == (12, 12 * 768)
+    assert (speech.num_channels, speech.num_features) == (12, 12 * 768)
     assert sum(parameter.numel() for parameter in vggish.network.parameters()) == 72_141_184
 
 
@@ -57,7 +57,7 @@ def test_a_file_of_weights_gives_what_torchaudio_gives(compose, weights_of, name
     classifier = build_classifier(compose(f"model={name}", *chosen), 8).eval()
     classifier.encoder.load_pretrained()
     batch = make_batch((9_000, 300, 16_000))
-    features, frames = classifier.encoder.front_end.rows_of(batch)
+    features, frames = classifier.encoder.front_end.compute_features(batch)
     assert frames.tolist() == [27, 1, 49]
     for row in (0, 2):
         alone = batch["waveform"][row : row + 1, : batch["waveform_length"][row]]
@@ -79,16 +79,16 @@ def test_layers_are_chosen():
         one = SpeechRepresentation(16_000, "wav2vec2_base", layers=which)
         one.load_state_dict(every.state_dict())
         torch.testing.assert_close(one(waveform, length)[0], layers[:, number - 1], atol=1e-5, rtol=1e-4)
-        assert one.bands == ((f"layer {number}", 768),)
+        assert one.feature_groups == ((f"layer {number}", 768),)
 
 
 def test_layers_are_weighted():
-    network = LayerMix(6, orders=3, width=4).eval()
+    network = LayerMix(6, num_channels=3, width=4).eval()
     with torch.no_grad():
         network.weights.copy_(torch.tensor([0.0, 100.0, 0.0]))
         network.project[0].bias.zero_()
     features = torch.randn(1, 6, 5)
-    rows, _ = network.sequence(features, torch.tensor([5]))
+    rows, _ = network.encode_frames(features, torch.tensor([5]))
     torch.testing.assert_close(rows, network.project(features[:, 2:4]))
 
 
@@ -101,7 +101,7 @@ def test_frozen_and_fine_tuned(compose, weights_of):
     path, _ = weights_of("wav2vec2")
     options = [f"features.sets.wav2vec2.weights={path}", "augment=none"]
     frozen, tuned = (
-        build_classifier(compose("model=wav2vec2", *options, f"features.sets.wav2vec2.frozen={still}"), 8).train()
+        build_classifier(compose("model=wav2vec2", *options, f"features.sets.wav2vec2.freeze={still}"), 8).train()
         for still in ("true", "false")
     )
     batch = make_batch((4_000, 5_000))
@@ -110,11 +110,11 @@ def test_frozen_and_fine_tuned(compose, weights_of):
     speech = frozen.encoder.front_end.features
     assert not speech.training
     assert all(parameter.grad is None for parameter in speech.parameters())
-    assert frozen.encoder.network.weights.grad.any()
+    assert frozen.encoder.backbone.weights.grad.any()
     assert all(parameter.grad.any() for parameter in tuned.encoder.front_end.features.parameters())
 
     module = EmotionModule(tuned, tuple("abcdefgh"), OmegaConf.create({"lr": 0.1}), OmegaConf.create({}))
-    by_rate = module._by_learning_rate()
+    by_rate = module._parameters_by_lr()
     assert {rate: sum(p.numel() for p in parameters) > 1e7 for rate, parameters in by_rate.items()} == {
         1.0: False,
         0.01: True,
@@ -131,14 +131,14 @@ def few(demo_root, tmp_path_factory):
             name = f"03-01-{number}-01-01-01-{actor:02}.wav"
             (root / emotion / f"person{actor}.wav").symlink_to(demo_root / f"Actor_{actor:02}" / name)
     corpus = ("data=folder", f"data.root={root}", "data.corpus.speaker=person.")
-    return (*corpus, "protocol=speakers5", "labels=happy_sad", "features.seconds=0.3")
+    return (*corpus, "protocol=speakers5", "labels=happy_sad", "features.duration_s=0.3")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["true", "false"])
 def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of, few, frozen):
     path, _ = weights_of("wav2vec2")
-    options = [f"features.sets.wav2vec2.weights={path}", f"features.sets.wav2vec2.frozen={frozen}"]
+    options = [f"features.sets.wav2vec2.weights={path}", f"features.sets.wav2vec2.freeze={frozen}"]
     run_dir = train_in_process(*few, "model=wav2vec2", *options, "trainer.max_epochs=1")
     assert str(path.parent) not in (run_dir / "config.yaml").read_text() + (run_dir / "overrides.yaml").read_text()
     typed = [f"run={run_dir}"]
@@ -152,7 +152,9 @@ def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of
     root = few[1].removeprefix("data.root=")
     (said,) = Predictor.from_run(run_dir).predict([f"{root}/{table['recording'].split('/', 1)[1]}.wav"])
     assert said.probabilities["happy"] == pytest.approx(table["happy"], abs=1e-4)
-    svm = train_in_process("model=svm", f"model.vector.run={run_dir}", *few[:-1], "model.grid={C:[1.0]}", name="svm")
+    svm = train_in_process(
+        "model=svm", f"model.vector.init_from={run_dir}", *few[:-1], "model.grid={C:[1.0]}", name="svm"
+    )
     assert runs.load_metrics(svm)["test/uar"] >= 0
 
 
@@ -223,7 +225,7 @@ def test_weights_in_torch_hubs_cache_are_found(weights_of, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_what_stands_alone_does_not_stack(compose):
-    for options in (["features=[mfcc,vggish]"], ["features=vggish", "features.deltas=1"]):
+    for options in (["features=[mfcc,vggish]"], ["features=vggish", "features.n_delta_orders=1"]):
         with pytest.raises(EmotionError, match="vggish has frames of its own"):
             build_classifier(compose("model=audio_lstm", *options), 8)
     with pytest.raises(EmotionError, match="augment=vtlp changes a spectrum"):
@@ -286,7 +288,7 @@ def test_principal_components_and_eight_bits(tmp_path):
     again.load_pretrained()
     torch.testing.assert_close(again.components["pca_means"], done.components["pca_means"])
     with pytest.raises(EmotionError, match="eight bits have no gradient"):
-        Vggish(16_000, "none", frozen=False)
+        Vggish(16_000, "none", freeze=False)
 
 
 @pytest.mark.slow

@@ -155,9 +155,9 @@ def test_a_run_is_evaluated(model, typed, train_in_process, tmp_path):
             "faces.frames=2",
             "faces.size=24",
             "model.branches.face.pictures.size=24",
-            "model.branches.face.network.widths=[4]",
+            "model.branches.face.backbone.widths=[4]",
         ]
-        sizes += [*typed, "data.on_problem=partial"]
+        sizes += [*typed, "data.on_error=allow_missing_modality"]
     run_dir = train_in_process(*model, *sizes, "trainer.max_epochs=1", name=model[0].split("=")[1])
     evaluate_robustness([run_dir])
     counts = pd.read_csv(run_dir / FILE)
@@ -181,7 +181,7 @@ def test_a_run_is_evaluated(model, typed, train_in_process, tmp_path):
 
 @pytest.mark.slow
 def test_runs_evaluated_in_a_group_equal_runs_evaluated_alone(trained, train_in_process, tmp_path):
-    other = train_in_process("trainer.max_epochs=1", "seed=1", "model.network.dropout=0", name="seed1")
+    other = train_in_process("trainer.max_epochs=1", "seed=1", "model.backbone.dropout=0", name="seed1")
     pairs = [[shutil.copytree(run, tmp_path / when / run.name) for run in (trained, other)] for when in "ab"]
     evaluate_robustness(pairs[0][:1])
     evaluate_robustness(pairs[0])  # the first is known

@@ -19,7 +19,7 @@ from emotion.pipelines.evaluate import evaluate
 from emotion.pipelines.train import train
 
 RATE = 16_000
-TINY = ("model.network.channels=[4,4,4,4]", "data.batch_size=16", "scheduler=constant")
+TINY = ("model.backbone.channels=[4,4,4,4]", "data.batch_size=16", "scheduler=constant")
 
 
 def tone(path, hertz, seconds=0.5):
@@ -158,7 +158,7 @@ def test_two_commands_with_one_run_dir(tmp_path, typed):
 @pytest.mark.slow
 def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
-    monkeypatch.setattr(sweeps, "_alone", lambda *_: None)
+    monkeypatch.setattr(sweeps, "_train_alone", lambda *_: None)
     with pytest.raises(EmotionError, match="holds a run already"):
         sweeps.train_job(compose(*typed), finished, ["seed=7"], 0)
     assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
@@ -236,7 +236,7 @@ def test_missing_recordings_are_refused(finished, recordings, resume, compose, c
     with pytest.raises(EmotionError, match="are missing or cannot be used"):
         evaluate(compose(f"run={finished}", config_name="evaluate"), [f"run={finished}"])
     assert content(finished) == kept
-    typed = [f"run={finished}", "data.on_problem=skip"]
+    typed = [f"run={finished}", "data.on_error=skip"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
     assert "and take no part" in caplog.text
 
@@ -275,8 +275,8 @@ def test_a_changed_configuration_of_a_run_goes_through_the_same_door(trained, tm
     text = path.read_text()
     for before, after, message in (
         ("batch_size: 32", "batch_size: 1", r"data\.batch_size=1: an integer of at least 2 is allowed"),
-        ("dropout: 0.1", "dropout: 7", r"model\.network\.dropout=7: a number at least 0 and less than 1"),
-        ("on_problem: stop", "on_trouble: stop", r"unknown key data\.on_trouble"),
+        ("dropout: 0.1", "dropout: 7", r"model\.backbone\.dropout=7: a number at least 0 and less than 1"),
+        ("on_error: raise", "on_trouble: stop", r"unknown key data\.on_trouble"),
     ):
         assert before in text
         path.write_text(text.replace(before, after))

@@ -40,13 +40,13 @@ def test_its_files_are_small_and_say_what_they_learnt_from():
         splits = runs.load_splits(DIRECTORY / part)
         assert {"train", "dev", "test"} <= set(splits["split"])
         assert list(classes(runs.load_config(DIRECTORY / part).labels)) == SEVEN
-    sound = runs.load_splits(DIRECTORY / "sound")
+    sound = runs.load_splits(DIRECTORY / "audio")
     assert not set(sound.query("split == 'train'")["speaker"]) & set(sound.query("split == 'test'")["speaker"])
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_its_experiment_is_that_of_its_configuration(compose, part):
-    name = {"sound": "audio", "face": "face"}[part]
+    name = {"audio": "audio", "face": "face"}[part]
     today = OmegaConf.to_container(compose(f"experiment=shipped_{name}"))
     shipped = OmegaConf.to_container(runs.load_composed(DIRECTORY / part))
     assert shipped == {key: today[key] for key in shipped}
@@ -54,10 +54,10 @@ def test_its_experiment_is_that_of_its_configuration(compose, part):
 
 @pytest.mark.slow
 def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_data, compose, tmp_path):
-    shutil.copytree(DIRECTORY / "sound", tmp_path / "sound")
-    typed = [f"run={tmp_path / 'sound'}", f"data.root={real_data}"]
+    shutil.copytree(DIRECTORY / "audio", tmp_path / "audio")
+    typed = [f"run={tmp_path / 'audio'}", f"data.root={real_data}"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
-    table = next((tmp_path / "sound" / "evaluations").glob("ravdess-luna5-*/predictions.csv"))
+    table = next((tmp_path / "audio" / "evaluations").glob("ravdess-luna5-*/predictions.csv"))
     expected = pd.read_csv(table).set_index("recording").iloc[::6].head(50)
     assert len(expected) == 50
     root = real_data / "ravdess" / "Audio_Speech_Actors_01-24"
@@ -102,7 +102,7 @@ def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
     said = predictor(still)
     assert said.modalities == ("face",)
-    assert said.notes == ("an image has no sound",)
+    assert said.notes == ("an image has no audio",)
     crop = predictor.reader.read(still).arrays["face"][0]
     assert crop.shape == (48, 48, 1)
     cv2.imwrite(str(tmp_path / "crop.png"), crop)
@@ -122,7 +122,7 @@ def test_it_answers_where_no_run_is_named(demo_root):
 def test_its_card_says_how_good_it_is_and_for_what_not():
     text = card()
     assert not re.search(r"\{\w", text)
-    metrics = runs.load_metrics(DIRECTORY / "sound")
+    metrics = runs.load_metrics(DIRECTORY / "audio")
     assert f"{metrics['test/uar']:.3f} [{metrics['test/uar_low']:.2f}, {metrics['test/uar_high']:.2f}]" in text
     assert "CC BY-NC-SA 4.0" in text
     assert "not for decisions about people" in text

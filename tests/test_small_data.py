@@ -16,7 +16,7 @@ from emotion.labels import KNOWN, SCHEMES, classes, emotions_in, label_names, sc
 from emotion.pipelines.evaluate import evaluate
 
 RATE = 16_000
-FAST = ("data=folder", "model.network.channels=[4,4,4,4]", "trainer.max_epochs=1", "scheduler=constant")
+FAST = ("data=folder", "model.backbone.channels=[4,4,4,4]", "trainer.max_epochs=1", "scheduler=constant")
 
 
 @pytest.fixture(autouse=True)

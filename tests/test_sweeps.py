@@ -73,7 +73,7 @@ def test_a_sweep_of_which_nothing_finished_says_so(sweep):
 
 @pytest.mark.slow
 def test_a_search_goes_on_where_it_was_left_and_never_tests(sweep, tmp_path):
-    search = ("hparams_search=mfcc_cnn", "hydra.sweeper.n_trials=2", "model.network.channels=[4,4,4,4]")
+    search = ("hparams_search=mfcc_cnn", "hydra.sweeper.n_trials=2", "model.backbone.channels=[4,4,4,4]")
     first = sweep(*search, "optimizer.lr=tag(log, interval(1e29, 1e30))")
     assert "2 jobs: 2 failed" in first.stdout, first.stderr
     assert "no job of this sweep finished" in first.stderr.splitlines()[-1]
@@ -106,7 +106,7 @@ LAUNCHERS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_jobs_side_by_side_are_those_one_after_the_other(sweep, tmp_path, launcher):
-    jobs = (f"optimizer.lr=0.001,{TOO_FAST.split('=')[1]},0.003", "model.network.channels=[4,4,4,4]")
+    jobs = (f"optimizer.lr=0.001,{TOO_FAST.split('=')[1]},0.003", "model.backbone.channels=[4,4,4,4]")
     assert sweep(*jobs, "run_dir=one").returncode == 1
     result = sweep(*jobs, "run_dir=two", *LAUNCHERS[launcher])
     assert result.returncode == 1

@@ -18,10 +18,10 @@ from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.audio import read_audio, stream_audio
 from emotion.media.files import MediaError
-from emotion.prepare.faces import FaceCutter, FaceOptions
+from emotion.prepare.faces import FaceCropper, FaceOptions
 from scenes import GREY, scene, write_video
 
-SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.branches.face.network.widths=[4]")
+SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.branches.face.backbone.widths=[4]")
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +37,20 @@ def test_each_window_gets_what_it_would_get_alone(trained, speech):
     predictor = Predictor.from_run(trained)
     rate = 16_000
     waveform = read_audio(speech, rate)
-    moments = list(predictor.timeline(speech, window=3, hop=2))
-    assert [(moment.start, moment.end) for moment in moments] == [(0, 3), (2, 5), (4, 7), (6, 9), (8, 10)]
-    for moment in moments:
-        part = waveform[int(moment.start * rate) : int(moment.end * rate)]
+    segments = list(predictor.timeline(speech, window=3, hop=2))
+    assert [(segment.start, segment.end) for segment in segments] == [(0, 3), (2, 5), (4, 7), (6, 9), (8, 10)]
+    for segment in segments:
+        part = waveform[int(segment.start * rate) : int(segment.end * rate)]
         (alone,) = predictor.predict_recordings([predictor.reader.from_waveform(part)])
-        assert moment.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
-        assert (moment.face, len(moment.boxes), moment.prediction.name) == (None, 0, str(speech))
+        assert segment.prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+        assert (segment.face, len(segment.boxes), segment.prediction.name) == (None, 0, str(speech))
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(2.0, [2.0]), (3.0, [3.0]), (3.2, [3.0]), (4.5, [3.0, 4.5])])
 def test_the_last_window_is_worth_it_or_left_out(trained, speech, tmp_path, seconds, ends):
     waveform, rate = soundfile.read(speech)
     soundfile.write(tmp_path / "clip.wav", waveform[: round(seconds * rate)], rate)
-    assert [moment.end for moment in Predictor.from_run(trained).timeline(tmp_path / "clip.wav", 3, 3)] == ends
+    assert [segment.end for segment in Predictor.from_run(trained).timeline(tmp_path / "clip.wav", 3, 3)] == ends
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
@@ -72,7 +72,7 @@ def test_faces_keep_their_numbers(face, tmp_path):
     """One stays for 8 s; another comes after 2 s and leaves after 6."""
     pictures = [scene((face, 20, 60), *([(face, 380, 90)] if 20 <= number < 60 else [])) for number in range(80)]
     write_video(tmp_path / "two.mp4", pictures)
-    windows = list(face_windows(FaceCutter(FaceOptions(frames=4, size=32)), tmp_path / "two.mp4", 2.0, 1.0))
+    windows = list(face_windows(FaceCropper(FaceOptions(frames=4, size=32)), tmp_path / "two.mp4", 2.0, 1.0))
     assert [end for end, _ in windows] == [2, 3, 4, 5, 6, 7, 8]
     assert [sorted(faces) for _, faces in windows] == [[0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0]]
     for end, faces in windows:
@@ -86,39 +86,39 @@ def test_faces_keep_their_numbers(face, tmp_path):
 
 @pytest.mark.slow
 def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
-    model = ("model=late_fusion", "model.branches.face=face_cnn", "data.on_problem=partial")
+    model = ("model=late_fusion", "model.branches.face=face_cnn", "data.on_error=allow_missing_modality")
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
     film = tmp_path / "film.mp4"
     pictures = [scene((face, 20, 60), *([(face, 380, 90)] if number < 30 else [])) for number in range(60)]
     write_video(film, pictures, tone_seconds=9.0)
-    moments = list(predictor.timeline(film, window=3, hop=3))
-    assert [(moment.start, moment.face) for moment in moments] == [(0, 1), (0, 2), (3, 1), (6, None)]
-    assert [moment.prediction.modalities for moment in moments] == [("audio", "face")] * 3 + [("audio",)]
+    segments = list(predictor.timeline(film, window=3, hop=3))
+    assert [(segment.start, segment.face) for segment in segments] == [(0, 1), (0, 2), (3, 1), (6, None)]
+    assert [segment.prediction.modalities for segment in segments] == [("audio", "face")] * 3 + [("audio",)]
 
     labels = predictor.labels
-    assert len(timeline_figure(moments, labels).axes) == 2  # a panel for each face
-    write_overlay(film, moments, labels, tmp_path / "overlay.mp4")
+    assert len(timeline_figure(segments, labels).axes) == 2  # a panel for each face
+    write_overlay(film, segments, labels, tmp_path / "overlay.mp4")
     with av.open(str(tmp_path / "overlay.mp4")) as written:
         assert written.streams.audio[0].duration * written.streams.audio[0].time_base == pytest.approx(9, abs=0.1)
         drawn = [frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)]
     assert len(drawn) == len(pictures)
     assert drawn[0].shape[0] > 360
     assert drawn[0].shape[1] == 640
-    box = moments[0].boxes[0, 1:].round().astype(int)
+    box = segments[0].boxes[0, 1:].round().astype(int)
     edge = drawn[0][box[1] : box[3], box[0]].astype(int)
     assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the room
     corner = drawn[0][:50, :150].astype(int)
     assert abs(corner - GREY).max() < 40  # what is said of sound alone is shown when there is sound alone
     assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # time moves
 
-    rows = list(csv.DictReader(io.StringIO(output.to_csv(moments, labels))))
+    rows = list(csv.DictReader(io.StringIO(output.to_csv(segments, labels))))
     assert [(row["start"], row["end"], row["face"]) for row in rows][::3] == [("0.0", "3.0", "1"), ("6.0", "9.0", "")]
 
 
 @pytest.mark.slow
 def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
     sizes = [key.replace("branches.face.", "") for key in SMALL]
-    predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_problem=skip", *sizes))
+    predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_error=skip", *sizes))
     write_video(tmp_path / "empty.mp4", [scene()] * 10)
     with pytest.raises(MediaError, match="no face was found"):
         list(predictor.timeline(tmp_path / "empty.mp4"))
@@ -146,7 +146,7 @@ def test_the_command_line(trained, speech, tmp_path):
     for arguments, words in (
         ([speech, "--timeline", "--hop", "4"], "0 < hop <= window"),
         ([speech, tmp_path / "text.mp4", "--plot", tmp_path / "p.png"], "shows one recording; 2 were given"),
-        ([speech, "--overlay", tmp_path / "o.mp4"], "has no picture"),
+        ([speech, "--overlay", tmp_path / "o.mp4"], "has no video"),
         ([speech, "--overlay", tmp_path / "o.avi"], "is written as .mp4"),
     ):
         done = call(*arguments)

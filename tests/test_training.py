@@ -31,7 +31,7 @@ def epoch_of(run_dir, name):
     return torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
 
 
-def rows_of(run_dir, split):
+def compute_features(run_dir, split):
     rows = pd.read_csv(run_dir / "predictions.csv")
     return rows[rows["split"] == split].reset_index(drop=True)
 
@@ -147,9 +147,9 @@ def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
     groups = pd.read_csv(folder / "by_group.csv").set_index("group")
     assert groups.loc["all", "uar"] == pytest.approx(own[f"{split}/uar"])
     assert groups.loc["all", "uar_low"] == pytest.approx(own[f"{split}/uar_low"])
-    assert groups.loc["gender female", "recordings"] == len(rows_of(trained, split)) / 2
+    assert groups.loc["gender female", "recordings"] == len(compute_features(trained, split)) / 2
     assert (trained / "metrics.json").read_bytes() == before
-    expected = rows_of(trained, split)
+    expected = compute_features(trained, split)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), expected, atol=1e-5)
 
 
@@ -269,7 +269,7 @@ def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
 
 @pytest.mark.slow
 def test_one_batch_is_learnt_by_heart(compose):
-    config = compose("augment=none", "model.network.dropout=0", "model.head.dropout=0", "data.batch_size=16")
+    config = compose("augment=none", "model.backbone.dropout=0", "model.head.dropout=0", "data.batch_size=16")
     datamodule = build_datamodule(config)
     datamodule.setup()
     torch.manual_seed(0)
@@ -338,7 +338,7 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
 
 
 def test_paths_that_were_typed_stay_at_home_however_they_were_typed(tmp_path, compose):
-    typed = ["+data.root=/home/me/corpus", "data.root=/home/me", "+model.run=/home/me/run", "seed=3"]
+    typed = ["+data.root=/home/me/corpus", "data.root=/home/me", "+model.init_from=/home/me/run", "seed=3"]
     runs.describe(tmp_path, compose(), typed, pd.DataFrame(columns=["split", "recording", "speaker", "emotion"]), {})
     assert OmegaConf.load(tmp_path / "overrides.yaml") == ["seed=3"]
 
@@ -389,10 +389,10 @@ MISTAKES = {
     "protocol=happy_sad": "no splits of the demo corpus",
     "trainer=gpu": "use trainer=cpu",
     "labels=hapy_sad": "did you mean happy_sad?",
-    "model.network._target_=joblib.load": "refused",
-    "+model.network.chanels=3": "did you mean channels",
+    "model.backbone._target_=joblib.load": "refused",
+    "+model.backbone.chanels=3": "did you mean channels",
     "data.batch_size=0": "at least 2",
-    "data.on_problem=ignore": "stop, skip",
+    "data.on_error=ignore": "raise, skip",
     "features.normalize=batch": "train, clip, speaker or none",
 }
 
@@ -437,9 +437,9 @@ def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_ro
     shutil.copytree(demo_root, broken)
     (broken / "Actor_01" / "03-01-05-01-01-01-01.wav").write_bytes(b"")
     monkeypatch.setattr(Demo, "locate", lambda self, root: broken)
-    with pytest.raises(EmotionError, match=r"1 of the demo files.*03-01-05-01-01-01-01\.wav.*on_problem=skip"):
+    with pytest.raises(EmotionError, match=r"1 of the demo files.*03-01-05-01-01-01-01\.wav.*on_error=skip"):
         train_in_process(*QUICK, name="stopped")
-    run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "data.on_problem=skip", name="skipped")
+    run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "data.on_error=skip", name="skipped")
     table = pd.read_csv(run_dir / "predictions.csv")
     assert len(table[table["split"] == "test"]) == 63
 

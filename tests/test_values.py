@@ -33,11 +33,11 @@ WRONG = {
     "optimizer.weight_decay=-1": "a number at least 0",
     "data.sample_rate=0": "an integer from 1,000 to 192,000",
     "data.sample_rate=1e6": "an integer from 1,000 to 192,000",
-    "data.on_problem=ignore": "stop, skip or partial is allowed",
+    "data.on_error=ignore": "raise, skip or allow_missing_modality is allowed",
     "data.channel=sing": "speech, song or both is allowed",
     "features.trim_db=0": "a number greater than 0, or null",
     "features.trim_db=-3": "a number greater than 0, or null",
-    "features.seconds=0": "a number greater than 0, or null",
+    "features.duration_s=0": "a number greater than 0, or null",
     "features.hop_length=0": "an integer from 1",
     "features.normalize=spaeker": "did you mean speaker?",
     "features.sets.mfcc.n_mfcc=0": "an integer from 1 to 512",
@@ -45,10 +45,10 @@ WRONG = {
     "features.sets.mfcc.f_min=8000": "less than half of data.sample_rate=16000",
     "protocol.fold=x": "an integer of at least 0",
     "protocol.fold=-1": "an integer of at least 0",
-    "model.network.dropout=2": "a number at least 0 and less than 1",
-    "model.network.dropout=1": "less than 1",
+    "model.backbone.dropout=2": "a number at least 0 and less than 1",
+    "model.backbone.dropout=1": "less than 1",
     "model.head.hidden=128": "a list of values, each an integer of at least 1",
-    "model.network.channels=[0]": "each an integer of at least 1",
+    "model.backbone.channels=[0]": "each an integer of at least 1",
     "training.monitor=val/loss": "dev/uar, dev/war, dev/macro_f1 or dev/loss is allowed; did you mean dev/loss?",
     "training.patience=0": "an integer of at least 1, or null",
     "training.label_smoothing=1": "less than 1",
@@ -95,7 +95,7 @@ def test_wrong_values_of_a_sweep_are_found_before_its_first_job():
             continue
         with pytest.raises(EmotionError, match="is allowed"):
             check_overrides([argument])
-    check_overrides(["optimizer.lr=tag(log, interval(1e-4, 1e-2))", "model.network.channels=[8,8],[16,16]"])
+    check_overrides(["optimizer.lr=tag(log, interval(1e-4, 1e-2))", "model.backbone.channels=[8,8],[16,16]"])
 
 
 def test_numbers_of_every_class_have_limits():
@@ -131,7 +131,7 @@ def test_less_than_a_batch(compose, tmp_path, demo_root):
 @pytest.mark.parametrize("value", ["16-mixed", "bf16-mixed", 32, "64-true"])
 def test_right_values(value):
     check_value("trainer.precision", value)
-    check_value("model.branches.face.network.dropout", 0.0)
+    check_value("model.branches.face.backbone.dropout", 0.0)
     check_value("features.trim_db", None)
     check_value("name", value)
 
@@ -159,7 +159,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES, "plain-name_1.wav", "back\\slash", "two  spaces", "a: b", "null.", "!x"])
 @pytest.mark.parametrize(
-    "key", ["data.root", "run", "resume", "action_units.table", "+model.branches.audio.run", "data.corpus.table"]
+    "key", ["data.root", "run", "resume", "action_units.table", "+model.branches.audio.init_from", "data.corpus.table"]
 )
 def test_paths_reach_hydra_as_they_are(name, key):
     for typed in (f"/data/{name}", name):
@@ -192,7 +192,7 @@ def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
 
 
 def test_sweeps_over_paths_stay_sweeps(tmp_path):
-    assert quote_paths(["model.branches.audio.run=a,b"], multirun=True) == ["model.branches.audio.run=a,b"]
+    assert quote_paths(["model.branches.audio.init_from=a,b"], multirun=True) == ["model.branches.audio.init_from=a,b"]
     (tmp_path / "a,b").mkdir()
     assert quote_paths([f"data.root={tmp_path}/a,b"], multirun=True) == [f"data.root='{tmp_path}/a,b'"]
     assert quote_paths(["data.root=${oc.env:HOME}", "resume=null"]) == ["data.root=${oc.env:HOME}", "resume=null"]

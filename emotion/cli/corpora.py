@@ -61,7 +61,7 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
         return
     corpus, directory = datamodule.corpus, datamodule.corpus.locate(datamodule.root)
     chosen = contact_sheet.select_recordings(datamodule.table)
-    corpus.provide_video(directory, chosen["recording"])
+    corpus.ensure_video(directory, chosen["recording"])
     table = corpus.scan(directory, datamodule.channel)
     save_figure(contact_sheet.plot_recordings(table[table["recording"].isin(chosen["recording"])], directory), path)
     print(f"drawn to {path}")
@@ -76,14 +76,14 @@ def add_splits(commands: "argparse._SubParsersAction") -> None:
 
 def _splits(arguments: argparse.Namespace) -> None:
     from emotion.protocols import generate
-    from emotion.protocols.protocol import number_of_folds
+    from emotion.protocols.protocol import count_folds
 
     if arguments.write:
         print(f"wrote {generate.generate(arguments.write)} folds below {arguments.write}")
         return
     for corpus, protocols in generate.GENERATORS.items():
         for protocol in protocols:
-            print(f"{corpus:10}{protocol:24}{number_of_folds(corpus, protocol):3} folds")
+            print(f"{corpus:10}{protocol:24}{count_folds(corpus, protocol):3} folds")
 
 
 def add_download(commands: "argparse._SubParsersAction") -> None:

@@ -98,7 +98,7 @@ def _timelines(
     predictor: "Predictor",  # noqa: F821 (imported lazily)
     files: Sequence[Path],
     arguments: argparse.Namespace,
-) -> Iterator["Moment | Problem"]:  # noqa: F821
+) -> Iterator["Segment | Problem"]:  # noqa: F821
     from emotion.inference import Problem
     from emotion.media.files import MediaError
     from emotion.progress import track
@@ -106,11 +106,11 @@ def _timelines(
     for file in files:
         try:
             windows = predictor.timeline(file, *_windows(arguments))
-            moments = []
-            for moment in track(windows, f"predicting {file.name}, window by window", None):
-                moments.append(moment)
-                yield moment
-            _draw_timeline(file, moments, predictor.labels, arguments)
+            segments = []
+            for segment in track(windows, f"predicting {file.name}, window by window", None):
+                segments.append(segment)
+                yield segment
+            _draw_timeline(file, segments, predictor.labels, arguments)
         except MediaError as error:
             yield Problem(str(file), str(error).removeprefix(f"{file}: "))
 
@@ -123,7 +123,7 @@ def _windows(arguments: argparse.Namespace) -> tuple[float, float]:
 
 def _draw_timeline(
     file: Path,
-    moments: Sequence["Moment"],  # noqa: F821 (imported lazily)
+    segments: Sequence["Segment"],  # noqa: F821 (imported lazily)
     labels: tuple[str, ...],
     arguments: argparse.Namespace,
 ) -> None:
@@ -131,13 +131,13 @@ def _draw_timeline(
         from emotion.inference.timeline_figure import timeline_figure
         from emotion.plots.figure import save_figure
 
-        save_figure(timeline_figure(moments, labels, title=file.name), arguments.plot)
+        save_figure(timeline_figure(segments, labels, title=file.name), arguments.plot)
     if arguments.overlay:
         from emotion.inference.overlay import write_image_overlay, write_overlay
         from emotion.media.image import is_image
 
         write = write_image_overlay if is_image(file) else write_overlay
-        write(file, moments, labels, arguments.overlay)
+        write(file, segments, labels, arguments.overlay)
     for drawn in filter(None, (arguments.plot, arguments.overlay)):
         print(f"drawn to {drawn}", file=sys.stderr)
 

@@ -24,7 +24,7 @@ class HeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesConfig:
+class ImagesConfig:
     """The images that a face network takes."""
 
     size: Annotated[int, Interval(ge=8, le=1024)]
@@ -57,9 +57,9 @@ class BranchConfig:
 
     modality: Modality
     """Input of the encoder."""
-    network: Target
+    backbone: Target
     """The network and its arguments."""
-    pictures: PicturesConfig | None = None
+    pictures: ImagesConfig | None = None
     """Images of a face network; null for others."""
     hog3d: Hog3dConfig | None = None
     """Histograms that replace images; null for none."""
@@ -67,13 +67,13 @@ class BranchConfig:
     """Pooling of a face network over frames."""
     head: HeadConfig | None = None
     """Head of this branch alone; null for that of the model."""
-    parts: Count = 1
+    n_augmented_copies: Count = 1
     """Number of equal parts of a vector, each of which is an example of an estimator."""
-    run: str | None = None
+    init_from: str | None = None
     """Directory of a finished run whose encoder is the initial one."""
-    frozen: bool | Count = False
+    freeze: bool | Count = False
     """Freeze the encoder; a number: for so many epochs at the start."""
-    learning_rate_factor: Positive = 1.0
+    lr_multiplier: Positive = 1.0
     """Multiplier of the learning rate."""
 
 
@@ -154,13 +154,13 @@ class AutoencoderModelConfig(SingleEncoderConfig):
     """An autoencoder of one emotion, whose reconstruction error tells that emotion from others."""
 
     kind: Literal["autoencoder"]
-    only: str
+    train_emotion: str
     """The label on whose recordings it is trained."""
 
     @property
     def train_label(self) -> str:
         """See `ModelConfig.train_label`."""
-        return self.only
+        return self.train_emotion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ def reference() -> str:
         parts.append(_section(f"`model`, kind `{kind}`", cls, level=3))
     for title, part in (
         ("Each branch of a fusion, `model.branches.NAME`, and `model.vector`", model.BranchConfig),
-        ("`pictures` of a branch", model.PicturesConfig),
+        ("`pictures` of a branch", model.ImagesConfig),
         ("`hog3d` of a branch", model.Hog3dConfig),
         ("`head`", model.HeadConfig),
     ):

@@ -48,7 +48,7 @@ class DataConfig:
     """Sampling rate of the prepared audio, in Hz."""
     batch_size: Annotated[int, Ge(2)]  # batch normalisation needs two
     """Number of recordings in a batch."""
-    on_problem: Literal["stop", "skip", "partial"]
+    on_error: Literal["raise", "skip", "allow_missing_modality"]
     """What happens when a file cannot be used: stop, skip the recording, or use its other modalities."""
     download: bool = False
     """Download what is missing."""
@@ -78,7 +78,7 @@ class FacesConfig:
     """Find faces by MTCNN; take images as face crops; or take whole frames."""
     frames: Count
     """Maximum number of frames of a clip, spread evenly."""
-    every: Count = 1
+    frame_step: Count = 1
     """Step between the frames that are considered."""
     size: Annotated[int, Interval(ge=8, le=1024)] | Annotated[list[Annotated[int, Interval(ge=8, le=2048)]], Len(2, 2)]
     """Side of a crop, or height and width of a whole frame, in pixels."""
@@ -86,15 +86,15 @@ class FacesConfig:
     """Color space of the crops."""
     margin: Annotated[float, Interval(gt=-0.5, lt=10)] = 0.3
     """Margin around the box of a face, as a fraction of its longer side."""
-    interval: Positive = 0.25
+    detection_interval_s: Positive = 0.25
     """Time between two frames on which faces are detected, in seconds."""
     detection_size: Annotated[int, Interval(ge=32, le=4096)] = 320
     """Longer side of the frames on which faces are detected, in pixels."""
-    smallest: OpenFraction = 0.15
+    min_face_fraction: OpenFraction = 0.15
     """Smallest face that is detected, as a fraction of the shorter side of the frame."""
     trim_db: Positive | None
     """Take frames only from where the audio is less than this many decibels below its maximum; null for all."""
-    seconds: Positive | None
+    max_duration_s: Positive | None
     """Take frames only from the first so many seconds; null for all."""
 
 
@@ -104,9 +104,9 @@ class ActionUnitsConfig:
 
     table: str | None
     """CSV file, or directory of CSV files, of OpenFace."""
-    kinds: Annotated[list[Literal["intensity", "presence"]], Len(1)]
+    columns: Annotated[list[Literal["intensity", "presence"]], Len(1)]
     """Kinds of columns that are used."""
-    over_time: Literal["mean", "frames"]
+    pooling: Literal["mean", "none"]
     """Use the mean over a clip, or each frame."""
     normalize: Literal["train", "speaker", "none"]
     """Standardise by statistics of the train split, by those of each speaker (transductive), or not."""
@@ -122,11 +122,11 @@ class FeaturesConfig:
     """Length of a frame, in samples."""
     hop_length: Annotated[int, Interval(ge=1, le=1 << 16)]
     """Step from one frame to the next, in samples."""
-    deltas: Annotated[int, Interval(ge=0, le=2)]
+    n_delta_orders: Annotated[int, Interval(ge=0, le=2)]
     """Highest order of the deltas that are appended."""
     trim_db: Positive | None
     """Trim both ends where the audio is this many decibels below its maximum; null to keep them."""
-    seconds: Positive | None
+    duration_s: Positive | None
     """Pad or cut every clip to this length, in seconds; null to keep the lengths."""
     normalize: Literal["train", "clip", "speaker", "none"]
     """Standardise by statistics of the train split, of each clip, of each speaker (transductive), or not."""
@@ -141,9 +141,9 @@ class FeaturesConfig:
 def _check_feature_set(key: str, values: Mapping[str, Any]) -> None:
     if "n_mfcc" in values and "n_mels" in values and values["n_mfcc"] > values["n_mels"]:
         raise EmotionError(f"{key}.n_mfcc={values['n_mfcc']}: at most n_mels, which is {values['n_mels']}, is allowed")
-    if "lowest" in values and "highest" in values and values["lowest"] >= values["highest"]:
+    if "f_min" in values and "f_max" in values and values["f_min"] >= values["f_max"]:
         raise EmotionError(
-            f"{key}.lowest={values['lowest']:g}: less than highest, which is {values['highest']:g}, is allowed"
+            f"{key}.f_min={values['f_min']:g}: less than f_max, which is {values['f_max']:g}, is allowed"
         )
 
 
@@ -288,7 +288,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         rate = self.data.sample_rate
         for name, target in self.features.sets.items():
-            for low in ("f_min", "lowest"):
+            for low in ("f_min", "f_min"):
                 if target.arguments.get(low, 0) >= rate / 2:
                     raise EmotionError(
                         f"features.sets.{name}.{low}={target.arguments[low]:g}: less than half of "

@@ -1,4 +1,4 @@
-"""The contract of a corpus: find its folder, and read that folder into one table of recordings."""
+"""Base class of corpora: from a directory to one table of recordings."""
 
 import os
 from abc import ABC, abstractmethod
@@ -23,22 +23,22 @@ COLUMNS = (
     "repetition",
     "gender",
 )
-"""What a table of recordings holds, one row a take. `recording` is the key (`ravdess/01-05-02-02-01-07`), `audio` and
-`video` are paths relative to the corpus folder, empty where the take has none; what a corpus does not know is empty."""
+"""Columns of a table of recordings. `recording` is the key (`ravdess/01-05-02-02-01-07`); `audio` and `video` are paths
+relative to the directory of the corpus, empty if there is none; unknown values are empty."""
 
 CHANNELS = ("speech", "song", "both")
 UNKNOWN_SPEAKER = "unknown"
-"""The speaker of recordings of which nobody knows who speaks: no person, and never taken for one."""
+"""The value of `speaker` if the speaker is not known; it does not stand for one person."""
 
 
 class Corpus(ABC):
-    """A corpus of recordings of people whose emotion is known.
+    """Base class of corpora of recordings labelled with emotions.
 
     Attributes:
-        name: The first part of every recording key, and the folder looked for below `data.root`.
-        how_to_get: What a person does who has not got it, as an imperative clause.
-        members: The corpora of which it is made, if there are several.
-        may_hold_copies: True if files may be byte-identical, as nobody has checked; copies then stay in one split.
+        name: First part of each recording key, and name of the directory below `data.root`.
+        how_to_get: How to obtain the corpus, as an imperative clause for error messages.
+        members: The corpora of which this one consists, if there are several.
+        may_hold_copies: True if files may be byte-identical; identical files are then kept in one split.
     """
 
     name: str
@@ -47,84 +47,94 @@ class Corpus(ABC):
     may_hold_copies: bool = False
 
     def locate(self, root: str | None) -> Path:
-        """The corpus folder: `<root>/<name>` if that exists, else `root` itself. Siblings are never scanned.
+        """Return the directory of the corpus: `<root>/<name>` if it exists, else `root`.
+
+        Args:
+            root: Value of `data.root`.
 
         Raises:
-            EmotionError: there is no such folder.
+            EmotionError: there is no such directory.
         """
         if not root:
-            raise EmotionError(f"the {self.name} corpus needs a folder: give data.root=DIR or set EMOTION_DATA")
+            raise EmotionError(f"the {self.name} corpus needs a directory; set data.root=DIR or EMOTION_DATA")
         for candidate in (Path(root).expanduser() / self.name, Path(root).expanduser()):
             if candidate.is_dir():
                 return candidate
         raise EmotionError(
             f"the {self.name} corpus was looked for in {Path(root) / self.name} and {root}, and neither exists; "
-            f"give its folder with data.root=DIR, or {self.how_to_get}"
+            f"set its directory with data.root=DIR, or {self.how_to_get}"
         )
 
     def scan(self, directory: Path, channel: str = "both") -> pd.DataFrame:
-        """Every recording of `channel` (speech, song or both) below `directory`, sorted by key, with `COLUMNS`.
+        """Return the table of recordings below a directory.
+
+        Args:
+            directory: Directory of the corpus.
+            channel: `speech`, `song` or `both` (default).
+
+        Returns:
+            Table with the columns `COLUMNS`, sorted by key.
 
         Raises:
-            EmotionError: nothing there is a recording of this corpus, or `channel` is none.
+            EmotionError: the directory holds no recording of this corpus, or `channel` is unknown.
         """
         if channel not in CHANNELS:
             raise EmotionError(f"data.channel={channel} is none of {', '.join(CHANNELS)}")
         rows = self.read(directory)
         if not rows:
             raise EmotionError(
-                f"no {self.name} recording was found below {directory}; give the folder that holds them with "
-                f"data.root=DIR, or {self.how_to_get}"
+                f"no {self.name} recording was found below {directory}; set their directory with data.root=DIR, or "
+                f"{self.how_to_get}"
             )
         table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("recording", ignore_index=True)
         return table if channel == "both" else table[table["channel"] == channel].reset_index(drop=True)
 
     @abstractmethod
     def read(self, directory: Path) -> list[dict[str, str]]:
-        """One dictionary with the keys `COLUMNS` for each recording below `directory`, in any order."""
+        """Return one dictionary with the keys `COLUMNS` for each recording below a directory, in any order."""
 
     def documented(self) -> list[dict[str, str]]:
-        """The rows, without paths, that a whole copy gives; empty where that is not known ahead."""
+        """Return the rows, without paths, of a complete copy; an empty list if they are not documented."""
         return []
 
     def key_of(self, name: str) -> str:
-        """The key of the recording whose files are called `name`, as tables made elsewhere do; empty if of none."""
+        """Return the key of the recording with a given file name, as in tables of other tools; empty if unknown."""
         return f"{self.name}/{name}"
 
     @abstractmethod
     def describe(self, table: pd.DataFrame, channel: str) -> str:
-        """In words and numbers: how many recordings there are, and what the documented corpus has besides."""
+        """Return a summary of the table: numbers of recordings, and of those that are missing."""
 
-    def shares(self, directory: Path) -> pd.DataFrame | None:
-        """How annotators divide over the emotions, where several were asked: columns emotions, index recordings."""
+    def label_distributions(self, directory: Path) -> pd.DataFrame | None:
+        """Return the fraction of annotators for each emotion, one row for each recording; None for a single label."""
         return None
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
-        """Return the published accuracy of human listeners for the modalities of a model, if there is one.
+        """Return the published accuracy of humans for the modalities of a model.
 
         Returns:
-            By `all`, or by a column and its value such as `intensity strong`; empty where nobody asked people.
+            Accuracies by `all`, or by a column and its value such as `intensity strong`; empty if unpublished.
         """
         return {}
 
-    def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:  # noqa: B027 (most cannot)
-        """Make sure that the videos of `recordings` are there, if the corpus can make them."""
+    def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:  # noqa: B027 (optional hook)
+        """Generate missing videos of recordings, if the corpus is generated."""
 
 
 @dataclass
-class LeftOut:
-    """Paths that a search of a folder left out, relative to it.
+class SkippedFiles:
+    """Paths that were skipped in a search of a directory, relative to it.
 
     Attributes:
-        files: Files of other suffixes.
-        links: Links to folders that were searched already.
+        files: Files with other suffixes.
+        links: Links to directories that are searched anyway.
     """
 
     files: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
 
     def messages(self) -> list[str]:
-        """Return a line for each kind, with the number and an example."""
+        """Return a message for each kind, with the number and an example."""
         lines = []
         if self.files:
             suffixes = Counter(PurePosixPath(path).suffix.lower() or "no suffix" for path in self.files)
@@ -142,36 +152,41 @@ def _count(items: list[str], noun: str) -> str:
     return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def media_files(directory: Path, suffixes: Iterable[str], left_out: LeftOut | None = None) -> Iterator[str]:
-    """Yield paths below `directory`, relative to it, that end in one of `suffixes` in any case.
+def media_files(directory: Path, suffixes: Iterable[str], skipped_files: SkippedFiles | None = None) -> Iterator[str]:
+    """Yield the paths of media files below a directory, relative to it.
 
-    Links to folders are followed after all folders that are none; each folder is searched once. What is hidden, such as
-    a download that has not ended, is left out.
+    Links to directories are followed last; each directory is searched once. Hidden files, such as unfinished downloads,
+    are skipped.
 
     Args:
-        directory: The folder.
-        suffixes: In lower case.
-        left_out: Receives what is not yielded, besides what is hidden.
+        directory: Directory to search.
+        suffixes: Suffixes of the files, in lower case; matched in any case.
+        skipped_files: Receives the files with other suffixes, and the links that are not followed.
 
     Raises:
-        EmotionError: a folder must not be listed, or a name is no text.
+        EmotionError: a directory cannot be listed, or a name is not valid UTF-8.
     """
-    suffixes, left_out = tuple(suffixes), left_out or LeftOut()
+    suffixes, skipped_files = tuple(suffixes), skipped_files or SkippedFiles()
     searched, links, root = set(), [str(directory)], Path(os.path.realpath(directory))
     while links:
         start = links.pop(0)
         real = os.path.realpath(start)
-        if real in searched or Path(real) in root.parents:  # which would search everything around the folder
-            left_out.links.append(Path(start).relative_to(directory).as_posix())
+        if real in searched or Path(real) in root.parents:  # a link to a parent would search everything around
+            skipped_files.links.append(Path(start).relative_to(directory).as_posix())
             continue
-        yield from _below(directory, start, suffixes, searched, links, left_out)
+        yield from _below(directory, start, suffixes, searched, links, skipped_files)
 
 
 def _below(
-    directory: Path, start: str, suffixes: tuple[str, ...], searched: set[str], links: list[str], left_out: LeftOut
+    directory: Path,
+    start: str,
+    suffixes: tuple[str, ...],
+    searched: set[str],
+    links: list[str],
+    skipped_files: SkippedFiles,
 ) -> Iterator[str]:
-    """Search `start`, and add the folders in it to `searched` and the links to folders to `links`."""
-    for folder, subfolders, files in os.walk(start, onerror=_not_listed):
+    """Search `start`, and add its directories to `searched` and its links to directories to `links`."""
+    for folder, subfolders, files in os.walk(start, onerror=_raise_unlistable):
         real = os.path.realpath(folder)
         if real in searched:
             subfolders.clear()
@@ -186,36 +201,43 @@ def _below(
             if file.startswith("."):
                 continue
             if not file.lower().endswith(suffixes):
-                left_out.files.append(start + file)
+                skipped_files.files.append(start + file)
             elif _is_text(start + file):
                 yield start + file
             else:
                 raise EmotionError(
-                    f"{directory}/{start}{file}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the locale is "
-                    "the cause"
+                    f"{directory}/{start}{file}: its name is not valid UTF-8; rename it, or set PYTHONUTF8=1 if the "
+                    "locale is the cause"
                 )
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be written to a table."""
+    """Return True if a name can be encoded as UTF-8."""
     try:
         return bool(name.encode())
     except UnicodeEncodeError:
         return False
 
 
-def _not_listed(error: OSError) -> None:
-    """A folder that is left out would change what is learnt, and nobody would know."""
+def _raise_unlistable(error: OSError) -> None:
+    # Skipping the directory silently would change the training data.
     raise EmotionError(f"cannot list {error.filename}: {error.strerror}; allow it, or move it elsewhere") from error
 
 
-def shortest(copies: Iterable[str]) -> str:
-    """Of several copies of a file, the one with the shortest path."""
+def shortest_path(copies: Iterable[str]) -> str:
+    """Return the shortest of several paths, the first in alphabetical order if there are several."""
     return min(copies, key=lambda path: (len(path), path))
 
 
-def count_in_words(found: int, documented: int, what: str) -> str:
-    """`1,440 speech recordings, complete` or `1,009 of 1,012 song recordings (3 missing)`."""
+def describe_count(found: int, documented: int, what: str) -> str:
+    """Return a count in words.
+
+    Example:
+        >>> describe_count(1440, 1440, "speech")
+        '1,440 speech recordings, complete'
+        >>> describe_count(1009, 1012, "song")
+        '1,009 of 1,012 song recordings (3 missing)'
+    """
     if found == documented:
         return f"{found:,} {what} recordings, complete"
     return f"{found:,} of {documented:,} {what} recordings ({documented - found:,} missing)"

@@ -1,4 +1,4 @@
-"""Find recordings whose files are byte-identical: in two splits, one would be tested on what it was trained on."""
+"""Detection of byte-identical files, which must not be in two splits."""
 
 import hashlib
 from collections import defaultdict
@@ -12,12 +12,11 @@ def find_copies(directory: Path, rows: Iterable[Mapping[str, str]]) -> list[list
     """Group recordings that have a byte-identical file.
 
     Args:
-        directory: The folder of the corpus.
-        rows: With `recording`, `audio` and `video`, as in a table of recordings.
+        directory: Directory of the corpus.
+        rows: Rows of a table of recordings, with `recording`, `audio` and `video`.
 
     Returns:
-        Keys of recordings, for each content that more than one recording has; files that are empty or cannot be read
-        are left out.
+        Groups of keys of recordings with identical files; files that are empty or cannot be read are skipped.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -31,13 +30,13 @@ def find_copies(directory: Path, rows: Iterable[Mapping[str, str]]) -> list[list
 
 
 def _divide(directory: Path, paths: Iterable[str], identity: Callable[[Path], Hashable]) -> list[list[str]]:
-    """Divide paths by what `identity` returns of them; those that are alone, or empty, are left out."""
+    """Group paths by the result of `identity`; groups of one path, and empty files, are left out."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for path in paths:
         try:
             if own := identity(directory / path):
                 groups[own].append(path)
-        except OSError:  # is reported where it is decoded
+        except OSError:  # reported when the file is decoded
             continue
     return [group for group in groups.values() if len(group) > 1]
 

@@ -1,5 +1,6 @@
-"""A corpus that the package synthesises: RAVDESS names and containers, 24 invented actors, so that everything runs
-before anything is downloaded. It proves plumbing only; its figures never enter a results table.
+"""A synthetic corpus with the file names of RAVDESS and 24 artificial actors; nothing needs to be downloaded.
+
+It tests the software only; results on it say nothing about models.
 """
 
 import os
@@ -15,7 +16,7 @@ from emotion.files import atomic_path, cache_directory, locked
 from emotion.media.audio import write_wav
 from emotion.progress import track
 
-VERSION = 2  # names the rendered files: raise it when they change
+VERSION = 2  # part of the path of the rendered files: increment it when they change
 
 _NORMAL_FIRST_SPOKEN = re.compile(r"01-..-01-..-01-..")
 
@@ -24,27 +25,27 @@ class Demo(Ravdess):
     """24 actors × 8 emotions × 2 statements, rendered into the cache on first use.
 
     The emotions overlap in the voice (neutral with calm, happy with surprised, sad with fearful) and in the face
-    (neutral with sad, calm with happy, fearful with surprised, angry with disgust), so that neither tells all and both
-    together tell most.
+    (neutral with sad, calm with happy, fearful with surprised, angry with disgust), so that both modalities together
+    are more accurate than either.
     """
 
     name = "demo"
-    how_to_get = "leave data.root alone: it renders itself"
+    how_to_get = "omit data.root: the corpus is rendered"
 
     def takes(self) -> list[str]:
-        """See `Ravdess.takes`: normal intensity, first repetition, spoken."""
+        """See `Ravdess.takes`: normal intensity, first repetition, speech."""
         return [take for take in documented_takes() if _NORMAL_FIRST_SPOKEN.fullmatch(take)]
 
     def locate(self, root: str | None) -> Path:
-        """The folder of the rendered sound, rendered now if need be; below `root` if that is given, else the cache."""
+        """Render the audio if it does not exist, and return its directory, below `root` or the cache directory."""
         directory = (Path(root) if root else cache_directory()) / f"demo-{VERSION}"
         self._render(directory, self.takes(), "wav", _write_voice, ThreadPoolExecutor)
         return directory
 
-    def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:
-        """See `Corpus.provide_video`: render those that are not there yet."""
+    def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:
+        """See `Corpus.ensure_video`."""
         takes = [recording.split("/")[1] for recording in recordings]
-        # Drawing a face is many small calls that hold the interpreter's lock: processes, not threads.
+        # Drawing holds the interpreter's lock, so processes are faster than threads.
         self._render(directory, takes, "mp4", _write_video, ProcessPoolExecutor)
 
     def _render(

@@ -1,36 +1,33 @@
-"""The faces of the demo corpus: drawn with OpenCV at twice the size and shrunk, so that edges are smooth and a face
-detector trained on photographs takes them for faces.
+"""The faces of the demo corpus: drawn with OpenCV at twice the size and scaled down, so that edges are smooth and a
+face detector trained on photographs detects them.
 
-What moves in a face is drawn on each frame, the rest once; then the whole picture sways with the head.
+The moving parts of a face are drawn on each frame, the rest once; then the image is moved with the head.
 """
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from emotion.corpora.canvas import SCALE, SIZE, Canvas, curve
 from emotion.corpora.demo_voice import CONTROL_RATE, SAMPLE_RATE, Utterance, generator
 
-SIZE = 224
 FRAME_RATE = 15
-_SCALE = 2  # drawn larger by this
-_FIXED_POINT = 4  # OpenCV draws at 1/16 pixel
 
 
 @dataclass(frozen=True)
 class Expression:
-    """What an emotion does to a face; 0 is at rest.
+    """A facial expression; all values are 0 for a neutral face.
 
     Attributes:
-        brow_raise: Upward.
-        brow_tilt: Inner ends up (sorrow) or, negative, down (anger).
-        eye_open: Wider or, negative, narrower.
-        smile: Corners of the mouth up or, negative, down.
-        mouth_width: Wider or, negative, narrower.
-        mouth_open: Open even in silence.
-        sneer: Nose wrinkled and upper lip raised.
+        brow_raise: Raised brows.
+        brow_tilt: Inner ends of the brows raised (sad) or, if negative, lowered (angry).
+        eye_open: Eyes opened wider or, if negative, narrower.
+        smile: Corners of the mouth raised or, if negative, lowered.
+        mouth_width: Wider or, if negative, narrower mouth.
+        mouth_open: Opening of the mouth in silence.
+        sneer: Wrinkled nose and raised upper lip.
     """
 
     brow_raise: float
@@ -52,13 +49,13 @@ EXPRESSIONS = {
     "07": Expression(-0.45, -0.45, -0.28, -0.60, 0.05, 0.05, 0.7),  # disgust
     "08": Expression(1.00, 0.30, 0.65, -0.02, -0.20, 0.35, 0.0),  # surprised
 }
-SPREAD = Expression(0.205, 0.205, 0.15, 0.24, 0.11, 0.09, 0.235)
-"""Standard deviation from take to take: what makes the emotions overlap."""
+VARIATION = Expression(0.205, 0.205, 0.15, 0.24, 0.11, 0.09, 0.235)
+"""Standard deviation between takes, by which the emotions overlap."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """What a face keeps through all takes: colours (blue, green, red) and proportions around 1."""
+class FaceAppearance:
+    """The appearance of an actor: colours (blue, green, red) and proportions around 1."""
 
     skin: np.ndarray
     hair: np.ndarray
@@ -75,14 +72,14 @@ class Person:
     long_hair: bool
 
 
-def person(actor: str) -> Person:
-    """The face of an actor, `01` to `24`."""
+def appearance_of(actor: str) -> FaceAppearance:
+    """Return the appearance of an actor, `01` to `24`."""
     random = generator(f"face of {actor}")
     light, dark = np.array([180, 205, 238.0]), np.array([62, 92, 142.0])
     tone = random.uniform()
     hairs = np.array([[22, 26, 34], [30, 52, 88], [70, 120, 170], [28, 40, 60], [90, 96, 104]], float)
     irises = np.array([[60, 90, 110], [150, 120, 70], [70, 110, 70], [30, 50, 80]], float)
-    return Person(
+    return FaceAppearance(
         skin=light + tone * (dark - light),
         hair=hairs[random.integers(len(hairs))] * random.uniform(0.8, 1.2),
         iris=irises[random.integers(len(irises))],
@@ -100,148 +97,99 @@ def person(actor: str) -> Person:
 
 
 def draw_take(take: str, utterance: Utterance) -> np.ndarray:
-    """The frames of a take, shape (F, 224, 224, 3), uint8, blue-green-red: the mouth follows the sound, eyes blink."""
+    """Draw the frames of a take.
+
+    Args:
+        take: Name of the take, such as `01-05-01-02-01-07`.
+        utterance: Its audio, which opens the mouth.
+
+    Returns:
+        BGR frames, shape (F, 224, 224, 3), uint8.
+    """
     _, emotion, *_, actor = take.split("-")
-    who, random = person(actor), generator(f"face in {take}")
+    who, random = appearance_of(actor), generator(f"face in {take}")
     target = EXPRESSIONS[emotion]
-    values = [random.normal(getattr(target, f.name), getattr(SPREAD, f.name)) for f in fields(Expression)]
+    values = [random.normal(getattr(target, f.name), getattr(VARIATION, f.name)) for f in fields(Expression)]
     count = max(1, round(len(utterance.opening) / CONTROL_RATE * FRAME_RATE))
     blink_at, phase = random.uniform(0, count), random.uniform(0, 2 * np.pi, 3)
     shift = random.normal(0, 2.5, 2)
     at_rest = _draw_at_rest(who)
     frames = []
     for number in range(count):
-        onset = min(1.0, 0.55 + number / 8)  # the expression unfolds over the first half second
+        onset = min(1.0, 0.55 + number / 8)  # the expression develops over the first half second
         shown = Expression(*(onset * value for value in values))
-        sound = utterance.opening[min(len(utterance.opening) - 1, round(number / FRAME_RATE * CONTROL_RATE))]
+        opening = utterance.opening[min(len(utterance.opening) - 1, round(number / FRAME_RATE * CONTROL_RATE))]
         sway = shift + 1.6 * np.sin(2 * np.pi * 0.5 * number / FRAME_RATE + phase[:2])
         turn = 1.8 * np.sin(2 * np.pi * 0.4 * number / FRAME_RATE + phase[2])
         blink = max(0.0, 1 - abs(number - blink_at) / 1.5)
-        frames.append(_draw_frame(at_rest, who, shown, float(sound), blink, sway, turn))
+        frames.append(_draw_frame(at_rest, who, shown, float(opening), blink, sway, turn))
     return np.stack(frames)
 
 
-def _draw_at_rest(who: Person) -> np.ndarray:
-    """What does not change while somebody speaks, drawn large."""
-    shade = np.linspace(1.04, 0.86, SIZE * _SCALE)[:, None, None]
-    wall = np.clip(np.tile(who.wall, (SIZE * _SCALE, SIZE * _SCALE, 1)) * shade, 0, 255)
-    canvas = _Canvas(wall.astype(np.uint8))
+def _draw_at_rest(who: FaceAppearance) -> np.ndarray:
+    """Draw the parts that do not move, on the scale of the canvas."""
+    shade = np.linspace(1.04, 0.86, SIZE * SCALE)[:, None, None]
+    wall = np.clip(np.tile(who.wall, (SIZE * SCALE, SIZE * SCALE, 1)) * shade, 0, 255)
+    canvas = Canvas(wall.astype(np.uint8))
     _draw_body(canvas, who)
     _draw_head(canvas, who)
     return canvas.image
 
 
 def _draw_frame(
-    at_rest: np.ndarray, who: Person, shown: Expression, sound: float, blink: float, sway: np.ndarray, turn: float
+    at_rest: np.ndarray,
+    who: FaceAppearance,
+    shown: Expression,
+    opening: float,
+    blink: float,
+    sway: np.ndarray,
+    turn: float,
 ) -> np.ndarray:
-    """One frame, shape (224, 224, 3), uint8, blue-green-red.
+    """Draw a frame.
 
     Args:
-        at_rest: What `_draw_at_rest` gave.
-        who: Whose face.
-        shown: What it shows.
-        sound: How far speech opens the mouth, in [0, 1].
-        blink: How far the eyes are shut, in [0, 1].
-        sway: Of the head, in pixels.
-        turn: Of the head in its plane, in degrees.
+        at_rest: Result of `_draw_at_rest`.
+        who: Appearance of the actor.
+        shown: Expression.
+        opening: Opening of the mouth by speech, in [0, 1].
+        blink: Closing of the eyes, in [0, 1].
+        sway: Translation of the head, in pixels.
+        turn: Rotation of the head in its plane, in degrees.
+
+    Returns:
+        BGR frame, shape (224, 224, 3), uint8.
     """
     import cv2
 
-    canvas = _Canvas(at_rest.copy())
+    canvas = Canvas(at_rest.copy())
     _draw_nose(canvas, who, shown)
     for side in (-1, 1):
         _draw_eye(canvas, who, shown, blink, side)
         _draw_brow(canvas, who, shown, side)
-    _draw_mouth(canvas, who, shown, sound)
+    _draw_mouth(canvas, who, shown, opening)
     _draw_fringe(canvas, who)
-    where = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    placed = _placed(sway, np.deg2rad(turn))
-    small = cv2.warpAffine(canvas.image, placed, (SIZE, SIZE), flags=where, borderMode=cv2.BORDER_REPLICATE)
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    transform = _head_transform(sway, np.deg2rad(turn))
+    small = cv2.warpAffine(canvas.image, transform, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return cv2.GaussianBlur(small, (3, 3), 0.6)
 
 
-def _placed(sway: np.ndarray, turn: float) -> np.ndarray:
-    """From a pixel of the frame to that of the large picture, shape (2, 3)."""
+def _head_transform(sway: np.ndarray, turn: float) -> np.ndarray:
+    """Return the affine transform from pixels of the frame to pixels of the canvas, shape (2, 3)."""
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     middle = np.full(2, SIZE / 2)
-    offset = _SCALE * (back @ (0.5 - middle - sway) + middle) - 0.5  # half: the middle of a pixel
-    return np.column_stack([_SCALE * back, offset])
+    offset = SCALE * (back @ (0.5 - middle - sway) + middle) - 0.5  # 0.5 is the centre of a pixel
+    return np.column_stack([SCALE * back, offset])
 
 
-class _Canvas:
-    """Draws in the head's own coordinates: pixels of the final picture, the origin between the eyes and the mouth."""
-
-    def __init__(self, image: np.ndarray) -> None:
-        self.image = image
-
-    def _pixels(self, points: np.ndarray) -> np.ndarray:
-        placed = np.asarray(points, float) + SIZE / 2
-        return np.rint(placed * _SCALE * 2**_FIXED_POINT).astype(np.int32)
-
-    def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
-        import cv2
-
-        cv2.fillPoly(self.image, [self._pixels(points)], _bgr(colour), cv2.LINE_AA, _FIXED_POINT)
-
-    def line(self, points: np.ndarray, colour: np.ndarray, width: float) -> None:
-        import cv2
-
-        thickness = max(1, round(width * _SCALE))
-        cv2.polylines(self.image, [self._pixels(points)], False, _bgr(colour), thickness, cv2.LINE_AA, _FIXED_POINT)
-
-    def ellipse(self, x: float, y: float, half_width: float, half_height: float, colour: np.ndarray) -> None:
-        self.fill((x, y) + _circle() * (half_width, half_height), colour)
-
-    def shade(self, x: float, y: float, half_width: float, half_height: float, strength: float) -> None:
-        """Multiply by 1 + `strength`, fading out softly towards the edge of an ellipse."""
-        import cv2
-
-        left, right = (round((SIZE / 2 + x + edge) * _SCALE) for edge in (-half_width, half_width))
-        top, bottom = (round((SIZE / 2 + y + edge) * _SCALE) for edge in (-half_height, half_height))
-        patch = self.image[top:bottom, left:right]
-        patch[:] = cv2.multiply(patch, _light(*patch.shape[:2], strength), dtype=cv2.CV_8U)
-
-
-@cache
-def _light(height: int, width: int, strength: float) -> np.ndarray:
-    """By how much each pixel of a patch is brighter, shape (height, width, 3)."""
-    rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    fade = np.clip(1 - rows**2 - columns**2, 0, 1) ** 1.5
-    return (1 + np.float32(strength) * fade)[..., None].repeat(3, axis=2)
-
-
-def _bgr(colour: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(channel) for channel in np.clip(colour, 0, 255))
-
-
-@cache
-def _circle(points: int = 48) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _curve(*points: tuple[float, float], steps: int = 16) -> np.ndarray:
-    """A smooth line from the first to the last of three points, through the middle one."""
-    start, middle, end = np.array(points, float)
-    return _bends(steps) @ np.stack([start, 2 * middle - (start + end) / 2, end])
-
-
-@cache
-def _bends(steps: int) -> np.ndarray:
-    """The weights of a quadratic Bézier curve's three points, shape (steps, 3)."""
-    t = np.linspace(0, 1, steps)
-    return np.stack([(1 - t) ** 2, 2 * t * (1 - t), t**2], axis=1)
-
-
-def _draw_body(canvas: _Canvas, who: Person) -> None:
+def _draw_body(canvas: Canvas, who: FaceAppearance) -> None:
     if who.long_hair:
         canvas.ellipse(0, 12, 56 * who.width, 78 * who.height, who.hair)
     canvas.fill([(-105, 125), (-88, 92), (-24, 74), (24, 74), (88, 92), (105, 125)], who.shirt)
     canvas.fill([(-20, 45), (20, 45), (25, 84), (0, 94), (-25, 84)], who.skin * 0.78)
 
 
-def _draw_head(canvas: _Canvas, who: Person) -> None:
+def _draw_head(canvas: Canvas, who: FaceAppearance) -> None:
     width, height = 46 * who.width, 60 * who.height
     canvas.ellipse(0, -18, width + 5, height - 4, who.hair)
     for side in (-1, 1):
@@ -257,27 +205,27 @@ def _draw_head(canvas: _Canvas, who: Person) -> None:
     canvas.shade(0, 54 * who.height, 26, 12, -0.12)
 
 
-def _draw_nose(canvas: _Canvas, who: Person, shown: Expression) -> None:
+def _draw_nose(canvas: Canvas, who: FaceAppearance, shown: Expression) -> None:
     wide, tip = 8.5 * who.nose, 14 * who.nose - 2.0 * max(0.0, shown.sneer)
     canvas.shade(0, 0, 6, 22, 0.10)
     for side in (-1, 1):
         canvas.shade(side * 8, 4, 6, 18, -0.14)
-        canvas.line(_curve((side * 4, tip + 3.5), (side * wide, tip + 3), (side * wide, tip - 4)), who.skin * 0.66, 1.2)
+        canvas.line(curve((side * 4, tip + 3.5), (side * wide, tip + 3), (side * wide, tip - 4)), who.skin * 0.66, 1.2)
         canvas.ellipse(side * 4.2, tip + 3, 2.4, 1.4, who.skin * 0.38)
         if shown.sneer > 0:
             depth = np.clip(1 - 0.45 * shown.sneer, 0.5, 1)
-            canvas.line(_curve((side * 10, 14), (side * 17, 22), (side * 20, 32)), who.skin * depth, 1.3)
-            canvas.line(_curve((side * 2, -16), (side * 4, -12), (side * 3, -8)), who.skin * depth, 1.2)
+            canvas.line(curve((side * 10, 14), (side * 17, 22), (side * 20, 32)), who.skin * depth, 1.3)
+            canvas.line(curve((side * 2, -16), (side * 4, -12), (side * 3, -8)), who.skin * depth, 1.2)
     canvas.shade(0, tip - 1, 6, 5, 0.12)
 
 
-def _draw_eye(canvas: _Canvas, who: Person, shown: Expression, blink: float, side: int) -> None:
+def _draw_eye(canvas: Canvas, who: FaceAppearance, shown: Expression, blink: float, side: int) -> None:
     x, y = side * 19 * who.eye_distance, -13
     half_width = 9.5 * who.eye_size
     opening = np.clip(1 + 0.75 * shown.eye_open, 0.35, 1.8) * (1 - 0.9 * blink)
     above, below = 5.2 * who.eye_size * opening, 3.8 * who.eye_size * min(opening, 1.25)
-    upper = _curve((x - half_width, y + 0.5), (x, y - above), (x + half_width, y + 0.5))
-    lower = _curve((x + half_width, y + 0.5), (x, y + below), (x - half_width, y + 0.5))
+    upper = curve((x - half_width, y + 0.5), (x, y - above), (x + half_width, y + 0.5))
+    lower = curve((x + half_width, y + 0.5), (x, y + below), (x - half_width, y + 0.5))
     outline = np.concatenate([upper, lower])
     canvas.fill(outline, np.array([232, 236, 240.0]))
     if opening > 0.2:
@@ -290,29 +238,29 @@ def _draw_eye(canvas: _Canvas, who: Person, shown: Expression, blink: float, sid
     canvas.line(upper - np.array([0, 3.6]), who.skin * 0.72, 1.0)
 
 
-def _draw_brow(canvas: _Canvas, who: Person, shown: Expression, side: int) -> None:
+def _draw_brow(canvas: Canvas, who: FaceAppearance, shown: Expression, side: int) -> None:
     y = -25 - 5.0 * shown.brow_raise
     inner = (side * 8.5, y + 1 - 5.0 * shown.brow_tilt)
     middle = (side * 20, y - 2.5 - 1.0 * shown.brow_raise)
     outer = (side * 31, y + 2.0 + 2.0 * shown.brow_tilt)
-    canvas.line(_curve(inner, middle, outer), who.hair * 0.75, 3.4 * who.brow_weight)
+    canvas.line(curve(inner, middle, outer), who.hair * 0.75, 3.4 * who.brow_weight)
     if shown.brow_tilt < -0.25:
         canvas.line([(side * 3, y), (side * 3.5, y + 8)], who.skin * 0.72, 1.1)
 
 
-def _draw_mouth(canvas: _Canvas, who: Person, shown: Expression, sound: float) -> None:
-    y, half_width = 33, 17 * (1 + 0.3 * shown.mouth_width) * (1 - 0.10 * sound)
+def _draw_mouth(canvas: Canvas, who: FaceAppearance, shown: Expression, opening: float) -> None:
+    y, half_width = 33, 17 * (1 + 0.3 * shown.mouth_width) * (1 - 0.10 * opening)
     corner = y - 5.5 * shown.smile
-    gap = max(0.0, 7.0 * sound + 8.0 * max(0.0, shown.mouth_open) - 0.6)
+    gap = max(0.0, 7.0 * opening + 8.0 * max(0.0, shown.mouth_open) - 0.6)
     top = y + 1.5 * shown.smile - 0.35 * gap - 2.0 * max(0.0, shown.sneer)
     bottom = y + 2.5 * shown.smile + 0.75 * gap
     left, right = (-half_width, corner), (half_width, corner)
     lip = who.skin * np.array([0.62, 0.58, 0.84])
     thick = 3.4 * who.lips
     canvas.fill(
-        np.concatenate([_curve(left, (0, top - thick), right), _curve(right, (0, bottom + thick * 1.3), left)]), lip
+        np.concatenate([curve(left, (0, top - thick), right), curve(right, (0, bottom + thick * 1.3), left)]), lip
     )
-    inside = np.concatenate([_curve(left, (0, top), right), _curve(right, (0, bottom), left)])
+    inside = np.concatenate([curve(left, (0, top), right), curve(right, (0, bottom), left)])
     if gap > 1.0:
         canvas.fill(inside, np.array([32, 24, 58.0]))
         teeth = min(2.6, gap * 0.4)
@@ -326,30 +274,30 @@ def _draw_mouth(canvas: _Canvas, who: Person, shown: Expression, sound: float) -
             np.array([225, 232, 236.0]),
         )
     else:
-        canvas.line(_curve(left, (0, (top + bottom) / 2), right), who.skin * 0.42, 1.4)
+        canvas.line(curve(left, (0, (top + bottom) / 2), right), who.skin * 0.42, 1.4)
     canvas.shade(0, bottom + thick + 6, 14, 5, -0.14)
     if shown.smile > 0.3:
         for side in (-1, 1):
             canvas.line(
-                _curve((side * 12, 16), (side * 22, 23), (side * (half_width + 5), corner)), who.skin * 0.84, 1.2
+                curve((side * 12, 16), (side * 22, 23), (side * (half_width + 5), corner)), who.skin * 0.84, 1.2
             )
 
 
-def _draw_fringe(canvas: _Canvas, who: Person) -> None:
+def _draw_fringe(canvas: Canvas, who: FaceAppearance) -> None:
     width, height = 47 * who.width, 60 * who.height
     parting = -6 if who.long_hair else 12
-    upper = _curve((-width, -26), (0, -height - 14), (width, -26), steps=24)
+    upper = curve((-width, -26), (0, -height - 14), (width, -26), steps=24)
     lower = np.concatenate(
         [
-            _curve((width, -26), (width * 0.72, -44), (parting, -height + 9)),
-            _curve((parting, -height + 9), (-width * 0.72, -44), (-width, -26)),
+            curve((width, -26), (width * 0.72, -44), (parting, -height + 9)),
+            curve((parting, -height + 9), (-width * 0.72, -44), (-width, -26)),
         ]
     )
     canvas.fill(np.concatenate([upper, lower]), who.hair)
 
 
 def write_video(path: Path, take: str, utterance: Utterance) -> None:
-    """Write the take as H.264 and AAC, 224 × 224 at 15 frames a second."""
+    """Write a take as H.264 and AAC, 224 × 224 pixels at 15 frames per second."""
     import av
 
     frames = draw_take(take, utterance)
@@ -361,11 +309,11 @@ def write_video(path: Path, take: str, utterance: Utterance) -> None:
         video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono", options={"aac_coder": "fast"})
         for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
-            picture.pts, picture.time_base = number, Fraction(1, FRAME_RATE)
-            container.mux(video.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format="bgr24")
+            image.pts, image.time_base = number, Fraction(1, FRAME_RATE)
+            container.mux(video.encode(image))
         container.mux(video.encode(None))
-        sound = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
-        container.mux(audio.encode(sound))
+        speech = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        speech.sample_rate, speech.pts, speech.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
+        container.mux(audio.encode(speech))
         container.mux(audio.encode(None))

@@ -1,7 +1,6 @@
-"""EmoDB, the Berlin database of emotional speech: ten actors say ten German sentences in seven emotions.
+"""EmoDB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions including boredom.
 
-Source: Burkhardt et al. (2005), https://doi.org/10.21437/Interspeech.2005-446. Boredom is the one emotion
-that the other corpora lack.
+Source: Burkhardt et al. (2005), https://doi.org/10.21437/Interspeech.2005-446.
 """
 
 import re
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, describe_count, media_files, shortest_path
 from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
 EMOTIONS = {
@@ -28,7 +27,7 @@ _NAME = re.compile(rf"({'|'.join(MEN + WOMEN)})([ab]\d\d)([{''.join(EMOTIONS)}])
 
 
 class EmoDb(Corpus):
-    """The EmoDB files (`.wav`, `.flac`), such as `03a01Fa.wav`, in any nesting; copies count once."""
+    """EmoDB: files such as `03a01Fa.wav` (or `.flac`) at any depth; copies of a file count once."""
 
     name = "emodb"
     how_to_get = "get it with emotion download emodb --to DIR, or data.download=true"
@@ -39,11 +38,11 @@ class EmoDb(Corpus):
         for path in media_files(directory, LOSSLESS_SUFFIXES):
             if _NAME.fullmatch(Path(path).stem):
                 paths.setdefault(Path(path).stem, []).append(path)
-        return [_row(name, shortest(copies)) for name, copies in paths.items()]
+        return [_row(name, shortest_path(copies)) for name, copies in paths.items()]
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        return f"emodb: {count_in_words(len(table), DOCUMENTED, 'speech')}"
+        return f"emodb: {describe_count(len(table), DOCUMENTED, 'speech')}"
 
 
 def _row(name: str, audio: str) -> dict[str, str]:

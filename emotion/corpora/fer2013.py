@@ -37,20 +37,19 @@ VOTED = {
 }
 _NOT_VOTED = ("unknown", "NF")
 COPIES = Path(__file__).with_suffix(".copies.txt")
-"""A line for each image that is there more than once: the keys of its copies, without the corpus."""
+"""File with a line for each duplicated image: the keys of its copies, without the corpus."""
 
 
 class Fer2013(Corpus):
-    """The images in `train/<emotion>/` and `test/<emotion>/`, whose names tell the split: `PrivateTest_123.jpg`.
+    """FER2013: images in `train/<emotion>/` and `test/<emotion>/`; the file names hold the split (`PrivateTest_1.jpg`).
 
-    Nobody knows who is on them. In the column `repetition` an image that is there more than once has the key of the
-    first of its copies.
+    Speakers are unknown. In the column `repetition`, a duplicated image has the key of its first copy.
 
     Args:
-        votes: The FER+ table, a CSV with `file` and the votes of ten annotators, relative to the folder of the corpus;
-            then the emotion is the one that has more than half of the votes, and batches hold all votes as soft
-            targets. An emotion with a single vote counts as a slip, and images without a majority, or of no face,
-            take no part, as in the paper. None takes the labels of FER2013.
+        votes: Table of FER+, a CSV with `file` and the votes of ten annotators, relative to the directory of the
+            corpus. The label is then the emotion with more than half of the votes, and batches hold the distribution of
+            votes as soft targets. As in the paper, single votes are ignored, and images without a majority or without a
+            face are excluded. None uses the labels of FER2013.
     """
 
     name = "fer2013"
@@ -84,25 +83,25 @@ class Fer2013(Corpus):
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
         if self.votes:
-            return f"fer2013: {len(table):,} images on whose emotion most annotators of FER+ agree"
+            return f"fer2013: {len(table):,} images with a majority of the annotators of FER+"
         return f"fer2013: {len(table):,} images, complete" if len(table) == SIZE else f"fer2013: {len(table):,} images"
 
-    def shares(self, directory: Path) -> pd.DataFrame | None:
-        """See `Corpus.shares`."""
-        return _shares(directory / self.votes) if self.votes else None
+    def label_distributions(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.label_distributions`."""
+        return _label_distributions(directory / self.votes) if self.votes else None
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
-        """See `Corpus.human_accuracy`; of one of the authors, ± 0.05."""
+        """See `Corpus.human_accuracy`; the accuracy of one of the authors, ± 0.05."""
         return {} if self.votes else {"all": 0.65}
 
     def _majority(self, directory: Path) -> dict[str, str]:
-        table = _shares(directory / self.votes)
+        table = _label_distributions(directory / self.votes)
         return table.idxmax(axis=1)[table.max(axis=1) > 0.5].to_dict()
 
 
 @cache
-def _shares(path: Path) -> pd.DataFrame:
-    """The share of each emotion in the votes that count, of every image: index `recording`."""
+def _label_distributions(path: Path) -> pd.DataFrame:
+    """Return the fraction of each emotion in the counted votes, one row for each recording."""
     try:
         table = pd.read_csv(path, index_col="file")
         votes = table[[*VOTED, *_NOT_VOTED]].astype(float)
@@ -110,19 +109,19 @@ def _shares(path: Path) -> pd.DataFrame:
         raise EmotionError(f"data.corpus.votes: {path} is not the table of FER+: {error}") from error
     votes = votes.where(votes > 1, 0.0)
     votes = votes[votes[list(VOTED)].max(axis=1) > votes[list(_NOT_VOTED)].max(axis=1)]
-    shares = votes.div(votes.sum(axis=1), axis=0)[list(VOTED)].rename(columns=VOTED)
-    return shares.set_axis([f"fer2013/{PurePosixPath(file).with_suffix('')}" for file in shares.index])
+    fractions = votes.div(votes.sum(axis=1), axis=0)[list(VOTED)].rename(columns=VOTED)
+    return fractions.set_axis([f"fer2013/{PurePosixPath(file).with_suffix('')}" for file in fractions.index])
 
 
 @cache
 def _first_copies() -> dict[str, str]:
-    """Every image that is there more than once, and the first of its copies."""
+    """Return the first copy of each duplicated image, by key."""
     groups = [[f"fer2013/{name}" for name in line.split()] for line in COPIES.read_text(encoding="ascii").splitlines()]
     return {name: group[0] for group in groups for name in group}
 
 
 def find_copies(directory: Path) -> list[list[str]]:
-    """The images, without their suffix, whose files are the same: what `COPIES` holds. Reads all of them."""
+    """Return groups of identical images, without suffix: the content of `COPIES`."""
     groups = defaultdict(list)
     for path in media_files(directory, (".jpg",)):
         name = str(PurePosixPath(path).with_suffix(""))

@@ -1,4 +1,4 @@
-"""People's own recordings: files in folders that are named after emotions, or a CSV that lists them."""
+"""Recordings in a directory of the user: in subdirectories named after emotions, or listed in a CSV file."""
 
 import logging
 import re
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, LeftOut, media_files
+from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, SkippedFiles, media_files
 from emotion.corpora.tables import clean, normalized, read_table
 from emotion.errors import EmotionError, suggest
 from emotion.labels import KNOWN
-from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, kind_of
+from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, media_kind
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ SPELLINGS = {
     "sadness": "sad",
     "surprise": "surprised",
 }
-"""Other words for our emotions."""
+"""Synonyms of the emotion labels."""
 _NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
 
 
-class _Listed(NamedTuple):
-    """One file: its path, and what is known of it; `speaker` is empty where the list does not name one."""
+class _ListedFile(NamedTuple):
+    """One file, with its emotion and its speaker; an unlisted speaker is empty."""
 
     path: str
     emotion: str
@@ -44,39 +44,48 @@ class _Listed(NamedTuple):
 
 
 class Folder(Corpus):
-    """A directory laid out as `<emotion>/<files>`, in any nesting, or one with a CSV of its files.
+    """A directory with subdirectories named after emotions, at any depth, or with a CSV file that lists its files.
 
-    A video is both sound and picture, an image a picture alone; an audio file and a video that differ in their suffix
-    alone are one recording.
+    A video has audio and frames, an image frames only. An audio file and a video that differ only in their suffix are
+    one recording.
 
     Args:
-        table: A CSV with the columns `path` (relative to the folder, or absolute), `emotion` and, if known, `speaker`;
-            None reads the emotion off the folders that are named after one. Where several folders of a path are, the
-            level counts at which most folders, and then most emotions, are; then the innermost.
-        speaker: A regular expression: what it finds in a file's path is the speaker, such as `person..` in
-            `happy/person07_3.wav`; if it has a group, what that finds. Without it, and without a `speaker` in the CSV,
-            nobody knows who speaks, and no protocol can keep people apart.
-        on_problem: With `stop` a label that is no emotion, contradictory labels of one recording, and a path without a
-            speaker, are errors; else such rows are left out, and the speaker is unknown.
+        table: CSV file with the columns `path` (relative to the directory, or absolute), `emotion` and optionally
+            `speaker`. None takes the emotion from the directories; if several directories of a path are named after
+            one, the level counts at which the largest part of directories, and then most emotions, are; then the
+            innermost.
+        speaker: Regular expression that matches the speaker in a path, such as `person..` in `happy/person07_3.wav`;
+            the first group, if it has one. Without it, and without a column `speaker`, speakers are unknown and no
+            protocol can separate them.
+        on_error: `raise` refuses unknown labels, contradictory labels of one recording, and paths without a speaker;
+            other values skip such rows, or set the speaker to unknown.
+
+    Raises:
+        EmotionError: the regular expression is invalid.
     """
 
     name = "folder"
     may_hold_copies = True
     how_to_get = "sort its files into folders named after emotions"
 
-    def __init__(self, table: str | None = None, speaker: str | None = None, on_problem: str = "stop") -> None:
-        self.table, self.on_problem = table, on_problem
+    def __init__(self, table: str | None = None, speaker: str | None = None, on_error: str = "raise") -> None:
+        self.table, self.on_error = table, on_error
         self._reported: set[str] = set()
         try:
             self.speaker = re.compile(speaker) if speaker else None
         except re.error as error:
-            raise EmotionError(f"data.corpus.speaker={speaker} is no regular expression: {error}") from error
+            raise EmotionError(f"data.corpus.speaker={speaker} is not a regular expression: {error}") from error
 
     def locate(self, root: str | None) -> Path:
-        """The folder `root` itself."""
+        """Return `root`.
+
+        Raises:
+            EmotionError: `root` is not a directory.
+        """
         if root and Path(root).expanduser().is_dir():
             return Path(root).expanduser()
-        raise EmotionError(f"data=folder needs data.root=DIR, a folder of recordings; {root or 'nothing'} is none")
+        given = f"{root} is not a directory" if root else "data.root is not set"
+        raise EmotionError(f"{given}; data=folder needs data.root=DIR, a directory of recordings")
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
@@ -90,7 +99,7 @@ class Folder(Corpus):
             row = rows.setdefault(key, dict.fromkeys(COLUMNS, "") | {"recording": key, "channel": "speech"})
             row["emotion"] = file.emotion
             row["speaker"] = speakers.get(self._speaker_of(file), row["speaker"] or UNKNOWN_SPEAKER)
-            kind = kind_of(file.path)
+            kind = media_kind(file.path)
             if kind != "audio":
                 row["video"] = file.path
             sounds = kind == "video" and not file.path.lower().endswith(SILENT_SUFFIXES)
@@ -115,40 +124,38 @@ class Folder(Corpus):
             self._reported.add(text)
             log.warning("%s", text)
 
-    def _from_folders(self, directory: Path) -> list[_Listed]:
-        left_out = LeftOut()
-        paths = list(media_files(directory, MEDIA_SUFFIXES, left_out))
+    def _from_folders(self, directory: Path) -> list[_ListedFile]:
+        skipped_files = SkippedFiles()
+        paths = list(media_files(directory, MEDIA_SUFFIXES, skipped_files))
         emotions, ambiguous = _emotions_of(paths)
-        homeless = [path for path in paths if path not in emotions]
-        if homeless:
+        unlabelled = [path for path in paths if path not in emotions]
+        if unlabelled:
             self._report(
-                f"{len(homeless):,} files are in no folder named after an emotion and take no part, such as "
-                f"{homeless[0]}; known: {', '.join(KNOWN)}"
+                f"{len(unlabelled):,} files are in no directory named after an emotion and are skipped, such as "
+                f"{unlabelled[0]}; known: {', '.join(KNOWN)}"
             )
         if ambiguous:
             self._report(
-                f"{len(ambiguous):,} files are in folders named after two emotions, such as {ambiguous[0]}, which is "
-                f"labelled {emotions[ambiguous[0]]}; rename one of the folders if that is wrong"
+                f"{len(ambiguous):,} files are in directories named after two emotions, such as {ambiguous[0]}, which "
+                f"is labelled {emotions[ambiguous[0]]}; rename one of the directories if that is wrong"
             )
-        for message in left_out.messages():
+        for message in skipped_files.messages():
             self._report(message)
-        return [_Listed(path, emotions[path]) for path in paths if path in emotions]
+        return [_ListedFile(path, emotions[path]) for path in paths if path in emotions]
 
-    def _from_csv(self, directory: Path) -> list[_Listed]:
+    def _from_csv(self, directory: Path) -> list[_ListedFile]:
         path = directory / Path(self.table).expanduser()
         table = read_table(path, ("path", "emotion"))
         if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
             line, cell = unknown[0]
-            text = (
-                f"{path} line {line}: {cell!r} is no emotion that is known here: {suggest(cell, [*KNOWN, *SPELLINGS])}"
-            )
-            if self.on_problem == "stop":
-                raise EmotionError(f"{text}; {len(unknown):,} rows are left out with data.on_problem=skip")
+            text = f"{path} line {line}: {cell!r} is not a known emotion: {suggest(cell, [*KNOWN, *SPELLINGS])}"
+            if self.on_error == "raise":
+                raise EmotionError(f"{text}; {len(unknown):,} rows are left out with data.on_error=skip")
             self._report(f"{len(unknown):,} rows are left out, such as {text}")
             table = table.drop([line for line, _ in unknown])
         speakers = table["speaker"] if "speaker" in table else pd.Series("", table.index)
         files = [
-            _Listed(_path_below(directory, cell, path, line), _emotion(emotion), normalized(speaker))
+            _ListedFile(_path_below(directory, cell, path, line), _emotion(emotion), normalized(speaker))
             for line, cell, emotion, speaker in zip(table.index, table["path"], table["emotion"], speakers, strict=True)
         ]
         repeated = [file.path for file, count in Counter(files).items() if count > 1]
@@ -156,8 +163,8 @@ class Folder(Corpus):
             self._report(f"{path} lists {len(repeated):,} files more than once, such as {repeated[0]}")
         return list(dict.fromkeys(files))
 
-    def _consistent(self, listed: Sequence[_Listed], keys: Mapping[str, str]) -> list[_Listed]:
-        """Refuse or leave out recordings that have two emotions, or two speakers."""
+    def _consistent(self, listed: Sequence[_ListedFile], keys: Mapping[str, str]) -> list[_ListedFile]:
+        """Refuse, or skip, recordings with two emotions or two speakers."""
         labels: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for file in listed:
             labels[keys[file.path]].add((file.emotion, file.speaker))
@@ -173,25 +180,25 @@ class Folder(Corpus):
             f"{len(wrong):,} recordings are listed under two emotions or speakers, such as {first} "
             f"({' and '.join(sorted(words))})"
         )
-        if self.on_problem == "stop":
-            raise EmotionError(f"{text}; mend {self.table}, or leave them out with data.on_problem=skip")
+        if self.on_error == "raise":
+            raise EmotionError(f"{text}; correct {self.table}, or leave them out with data.on_error=skip")
         self._report(f"{text}, and left out")
         return [file for file in listed if keys[file.path] not in wrong]
 
-    def _speaker_of(self, file: _Listed) -> str:
-        """The speaker as he is written; empty if unknown."""
+    def _speaker_of(self, file: _ListedFile) -> str:
+        """Return the speaker of a file as written, or an empty string."""
         if file.speaker.lower() not in _NO_SPEAKER:
             return file.speaker
         if self.speaker is None:
             return ""
         match = self.speaker.search(file.path)
         name = normalized((match[1 if self.speaker.groups else 0] or "") if match else "")
-        if not name and self.on_problem == "stop":
-            raise EmotionError(f"data.corpus.speaker={self.speaker.pattern} finds nobody in {file.path}")
+        if not name and self.on_error == "raise":
+            raise EmotionError(f"data.corpus.speaker={self.speaker.pattern} matches no speaker in {file.path}")
         return name
 
     def _one_spelling(self, names: Iterable[str]) -> dict[str, str]:
-        """Map names that differ in capitals, or in zeros before a number, onto the first of them."""
+        """Map names that differ only in case, or in leading zeros, to the first of them."""
         spellings: dict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
             spellings[name.lstrip("0") or "0" if name.isdecimal() else name.casefold()].append(name)
@@ -210,10 +217,10 @@ def _emotion(word: str) -> str | None:
 
 
 def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Read emotions off folders; returns them by path, and the paths whose folders name two different ones.
+    """Return emotions by path, and the paths whose directories name two different ones.
 
-    A folder may be called after a person: Joy. So the level counts at which the largest part of all folders are
-    emotions, and then that at which most emotions are found, and then the innermost.
+    A directory may be named after a person called Joy. So that level of directories counts at which the largest part is
+    named after emotions, then that with most emotions, then the innermost.
     """
     names: dict[int, set[str]] = defaultdict(set)
     for path in paths:
@@ -235,39 +242,39 @@ def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _keys(paths: Sequence[str]) -> dict[str, str]:
-    """Name recordings after their paths without suffixes; files that are not one recording keep theirs."""
+    """Return the keys of recordings by path: paths without suffixes, with suffixes where keys would be equal."""
     stems: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         stems[str(PurePosixPath(path).with_suffix(""))].append(path)
     keys = {}
     for stem, own in stems.items():
-        one = len(own) == 1 or sorted(map(kind_of, own)) == ["audio", "video"]
+        one = len(own) == 1 or sorted(map(media_kind, own)) == ["audio", "video"]
         keys |= {path: stem if one else path for path in own}
     whole = {path for path in paths if keys[path] == path}  # a.jpg beside a.png, and the stem of a.jpg.wav
     return {path: path if key in whole else key for path, key in keys.items()}
 
 
 def _contradict(found: Iterable[tuple[str, str]]) -> bool:
-    """Return True if pairs of emotion and speaker name two emotions, or two speakers."""
+    """Return True if pairs of emotion and speaker hold two emotions, or two known speakers."""
     emotions, speakers = zip(*found, strict=True)
     known = {speaker.casefold() for speaker in speakers if speaker.lower() not in _NO_SPEAKER}
     return len(set(emotions)) > 1 or len(known) > 1
 
 
 def _path_below(directory: Path, cell: str, table: Path, line: int) -> str:
-    """Return a path in a table as one relative to the folder of the corpus.
+    """Return a path of a table relative to the directory of the corpus.
 
     Raises:
-        EmotionError: it is none below that.
+        EmotionError: the path is not below that directory.
     """
     if "\\" in cell and not (directory / cell).exists():
-        cell = cell.replace("\\", "/")  # of Windows
+        cell = cell.replace("\\", "/")  # a path of Windows
     path = Path(cell)
     if path.is_absolute():
         places = ((path, directory.absolute()), (path.parent.resolve() / path.name, directory.resolve()))
         below = [place.relative_to(root) for place, root in places if place.is_relative_to(root)]
         path = below[0] if below and ".." not in path.parts else path
     if path.is_absolute() or ".." in path.parts or not path.name:
-        raise EmotionError(f"{table} line {line}: {cell!r} is no path below the folder of the corpus")
+        raise EmotionError(f"{table} line {line}: {cell!r} is not below the directory of the corpus")
     forms = [path.as_posix(), *(unicodedata.normalize(form, path.as_posix()) for form in ("NFC", "NFD"))]
     return next((form for form in forms if (directory / form).exists()), clean(forms[0]))

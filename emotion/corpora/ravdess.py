@@ -1,4 +1,4 @@
-"""RAVDESS: 24 actors, eight emotions, speech and song, as sound and as video.
+"""RAVDESS: 24 actors, eight emotions, speech and song, audio and video.
 
 Source: Livingstone & Russo (2018), https://doi.org/10.1371/journal.pone.0196391; https://zenodo.org/records/1188976.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, describe_count, media_files, shortest_path
 from emotion.labels import EMOTIONS
 from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
@@ -20,18 +20,18 @@ ACTORS = range(1, 25)
 
 VIDEO_SUFFIXES = (".mp4",)
 
-_HEARD = {"all": 0.62, "intensity normal": 0.58, "intensity strong": 0.67}
-_SEEN, _HEARD_AND_SEEN = {"all": 0.75}, {"all": 0.80}
-"""Of 247 people who were played speech; Livingstone & Russo (2018)."""
+_HUMAN_ACCURACY = {"all": 0.62, "intensity normal": 0.58, "intensity strong": 0.67}
+_HUMAN_ACCURACY_FACE, _HUMAN_ACCURACY_BOTH = {"all": 0.75}, {"all": 0.80}
+"""Accuracies of 247 raters on speech, from audio, face, and both; Livingstone & Russo (2018)."""
 
-# modality, then what all files of one take share: channel, emotion, intensity, statement, repetition, actor
+# Modality, then the fields that all files of one take share: channel, emotion, intensity, statement, repetition, actor.
 _NAME = re.compile(r"(?P<modality>0[1-3])-(?P<take>0[12]-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4]))\.\w+")
 
 
 def documented_takes() -> list[str]:
-    """The 1,440 speech and 1,012 song takes that the corpus documents, as `01-05-02-02-01-07`, sorted.
+    """Return the names of the 1,440 speech and 1,012 song takes of the corpus, such as `01-05-02-02-01-07`, sorted.
 
-    Neutral has no strong intensity; disgust and surprised were not sung; actor 18 did not sing.
+    Neutral has no strong intensity; song has no disgust and surprised, and no actor 18.
     """
     takes = []
     for channel, emotion, intensity, statement, repetition, actor in product(
@@ -44,7 +44,12 @@ def documented_takes() -> list[str]:
 
 
 def describe_take(corpus: str, take: str) -> dict[str, str]:
-    """The row of a take as far as its name tells it (no paths yet)."""
+    """Return the row of a take, without paths.
+
+    Args:
+        corpus: Name of the corpus.
+        take: Name of the take.
+    """
     channel, emotion, intensity, statement, repetition, actor = take.split("-")
     return {
         "recording": f"{corpus}/{take}",
@@ -61,13 +66,13 @@ def describe_take(corpus: str, take: str) -> dict[str, str]:
 
 
 class Ravdess(Corpus):
-    """The RAVDESS files (`.wav`, `.flac`, `.mp4`) in any nesting; copies of a take count once."""
+    """RAVDESS: files (`.wav`, `.flac`, `.mp4`) at any depth; copies of a take count once."""
 
     name = "ravdess"
     how_to_get = "get it with emotion download ravdess --to DIR, or data.download=true"
 
     def read(self, directory: Path) -> list[dict[str, str]]:
-        """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
+        """See `Corpus.read`; of several copies of a file, the one with the shortest path is used."""
         paths: dict[tuple[str, str], list[str]] = {}
         for path in media_files(directory, LOSSLESS_SUFFIXES + VIDEO_SUFFIXES):
             match = _NAME.fullmatch(path.rsplit("/", 1)[-1])
@@ -75,10 +80,10 @@ class Ravdess(Corpus):
                 paths.setdefault((match["modality"], match["take"]), []).append(path)
 
         rows: dict[str, dict[str, str]] = {}
-        # Modality 03 (audio only) comes after 01 (audio and video), so that a take's sound is read from its audio file
-        # where there is one; 02 (video only) never replaces the picture of 01, which is the same.
+        # Modality 03 (audio only) is sorted after 01 (audio and video), so that audio is read from the audio file if
+        # there is one. Modality 02 (video only) does not replace the video of 01, which is identical.
         for (modality, take), copies in sorted(paths.items()):
-            path = shortest(copies)
+            path = shortest_path(copies)
             row = rows.setdefault(take, describe_take(self.name, take))
             is_video = path.lower().endswith(VIDEO_SUFFIXES)
             if modality != "02":
@@ -88,12 +93,12 @@ class Ravdess(Corpus):
         return list(rows.values())
 
     def key_of(self, name: str) -> str:
-        """See `Corpus.key_of`; the modality that a name begins with is left out."""
+        """See `Corpus.key_of`; the modality at the start of a name is removed."""
         match = _NAME.fullmatch(f"{Path(name).stem}.mp4")
         return f"{self.name}/{match['take']}" if match else ""
 
     def takes(self) -> list[str]:
-        """The takes that a whole copy of this corpus holds."""
+        """Return the names of the takes of a complete copy."""
         return documented_takes()
 
     def documented(self) -> list[dict[str, str]]:
@@ -101,11 +106,12 @@ class Ravdess(Corpus):
         return [describe_take(self.name, take) for take in self.takes()]
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
-        """See `Corpus.human_accuracy`. Who reads action units sees."""
+        """See `Corpus.human_accuracy`; action units count as faces."""
         if channel != "speech":
             return {}
-        has_audio, has_face = "audio" in modalities, bool({*modalities} - {"audio"})
-        return _HEARD_AND_SEEN if has_audio and has_face else _HEARD if has_audio else _SEEN
+        if "audio" not in modalities:
+            return _HUMAN_ACCURACY_FACE
+        return _HUMAN_ACCURACY_BOTH if {*modalities} - {"audio"} else _HUMAN_ACCURACY
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
@@ -116,7 +122,7 @@ class Ravdess(Corpus):
             expected = {key for key in documented if _channel(key) == name}
             here = {key for key in found if _channel(key) == name}
             if expected or here:
-                parts.append(count_in_words(len(here & expected), len(expected), name))
+                parts.append(describe_count(len(here & expected), len(expected), name))
             if here - expected:
                 parts.append(f"{len(here - expected)} {name} recordings that are not documented")
         missing = sorted(key for key in documented - found if channel in (_channel(key), "both"))

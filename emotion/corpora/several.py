@@ -1,4 +1,4 @@
-"""Several corpora as one."""
+"""Combined corpora."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,18 +11,25 @@ from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError
 
 
-class Several(Corpus):
-    """The corpora `members`, each in the folder of its name below the root. What a subclass defines."""
+class CombinedCorpus(Corpus):
+    """Base class of several corpora as one; a subclass defines `members`, each in a directory of its name."""
 
     def locate(self, root: str | None) -> Path:
-        """The folder that holds the members' folders."""
+        """Return the directory that holds those of the members.
+
+        Args:
+            root: Value of `data.root`.
+
+        Raises:
+            EmotionError: a directory is missing.
+        """
         if not root:
-            raise EmotionError(f"the {self.name} corpora need a folder: give data.root=DIR or set EMOTION_DATA")
+            raise EmotionError(f"the {self.name} corpora need a directory; set data.root=DIR or EMOTION_DATA")
         for member in self.members:
             if not (Path(root) / member.name).is_dir():
                 raise EmotionError(
-                    f"{self.name} needs the folders {' and '.join(member.name for member in self.members)} in {root}, "
-                    f"and there is no {member.name}; give their parent with data.root=DIR, or {member.how_to_get}"
+                    f"{self.name} needs the directories {' and '.join(member.name for member in self.members)} in "
+                    f"{root}, and {member.name} is missing; set their parent with data.root=DIR, or {member.how_to_get}"
                 )
         return Path(root)
 
@@ -48,14 +55,14 @@ class Several(Corpus):
         corpus = table["recording"].str.split("/").str[0]
         return "\n".join(member.describe(table[corpus == member.name], channel) for member in self.members)
 
-    def provide_video(self, directory: Path, recordings: Iterable[str]) -> None:
-        """See `Corpus.provide_video`."""
+    def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:
+        """See `Corpus.ensure_video`."""
         for member in self.members:
             own = [recording for recording in recordings if recording.split("/")[0] == member.name]
-            member.provide_video(directory / member.name, own)
+            member.ensure_video(directory / member.name, own)
 
 
-class RavdessTess(Several):
+class RavdessTess(CombinedCorpus):
     """RAVDESS and TESS."""
 
     name = "ravdess_tess"

@@ -1,4 +1,4 @@
-"""Read CSVs as spreadsheets and people write them: any encoding, separator and spelling of the column names."""
+"""Reading of CSV files of any encoding and separator, such as spreadsheets export them."""
 
 import csv
 import unicodedata
@@ -22,17 +22,17 @@ _BYTE_ORDER_MARKS = {
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV whose separator, encoding and capitals in the names of columns may be any.
+    """Read a CSV file; encoding and separator are detected.
 
     Args:
-        path: The file.
-        needed: Names of columns that it must have, in lower case.
+        path: CSV file.
+        needed: Names of the required columns, in lower case.
 
     Returns:
-        All cells as text, without spaces around them; names of columns in lower case; the index holds line numbers.
+        Table of all cells as stripped text, with names of columns in lower case and line numbers as index.
 
     Raises:
-        EmotionError: it cannot be read, or lacks a column.
+        EmotionError: the file cannot be read, or lacks a column.
     """
     try:
         text = _decode(path.read_bytes())
@@ -40,7 +40,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error) as error:
         raise EmotionError(f"cannot read {path}: {error_message(error)}") from error
     header = [name.lower() for name in header]
-    while header and not header[-1]:  # what a separator at the end of lines makes
+    while header and not header[-1]:  # a separator at the end of lines makes an empty column
         header.pop()
     if missing := sorted(set(needed) - set(header)):
         raise EmotionError(f"{path} lacks the column {missing[0]}; its columns are {', '.join(header)}")
@@ -49,8 +49,8 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     for line, cells in rows.items():
         if any(cells[len(header) :]):
             raise EmotionError(
-                f"{path} line {line} has {len(cells)} cells, and the first line {len(header)}: put cells that hold the "
-                "separator in quotes"
+                f"{path} line {line} has {len(cells)} cells, and the first line {len(header)}; quote cells that hold "
+                "the separator"
             )
     width = len(header)
     cells = [(own + [""] * width)[:width] for own in rows.values()]
@@ -58,11 +58,11 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 
 
 def _rows(text: str, needed: Sequence[str]) -> tuple[list[str], dict[int, list[str]]]:
-    """Return the cells of the first line, and of those after it by their numbers; empty lines are left out."""
+    """Return the cells of the header, and of the other lines by their numbers; empty lines are skipped."""
     lines = text.splitlines(keepends=True)
     first = next((number for number, line in enumerate(lines) if clean(line)), 0)
     separator, start = "", clean(lines[first]).lower() if lines else ""
-    if start.startswith("sep=") or start == "sep":  # of Excel
+    if start.startswith("sep=") or start == "sep":  # Excel declares the separator so
         separator, first = lines[first].strip("\r\n")[4:5], first + 1
     separator = separator or _separator("".join(lines[first : first + 1]), needed)
     reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True)
@@ -73,7 +73,7 @@ def _rows(text: str, needed: Sequence[str]) -> tuple[list[str], dict[int, list[s
 
 
 def clean(cell: str) -> str:
-    r"""Return a cell without white space or invisible characters around it.
+    r"""Strip white space and invisible characters from a cell.
 
     Example:
         >>> clean("\ufeff 04\u00a0")
@@ -86,7 +86,7 @@ def clean(cell: str) -> str:
 
 
 def normalized(cell: str) -> str:
-    r"""Return a cell with all forms of a character as one (Unicode NFKC), and single spaces.
+    r"""Normalise a cell to Unicode NFKC and single spaces.
 
     Example:
         >>> normalized("\uff10\uff14 \u00a0b")
@@ -109,7 +109,7 @@ def _decode(content: bytes) -> str:
 
 
 def _separator(header: str, needed: Sequence[str]) -> str:
-    """Choose the separator with which the header has most of the `needed` columns, and then most columns."""
+    """Choose the separator for which the header has most of the required columns, then most columns."""
 
     def names(separator: str) -> list[str]:
         cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])

@@ -1,4 +1,4 @@
-"""TESS: an older (OAF) and a younger (YAF) woman say 200 words in seven emotions, "Say the word …".
+"""TESS: an older (OAF) and a younger (YAF) woman, 200 words in "Say the word …", seven emotions.
 
 Source: Pichora-Fuller & Dupuis (2020), https://doi.org/10.5683/SP2/E8H2MF. The words are Northwestern University
 Auditory Test No. 6 (Tillman & Carhart, 1966).
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emotion.corpora.base import Corpus, count_in_words, media_files, shortest
+from emotion.corpora.base import Corpus, describe_count, media_files, shortest_path
 from emotion.media.suffixes import LOSSLESS_SUFFIXES
 
 EMOTIONS = {
@@ -37,25 +37,25 @@ _NU6 = (
 )
 WORDS = tuple(_NU6.split())
 
-# One file of the original corpus is called OA_bite_neutral.wav.
+# One file of the original corpus is named OA_bite_neutral.wav.
 _NAME = re.compile(rf"(OAF?|YAF)_([a-z]+)_({'|'.join(EMOTIONS)})", re.IGNORECASE)
 
 
 class Tess(Corpus):
-    """The TESS files (`.wav`, `.flac`) in any nesting; copies of a recording count once."""
+    """TESS: files (`.wav`, `.flac`) at any depth; copies of a recording count once."""
 
     name = "tess"
     how_to_get = "get it with emotion download tess --to DIR, or data.download=true"
 
     def read(self, directory: Path) -> list[dict[str, str]]:
-        """See `Corpus.read`. Of several copies of a file the one with the shortest path is taken."""
+        """See `Corpus.read`; of several copies of a file, the one with the shortest path is used."""
         paths: dict[tuple[str, str, str], list[str]] = {}
         for path in media_files(directory, LOSSLESS_SUFFIXES):
             match = _NAME.fullmatch(Path(path).stem)
             if match:
                 speaker, word, emotion = match[1].upper(), match[2].lower(), match[3].lower()
                 paths.setdefault(("YAF" if speaker == "YAF" else "OAF", word, emotion), []).append(path)
-        return [_row(*key, audio=shortest(copies)) for key, copies in paths.items()]
+        return [_row(*key, audio=shortest_path(copies)) for key, copies in paths.items()]
 
     def documented(self) -> list[dict[str, str]]:
         """See `Corpus.documented`: 2,800 recordings."""
@@ -63,7 +63,7 @@ class Tess(Corpus):
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        return f"tess: {count_in_words(len(table), len(self.documented()), 'speech')}"
+        return f"tess: {describe_count(len(table), len(self.documented()), 'speech')}"
 
 
 def _row(speaker: str, word: str, emotion: str, audio: str) -> dict[str, str]:

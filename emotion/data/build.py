@@ -24,7 +24,7 @@ def build_datamodule(
     labels: str | list[str],
     modalities: Prepared,
     seed: int,
-    only: str | None = None,
+    train_label: str | None = None,
     splits: pd.DataFrame | None = None,
 ) -> EmotionDataModule:
     """Build the data module; no audio is read yet.
@@ -35,11 +35,11 @@ def build_datamodule(
         labels: Label scheme, list of emotions, or `from_data`.
         modalities: What the model takes in, and how it is prepared.
         seed: Seed of the order in which the train split is visited.
-        only: Label to which the train split is restricted, or None.
+        train_label: Label to which the train split is restricted, or None.
         splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which replace
             those of the protocol.
     """
-    corpus = instantiate(data.corpus, Corpus, on_problem=data.on_problem)
+    corpus = instantiate(data.corpus, Corpus, on_error=data.on_error)
     if data.download:
         from emotion.downloads import provide
 
@@ -57,10 +57,10 @@ def build_datamodule(
         data.sample_rate,
         data.batch_size,
         seed,
-        data.on_problem,
+        data.on_error,
         data.train_channel,
         modalities,
-        only,
+        train_label,
     )
 
 
@@ -84,7 +84,7 @@ def _protocol(
     rows = corpus.scan(directory).to_dict("records")
     if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
-    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_problem)
+    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_error)
 
 
 def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:

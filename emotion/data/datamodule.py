@@ -14,7 +14,7 @@ from emotion.corpora import Corpus
 from emotion.data.dataset import Batch, Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
-from emotion.data.sources import Source, action_units_of, faces_of, sound_of
+from emotion.data.sources import Source, load_action_units, load_audio, load_faces
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import FROM_DATA, classes, label_names, scheme
@@ -23,7 +23,7 @@ from emotion.protocols import SPLITS, Protocol
 
 log = logging.getLogger(__name__)
 
-PROBLEM_HANDLING = ("stop", "skip", "partial")
+ERROR_HANDLING = ("raise", "skip", "allow_missing_modality")
 
 
 class EmotionDataModule(pl.LightningDataModule):
@@ -38,11 +38,11 @@ class EmotionDataModule(pl.LightningDataModule):
         sample_rate: Sampling rate of the prepared audio, in Hz.
         batch_size: Number of recordings in a batch.
         seed: Seed of the order in which the train split is visited.
-        on_problem: What happens if a file cannot be used: `stop`, `skip` the recording, or `partial`, which uses its
-            other modalities.
+        on_error: What happens if a file cannot be used: `raise`, `skip` the recording, or `allow_missing_modality`,
+            which uses the other modalities of the recording.
         train_channel: Channel of the train split, if it differs from that of dev and test.
         modalities: What the model takes in, of `MODALITIES`, and how it is prepared (default: audio only).
-        only: Label to which the train split is restricted, or None.
+        train_label: Label to which the train split is restricted, or None.
 
     Attributes:
         table: After `setup`, the recordings of all splits: the columns of the corpus, `split`, `label` (class index)
@@ -61,25 +61,25 @@ class EmotionDataModule(pl.LightningDataModule):
         sample_rate: int,
         batch_size: int,
         seed: int = 0,
-        on_problem: str = "stop",
+        on_error: str = "raise",
         train_channel: str | None = None,
         modalities: Prepared | None = None,
-        only: str | None = None,
+        train_label: str | None = None,
     ) -> None:
         super().__init__()
-        if on_problem not in PROBLEM_HANDLING:
-            raise EmotionError(f"data.on_problem={on_problem} is none of {', '.join(PROBLEM_HANDLING)}")
+        if on_error not in ERROR_HANDLING:
+            raise EmotionError(f"data.on_error={on_error} is none of {', '.join(ERROR_HANDLING)}")
         if batch_size < 1:
             raise EmotionError(f"data.batch_size={batch_size} must be at least 1")
         self.corpus, self.protocol, self.root, self.channel = corpus, protocol, root, channel
         self.train_channel = train_channel or channel
         self.label_scheme = label_names(labels)
         self.labels, self.classes = scheme(labels), classes(labels)
-        self.sample_rate, self.batch_size, self.seed, self.on_problem = sample_rate, batch_size, seed, on_problem
+        self.sample_rate, self.batch_size, self.seed, self.on_error = sample_rate, batch_size, seed, on_error
         self.modalities = dict(modalities or {"audio": None})
-        if only and only not in self.classes:
-            raise EmotionError(f"model.only={only}: {suggest(only, self.classes)}")
-        self.only = only
+        if train_label and train_label not in self.classes:
+            raise EmotionError(f"model.train_emotion={train_label}: {suggest(train_label, self.classes)}")
+        self.train_label = train_label
         self.table: pd.DataFrame | None = None
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
@@ -96,7 +96,7 @@ class EmotionDataModule(pl.LightningDataModule):
         """Join the recordings with the protocol and open what was prepared.
 
         Raises:
-            EmotionError: the corpus is missing, a file cannot be used and `on_problem` is `stop`, or a split is empty.
+            EmotionError: the corpus is missing, a file cannot be used and `on_error` is `raise`, or a split is empty.
         """
         if self.table is not None:
             return
@@ -108,7 +108,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
         self.table = self._join(recordings[takes_part])
-        self.targets = self._soft_targets(self.corpus.shares(directory))
+        self.targets = self._soft_targets(self.corpus.label_distributions(directory))
 
     def cache_features(
         self,
@@ -127,7 +127,7 @@ class EmotionDataModule(pl.LightningDataModule):
         """
         key = [self.keys["waveform"], configuration]
         self.features = cached_features(front_end, self.sources["waveform"], key, device=device)
-        self.trains_on_features = not front_end.augments_sound
+        self.trains_on_features = not front_end.augments_audio
 
     def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
         """Return a split, sorted by key; with `as_sound`, as waveforms even if features are cached."""
@@ -211,21 +211,21 @@ class EmotionDataModule(pl.LightningDataModule):
                 f"the {self.corpus.name} corpus in {directory} has no {self._scanned_channel} recordings"
             )
         if "face" in self.modalities and (table["video"] == "").any():
-            self.corpus.provide_video(directory, table["recording"])
+            self.corpus.ensure_video(directory, table["recording"])
             table = self.corpus.scan(directory, self._scanned_channel)
         return directory, table
 
     def _sources(self, directory: Path, recordings: pd.DataFrame) -> dict[str, Source]:
         prepare = {
-            "audio": lambda _: sound_of(recordings, directory, self.sample_rate),
-            "face": lambda faces: faces_of(recordings, directory, faces, self.sample_rate),
-            "action_units": lambda units: action_units_of(recordings, self.corpus, units),
+            "audio": lambda _: load_audio(recordings, directory, self.sample_rate),
+            "face": lambda faces: load_faces(recordings, directory, faces, self.sample_rate),
+            "action_units": lambda units: load_action_units(recordings, self.corpus, units),
         }
         return {modality: prepare[modality](how) for modality, how in self.modalities.items()}
 
     def _usable(self, sources: dict[str, Source], recordings: pd.Series) -> pd.Series:
-        """Return which recordings have all modalities of the model; any, if `on_problem` is `partial`."""
-        partial = self.on_problem == "partial"
+        """Return which recordings have all modalities of the model; any, if `on_error` is `allow_missing_modality`."""
+        partial = self.on_error == "allow_missing_modality"
         for modality, source in sources.items():
             if len(source.absent):
                 consequence = "go on without" if partial and len(sources) > 1 else "take no part"
@@ -238,10 +238,10 @@ class EmotionDataModule(pl.LightningDataModule):
         if problems.empty:
             return
         first = problems.iloc[0]
-        if self.on_problem == "stop":
+        if self.on_error == "raise":
             raise EmotionError(
                 f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; mend or remove "
-                "them, or leave them out with data.on_problem=skip"
+                "them, or leave them out with data.on_error=skip"
             )
         log.warning("%d files cannot be used and are left out:", len(problems))
         for problem in problems:
@@ -255,8 +255,8 @@ class EmotionDataModule(pl.LightningDataModule):
         table = table[in_channel]
         self._report_dropped(table.loc[~table["emotion"].isin(self.labels), "emotion"])
         table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
-        if self.only:
-            table = table[(table["split"] != "train") | (table["emotion"].map(self.labels) == self.only)]
+        if self.train_label:
+            table = table[(table["split"] != "train") | (table["emotion"].map(self.labels) == self.train_label)]
             table = table.reset_index(drop=True)
         label_index = {label: index for index, label in enumerate(self.classes)}
         table["label"] = table["emotion"].map(self.labels).map(label_index)
@@ -281,11 +281,13 @@ class EmotionDataModule(pl.LightningDataModule):
         counts = self.table.loc[self.table["split"] == split, "label"].value_counts()
         return {name: int(counts.get(index, 0)) for index, name in enumerate(self.classes)}
 
-    def _soft_targets(self, shares: pd.DataFrame | None) -> torch.Tensor | None:
+    def _soft_targets(self, distributions: pd.DataFrame | None) -> torch.Tensor | None:
         """Return the share of each class in the votes of annotators, shape (recordings, num_classes), or None."""
-        if shares is None:
+        if distributions is None:
             return None
-        own = shares.reindex(self.table["recording"])[[emotion for emotion in shares if emotion in self.labels]]
+        own = distributions.reindex(self.table["recording"])[
+            [emotion for emotion in distributions if emotion in self.labels]
+        ]
         of_labels = own.T.groupby(self.labels).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
         return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 

@@ -1,4 +1,4 @@
-"""The order of an epoch, as a function of the seed and the epoch alone."""
+"""The order of recordings in an epoch, a function of seed and epoch."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,16 @@ from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler[int]):
-    """A random order that any process can draw again: that of a resumed run equals that of an uninterrupted one.
+    """Sample a random order that follows from seed and epoch, so that resumed and uninterrupted runs are equal.
 
-    Of several processes each visits its own share, and all shares are equally long: a few items, others in every epoch,
-    may be left out.
+    Several processes sample disjoint parts of equal size; up to `processes` - 1 items, others in each epoch, are left
+    out.
 
     Args:
-        size: Items in the data set.
-        seed: Of the run. The trainer tells the epoch through `set_epoch`.
-        process: Which of the processes this is, from 0.
-        processes: How many there are.
+        size: Number of items of the dataset.
+        seed: Seed of the run. The trainer sets the epoch by `set_epoch`.
+        process: Index of this process (default: 0).
+        processes: Number of processes (default: 1).
     """
 
     def __init__(self, size: int, seed: int, process: int = 0, processes: int = 1) -> None:
@@ -24,7 +24,7 @@ class EpochSampler(Sampler[int]):
         self.process, self.processes = process, processes
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
+        """Set the epoch, counted from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -37,5 +37,5 @@ class EpochSampler(Sampler[int]):
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """The one number from which everything random of an epoch follows."""
+    """Return the seed of everything that is random in an epoch."""
     return seed * 1_000_003 + epoch

@@ -12,7 +12,7 @@ from emotion.config.schema import ActionUnitsConfig, FacesConfig
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged
 from emotion.errors import EmotionError
-from emotion.features.silence import sounding
+from emotion.features.silence import audible_range
 from emotion.prepare.action_units import read_action_units
 from emotion.prepare.faces import prepare_faces
 from emotion.prepare.modalities import ActionUnits, Faces
@@ -52,47 +52,47 @@ def prepared(
     ways = {
         "audio": None,
         "face": Faces.from_dict(vars(faces)),
-        "action_units": ActionUnits(units.table, tuple(units.kinds), units.over_time),
+        "action_units": ActionUnits(units.table, tuple(units.columns), units.pooling),
     }
     return {modality: ways[modality] for modality in modalities}
 
 
-def sound_of(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:
+def load_audio(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:
     """The sound of the recordings in `table`, as `Corpus.scan` gives it."""
     has = table["audio"] != ""
     return _source(prepare_waveforms(table[has], directory, sample_rate), "waveforms", table["recording"][~has])
 
 
-def faces_of(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: int) -> Source:
+def load_faces(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: int) -> Source:
     """Their faces, on frames of the same part of the clip as the sound."""
     has = table["video"] != ""
     windows = {}
-    if faces.follow_sound:
-        windows = dict(windows_of(sound_of(table[has], directory, sample_rate).items, sample_rate, faces))
+    if faces.follow_audio:
+        windows = dict(audible_windows(load_audio(table[has], directory, sample_rate).items, sample_rate, faces))
     return _source(prepare_faces(table[has], directory, faces.options, windows), "faces", table["recording"][~has])
 
 
-def windows_of(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
+def audible_windows(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
     """From when to when faces are looked for in each recording, in seconds."""
     for first in range(0, len(waveforms.recordings), _BATCH):
         rows = range(first, min(first + _BATCH, len(waveforms.recordings)))
         samples, length = waveforms.padded(rows)
         start, end = torch.zeros_like(length), length
         if faces.trim_db is not None:
-            start, end = sounding(samples.float() / INT16_FULL_SCALE, length, faces.trim_db)
-        if faces.seconds is not None:
-            end = torch.minimum(end, start + round(faces.seconds * sample_rate))
+            start, end = audible_range(samples.float() / INT16_FULL_SCALE, length, faces.trim_db)
+        if faces.max_duration_s is not None:
+            end = torch.minimum(end, start + round(faces.max_duration_s * sample_rate))
         for row, begins, ends in zip(rows, start.tolist(), end.tolist(), strict=True):
             yield waveforms.recordings[row], (round(begins / sample_rate, 3), round(ends / sample_rate, 3))
 
 
-def window_of(samples: np.ndarray, sample_rate: int, faces: Faces) -> tuple[float, float]:
+def audible_window(samples: np.ndarray, sample_rate: int, faces: Faces) -> tuple[float, float]:
     """From when to when faces are looked for in one recording, in seconds; `samples` are int16, shape (T,)."""
     alone = Ragged(samples, pd.Index([""]), np.zeros(1, np.int64), np.array([len(samples)]))
-    return dict(windows_of(alone, sample_rate, faces))[""]
+    return dict(audible_windows(alone, sample_rate, faces))[""]
 
 
-def action_units_of(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:
+def load_action_units(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:
     """Their action units."""
     if not units.table:
         raise EmotionError(
@@ -100,7 +100,7 @@ def action_units_of(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> 
         )
     if not Path(units.table).exists():
         raise EmotionError(f"action_units.table={units.table} does not exist")
-    found = read_action_units(Path(units.table), units.kinds, units.over_time, corpus.key_of)
+    found = read_action_units(Path(units.table), units.columns, units.pooling, corpus.key_of)
     has = table["recording"].isin(found.keys())
     keys = pd.Index(table["recording"][has])
     if keys.empty:

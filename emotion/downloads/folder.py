@@ -131,7 +131,7 @@ def _in_parallel(request: Request, folder: Path, parts: list[Part], advance: Cal
             fetch = partial(threads.submit, _fetch, request.session, advance)
             begun = [[fetch(folder / ASIDE / part.name, remote) for remote in part.remotes] for part in parts]
             return [
-                _put_there(folder, part, [future.result() for future in fetched], request.keep_archives)
+                _install(folder, part, [future.result() for future in fetched], request.keep_archives)
                 for part, fetched in zip(parts, begun, strict=True)
             ]
         except BaseException:  # of the person, too: the others stop at their next bytes
@@ -152,7 +152,7 @@ def _fetch(session: Session, advance: Callable[[int], None], aside: Path, remote
     return path
 
 
-def _put_there(corpus_folder: Path, part: Part, fetched: list[Path], keep_archives: bool) -> int:
+def _install(corpus_folder: Path, part: Part, fetched: list[Path], keep_archives: bool) -> int:
     """Unpack, and rename the folder that holds all to what it is called; returns how many files there are."""
     folder, aside = corpus_folder / part.name, corpus_folder / ASIDE
     fresh, stale = aside / f"{part.name}.unpacked", aside / f"{part.name}.replaced"
@@ -170,7 +170,7 @@ def _put_there(corpus_folder: Path, part: Part, fetched: list[Path], keep_archiv
             shutil.copyfile(path, fresh / path.name)
     unpacked = [path for path in sorted(fresh.rglob("*")) if path.is_file()]
     sizes = {path.relative_to(fresh).as_posix(): path.stat().st_size for path in unpacked}
-    write_json(fresh / _LIST, {"of": _made_of(part), "actors": part.actors, "files": sizes})
+    write_json(fresh / _LIST, {"of": _manifest(part), "actors": part.actors, "files": sizes})
     if folder.exists():
         folder.rename(stale)
     fresh.rename(folder)
@@ -185,12 +185,12 @@ def _listed(folder: Path, part: Part) -> set[str] | None:
     try:
         listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))
         whole = all((folder / name).stat().st_size == size for name, size in listed["files"].items())
-        return {*listed["actors"]} if whole and listed["of"] == _made_of(part) else None
+        return {*listed["actors"]} if whole and listed["of"] == _manifest(part) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _made_of(part: Part) -> list[list]:
+def _manifest(part: Part) -> list[list]:
     return [[remote.name, remote.size, list(remote.checksums)] for remote in part.remotes]
 
 

@@ -17,7 +17,7 @@ from emotion.errors import EmotionError
 
 WHAT = ("speech", "song", "video-speech", "video-song")
 """What RAVDESS has: sound of either channel, and videos, which have sound too."""
-_NEVER_SANG = 18
+_ACTOR_WITHOUT_SONG = 18
 _LARGEST = 1 << 40  # bytes, the maximum size of a file
 
 
@@ -80,7 +80,7 @@ class Source(ABC):
         """
 
 
-class Zenodo(Source):
+class ZenodoSource(Source):
     """RAVDESS."""
 
     corpus = Ravdess()
@@ -104,7 +104,7 @@ class Zenodo(Source):
             if kind in ("speech", "song"):
                 keys = [(f"Audio_{channel}_Actors_01-24", some)]
             else:
-                sang = [number for number in numbers if channel == "Speech" or number != _NEVER_SANG]
+                sang = [number for number in numbers if channel == "Speech" or number != _ACTOR_WITHOUT_SONG]
                 keys = [(f"Video_{channel}_Actor_{number:02}", ()) for number in sang]
             for name, of in keys:
                 if (remote := known.get(f"{name}.zip")) is None:
@@ -118,11 +118,11 @@ class Zenodo(Source):
         for entry in _entries(session.json(address), ("files",), address):
             key, size, checksum = _fields(entry, {"key": str, "size": int, "checksum": str}, address)
             remote = Remote(key, f"{address}/files/{quote(key, safe='')}/content", size, (checksum.replace(":", " "),))
-            result[key] = _as_published(remote, address)
+            result[key] = _with_checksum(remote, address)
         return result
 
 
-class Dataverse(Source):
+class DataverseSource(Source):
     """TESS."""
 
     corpus = Tess()
@@ -137,7 +137,7 @@ class Dataverse(Source):
 
     def parts(self, session: Session, home: str, what: Sequence[str], actors: Sequence[int]) -> list[Part]:
         """See `Source.parts`."""
-        _only_whole("TESS", what, actors)
+        _refuse_selection("TESS", what, actors)
         address = f"{home}/api/datasets/:persistentId/versions/:latest/files?persistentId={self.dataset}"
         remotes = []
         for entry in _entries(session.json(address), ("data",), address):
@@ -150,7 +150,7 @@ class Dataverse(Source):
         return [Part("Toronto_emotional_speech_set", tuple(remotes), growth=2.0)]
 
 
-class Bilderbar(Source):
+class EmoDbSource(Source):
     """EmoDB, whose home publishes neither size nor checksum: the archive's own checksums of its files are relied on."""
 
     corpus = EmoDb()
@@ -164,11 +164,11 @@ class Bilderbar(Source):
 
     def parts(self, session: Session, home: str, what: Sequence[str], actors: Sequence[int]) -> list[Part]:
         """See `Source.parts`."""
-        _only_whole("EmoDB", what, actors)
+        _refuse_selection("EmoDB", what, actors)
         return [Part("Berlin_database", (Remote("download.zip", f"{home}/download/download.zip", None, ()),))]
 
 
-SOURCES: dict[str, Source] = {"ravdess": Zenodo(), "tess": Dataverse(), "emodb": Bilderbar()}
+SOURCES: dict[str, Source] = {"ravdess": ZenodoSource(), "tess": DataverseSource(), "emodb": EmoDbSource()}
 
 
 def at(source: Source, mirror: str | None) -> str:
@@ -194,7 +194,7 @@ def _published() -> dict[str, tuple[int, list[str]]]:
     return {row["key"]: (int(row["size_bytes"]), checksums[row["key"]]) for row in rows}
 
 
-def _as_published(remote: Remote, address: str) -> Remote:
+def _with_checksum(remote: Remote, address: str) -> Remote:
     """With all checksums that are known ahead; a server with other checksums has other files."""
     if remote.name not in _published():
         return remote
@@ -207,7 +207,7 @@ def _as_published(remote: Remote, address: str) -> Remote:
     return Remote(remote.name, remote.address, size, tuple(checksums))
 
 
-def _only_whole(title: str, what: Sequence[str], actors: Sequence[int]) -> None:
+def _refuse_selection(title: str, what: Sequence[str], actors: Sequence[int]) -> None:
     if what or actors:
         raise EmotionError(f"{title} comes as a whole: leave --what and --actors out")
 

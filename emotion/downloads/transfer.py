@@ -24,9 +24,9 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_LoggingRetry` logs the
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 """What servers answer that may answer otherwise a little later."""
 _CHUNK = 1 << 18  # bytes
-_LONGEST_LIST = 32 << 20  # bytes
-_LONGEST_PAUSE = 120  # seconds
-_MOST_REDIRECTS = 5
+_MAX_LIST_BYTES = 32 << 20  # bytes
+_MAX_PAUSE_S = 120  # seconds
+_MAX_REDIRECTS = 5
 _CONNECT = 15  # seconds
 
 
@@ -71,15 +71,15 @@ class Session:
         self.retries, self.timeout, self.pause = retries, timeout, pause
         self.stopped = threading.Event()
         self._session = requests.Session()
-        self._session.max_redirects = _MOST_REDIRECTS
+        self._session.max_redirects = _MAX_REDIRECTS
         self._session.headers.update({"User-Agent": f"emotion/{__version__}", "Accept-Encoding": "identity"})
         asked_again = _LoggingRetry(
             total=retries,
             redirect=False,
             status_forcelist=TRANSIENT,
             backoff_factor=pause,
-            backoff_max=_LONGEST_PAUSE,
-            retry_after_max=_LONGEST_PAUSE,
+            backoff_max=_MAX_PAUSE_S,
+            retry_after_max=_MAX_PAUSE_S,
             raise_on_status=False,
         )
         self._session.mount("https://", HTTPAdapter(max_retries=asked_again))
@@ -91,11 +91,11 @@ class Session:
         Raises:
             EmotionError: it cannot be reached, refuses, or answers with something else.
         """
-        with _in_one_line(address), self._get(address) as answer:
+        with _one_line_errors(address), self._get(address) as answer:
             body = b""
             for chunk in answer.iter_content(_CHUNK):
                 body += chunk
-                if len(body) > _LONGEST_LIST:
+                if len(body) > _MAX_LIST_BYTES:
                     raise EmotionError(f"{address} answers with more than a list of files")
             try:
                 return json.loads(body)
@@ -120,7 +120,7 @@ class Session:
         wrong = ""
         for _ in range(2):  # a file put together in parts may be of two versions; the second time it is in one
             self._complete(remote, partial, advance)
-            wrong = _what_is_wrong(remote, partial)
+            wrong = _find_defect(remote, partial)
             if not wrong:
                 partial.replace(path)
                 return
@@ -132,7 +132,7 @@ class Session:
         """Append to `partial` what it lacks."""
         failures, most = 0, _size(partial)
         while remote.size is None or _size(partial) < remote.size:
-            with _in_one_line(remote.address):
+            with _one_line_errors(remote.address):
                 answer = self._get(remote.address, _size(partial))
             reason = "the connection ended"
             try:
@@ -149,7 +149,7 @@ class Session:
                     f"{remote.address} could not be fetched ({reason}); give the command again to go on after "
                     f"{_size(partial):,} bytes"
                 )
-            self.stopped.wait(min(self.pause * 2**failures / 2, _LONGEST_PAUSE))
+            self.stopped.wait(min(self.pause * 2**failures / 2, _MAX_PAUSE_S))
 
     def _append(self, answer: requests.Response, remote: Remote, partial: Path, advance: Callable[[int], None]) -> bool:
         """Write what a server sends; returns whether that was all."""
@@ -188,7 +188,7 @@ class Session:
 
 
 @contextmanager
-def _in_one_line(address: str) -> Iterator[None]:
+def _one_line_errors(address: str) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
@@ -222,7 +222,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _what_is_wrong(remote: Remote, path: Path) -> str:
+def _find_defect(remote: Remote, path: Path) -> str:
     """Empty where size and checksums are as they should be."""
     if remote.size is not None and _size(path) != remote.size:
         return f"{_size(path):,} bytes instead of {remote.size:,}"
@@ -239,4 +239,4 @@ def _what_is_wrong(remote: Remote, path: Path) -> str:
 
 def is_whole(remote: Remote, path: Path) -> bool:
     """Whether `path` is what `remote` should be."""
-    return path.is_file() and not _what_is_wrong(remote, path)
+    return path.is_file() and not _find_defect(remote, path)

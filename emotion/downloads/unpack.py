@@ -11,8 +11,8 @@ from rich.filesize import decimal
 
 from emotion.errors import EmotionError, error_message, is_not_writable
 
-_MOST_FILES = 100_000
-_MOST_GROWTH = 50
+_MAX_FILES = 100_000
+_MAX_RATIO = 50
 """How many times as large as an archive its files may be; sound becomes two to four times as large."""
 _ALWAYS = 64 << 20  # bytes that small archives may become
 
@@ -38,7 +38,9 @@ def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda pa
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.filename.endswith("/")]
             _check(archive, members)
-            wanted = [member for member in members if wants(member.filename) and not _of_macos(member.filename)]
+            wanted = [
+                member for member in members if wants(member.filename) and not _is_macos_metadata(member.filename)
+            ]
             require_space(folder, sum(member.file_size for member in wanted), f"unpack {archive.name}")
             for member in wanted:
                 path = folder / member.filename
@@ -64,9 +66,9 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
 
 
 def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
-    if len(members) > _MOST_FILES:
+    if len(members) > _MAX_FILES:
         raise ArchiveError(f"{archive} is refused: it holds {len(members):,} files, more than any corpus")
-    total, allowed = sum(member.file_size for member in members), _MOST_GROWTH * archive.stat().st_size + _ALWAYS
+    total, allowed = sum(member.file_size for member in members), _MAX_RATIO * archive.stat().st_size + _ALWAYS
     if total > allowed:
         raise ArchiveError(f"{archive} is refused: it would grow to {decimal(total)}, more than {decimal(allowed)}")
     seen = set()
@@ -92,6 +94,6 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         seen.add(key)
 
 
-def _of_macos(name: str) -> bool:
+def _is_macos_metadata(name: str) -> bool:
     """What its Finder adds to archives."""
     return name.startswith("__MACOSX/") or PurePosixPath(name).name in (".DS_Store",)

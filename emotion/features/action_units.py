@@ -15,8 +15,8 @@ class ActionUnitFrontEnd(FrontEnd):
         """See `FrontEnd.present`."""
         return batch["action_unit_frames"] > 0
 
-    def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """See `FrontEnd.rows_of`."""
+    def compute_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `FrontEnd.compute_features`."""
         units = batch["action_units"]
         return (units[:, None] if units.ndim == 2 else units).transpose(1, 2), batch["action_unit_frames"]
 

@@ -57,17 +57,17 @@ class Gain(WaveformAugmentation):
     """Make an item louder or softer. Level tells emotions apart, so a little is enough.
 
     Args:
-        db: Least and greatest change, in decibels; drawn evenly.
+        gain_db: Least and greatest change, in decibels; drawn evenly.
         probability: That an item changes.
     """
 
-    def __init__(self, db: tuple[float, float] = (-6.0, 6.0), probability: UnitInterval = 0.5) -> None:
+    def __init__(self, gain_db: tuple[float, float] = (-6.0, 6.0), probability: UnitInterval = 0.5) -> None:
         super().__init__()
-        self.db, self.probability = _range(db, "db"), probability
+        self.gain_db, self.probability = _range(gain_db, "gain_db"), probability
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
-        db = _uniform(self.db, waveform[:, 0]) * _chosen(waveform[:, 0], self.probability)
+        db = _uniform(self.gain_db, waveform[:, 0]) * _chosen(waveform[:, 0], self.probability)
         return waveform * 10 ** (db[:, None] / 20), length
 
 
@@ -75,14 +75,14 @@ class TimeShift(WaveformAugmentation):
     """Move an item earlier or later; what is pushed out is lost, silence comes in, and the length stays.
 
     Args:
-        seconds: Furthest shift; drawn evenly from both sides.
+        max_shift_s: Furthest shift; drawn evenly from both sides.
         sample_rate: In Hz.
         probability: That an item changes.
     """
 
-    def __init__(self, sample_rate: int, seconds: NonNegative = 0.2, probability: UnitInterval = 0.5) -> None:
+    def __init__(self, sample_rate: int, max_shift_s: NonNegative = 0.2, probability: UnitInterval = 0.5) -> None:
         super().__init__()
-        self.samples, self.probability = seconds * sample_rate, probability
+        self.samples, self.probability = max_shift_s * sample_rate, probability
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
@@ -112,7 +112,7 @@ class Speed(WaveformAugmentation):
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
-        return _by_choice(waveform, length, self.factors, self.probability, play_faster)
+        return _apply_choice(waveform, length, self.factors, self.probability, change_speed)
 
 
 class PitchShift(WaveformAugmentation):
@@ -131,7 +131,7 @@ class PitchShift(WaveformAugmentation):
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """See `WaveformAugmentation`."""
-        return _by_choice(waveform, length, self.semitones, self.probability, shift_pitch)
+        return _apply_choice(waveform, length, self.semitones, self.probability, shift_pitch)
 
 
 class Vtlp(SpectrumAugmentation):
@@ -143,7 +143,7 @@ class Vtlp(SpectrumAugmentation):
     Args:
         sample_rate: In Hz.
         factor: Least and greatest; drawn evenly.
-        boundary: In Hz; about where speech ends.
+        boundary_hz: In Hz; about where speech ends.
         probability: That an item changes.
     """
 
@@ -151,14 +151,16 @@ class Vtlp(SpectrumAugmentation):
         self,
         sample_rate: int,
         factor: tuple[Positive, Positive] = (0.9, 1.1),
-        boundary: Positive = 4800.0,
+        boundary_hz: Positive = 4800.0,
         probability: UnitInterval = 0.5,
     ) -> None:
         super().__init__()
         self.factor, self.probability = _range(factor, "factor"), probability
-        self.boundary = 2 * boundary / sample_rate  # as a part of the axis
+        self.boundary = 2 * boundary_hz / sample_rate  # as a part of the axis
         if not 0 < self.boundary < 1:
-            raise EmotionError(f"augment.vtlp.boundary={boundary:g} has to lie between 0 and {sample_rate / 2:g} Hz")
+            raise EmotionError(
+                f"augment.vtlp.boundary_hz={boundary_hz:g} has to lie between 0 and {sample_rate / 2:g} Hz"
+            )
 
     def forward(self, power: Tensor) -> Tensor:
         """See `SpectrumAugmentation`."""
@@ -282,7 +284,7 @@ def _random_stretch(length: Tensor, fraction: float, size: int) -> Tensor:
     return frame_mask(start + width, size) & ~frame_mask(start, size)
 
 
-def _by_choice(waveform: Tensor, length: Tensor, choices: tuple[float, ...], probability: float, change: Any) -> Any:
+def _apply_choice(waveform: Tensor, length: Tensor, choices: tuple[float, ...], probability: float, change: Any) -> Any:
     """Items that change draw one of `choices`; those that drew the same are changed together by `change`."""
     drawn = torch.randint(len(choices), (len(length),), device=length.device)
     drawn = torch.where(_chosen(length, probability), drawn, -1)
@@ -299,7 +301,7 @@ def _by_choice(waveform: Tensor, length: Tensor, choices: tuple[float, ...], pro
     return waveform[:, : int(length.max())], length
 
 
-def play_faster(waveform: Tensor, length: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+def change_speed(waveform: Tensor, length: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """Play `factor` times as fast, which moves the pitch too.
 
     The factor is taken as a fraction of small numbers, within 0.1 per cent.
@@ -321,7 +323,7 @@ def shift_pitch(waveform: Tensor, length: Tensor, semitones: float) -> tuple[Ten
     advance = torch.linspace(0, math.pi * hop_length, spectrum.shape[1], device=waveform.device)[:, None]
     stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / factor, advance)
     longer = torch.istft(stretched, **settings, length=math.ceil(waveform.shape[1] * factor))
-    shifted, _ = play_faster(longer, (length * factor).long(), factor)
+    shifted, _ = change_speed(longer, (length * factor).long(), factor)
     missing = max(0, size - shifted.shape[1])
     shifted = nn.functional.pad(shifted, (0, missing))[:, :size]
     return shifted * frame_mask(length, size), length

@@ -1,4 +1,4 @@
-"""What a feature set is given, what it promises, and the masks that all of them share."""
+"""Base classes of acoustic features, the signal they are computed from, and masks of padded frames."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -8,19 +8,17 @@ from torch import Tensor, nn
 
 
 class Signal:
-    """A padded batch of waveforms, and what many feature sets need of it, computed when first asked for.
-
-    Attributes:
-        waveform: Shape (B, T), float32, zero beyond each item's length.
-        length: Samples of each item, shape (B,), int64, at least 1.
-        frames: Frames of each item, 1 + length // hop_length, shape (B,). Frames are centred.
+    """A padded batch of waveforms with its spectrum, computed once and shared by all feature sets.
 
     Args:
-        waveform: See the attribute.
-        length: See the attribute.
-        n_fft: Window of a frame, in samples.
-        hop_length: Samples from one frame to the next.
-        warp: Applied to the power spectrum, as vocal-tract-length perturbation is.
+        waveform: Waveforms, shape (B, T), float32, zero beyond each item's length.
+        length: Number of samples of each item, shape (B,), int64, at least 1.
+        n_fft: Length of a frame, in samples.
+        hop_length: Step from one frame to the next, in samples.
+        warp: Function that changes the power spectrum, such as vocal-tract-length perturbation (default: none).
+
+    Attributes:
+        frames: Number of frames of each item, 1 + length // hop_length, shape (B,), int64. Frames are centred.
     """
 
     def __init__(
@@ -36,7 +34,7 @@ class Signal:
 
     @cached_property
     def power(self) -> Tensor:
-        """The power spectrum, shape (B, 1 + n_fft // 2, N): Hann window, padded with zeros as librosa's `stft`."""
+        """The power spectrum, shape (B, 1 + n_fft // 2, N); Hann window and zero padding as in `librosa.stft`."""
         window = torch.hann_window(self.n_fft, device=self.waveform.device)
         spectrum = torch.stft(
             self.waveform, self.n_fft, self.hop_length, window=window, pad_mode="constant", return_complex=True
@@ -46,19 +44,24 @@ class Signal:
 
     @cached_property
     def magnitude(self) -> Tensor:
-        """The root of `power`."""
+        """The magnitude spectrum, the square root of `power`."""
         return self.power.sqrt()
 
     @cached_property
-    def framed(self) -> Tensor:
+    def framed_waveform(self) -> Tensor:
         """The samples of each frame, shape (B, N, n_fft)."""
         half = self.n_fft // 2
         return nn.functional.pad(self.waveform, (half, half)).unfold(1, self.n_fft, self.hop_length)
 
-    def averaged(self, values: Tensor, window: int) -> Tensor:
-        """The mean of `values`, shape (B, T), over `window` samples around the centre of each frame; shape (B, 1, N).
+    def frame_mean(self, values: Tensor, window: int) -> Tensor:
+        """Average values over a window around the centre of each frame.
 
-        `window` is `n_fft` or one less; what lies beyond the ends of `values` counts as zero.
+        Args:
+            values: One value for each sample, shape (B, T); zero is assumed beyond its ends.
+            window: Length of the window, in samples: `n_fft` or one less.
+
+        Returns:
+            Means, shape (B, 1, N).
         """
         half = self.n_fft // 2
         padded = nn.functional.pad(values, (half - (self.n_fft - window), half))
@@ -70,56 +73,59 @@ class Signal:
         return nn.functional.avg_pool1d(parts, window // self.hop_length, 1)[..., :frames]
 
 
-class SoundFeatures(nn.Module):
-    """What the group `features` may name.
+class AcousticFeatures(nn.Module):
+    """Base class of everything that the configuration group `features` may name.
 
-    The constructor takes `sample_rate` (Hz) and `n_fft` (samples) where it needs them.
+    The constructor may take `sample_rate`, in Hz, and `n_fft`, in samples.
 
     Attributes:
-        num_features: How many features a frame has.
+        num_features: Number of features of a frame.
     """
 
     num_features: int
 
 
-class FeatureSet(SoundFeatures):
-    """Features of every frame, each item as if it were alone. What most feature files define; sets stack."""
+class FeatureSet(AcousticFeatures):
+    """Base class of features of each frame; several sets can be stacked.
+
+    The features of an item must not depend on the other items of the batch.
+    """
 
     def forward(self, signal: Signal) -> Tensor:
         """Compute the features.
 
         Returns:
-            Shape (B, num_features, N). Frames beyond an item's own may hold anything.
+            Features, shape (B, num_features, N). Values beyond an item's own frames are arbitrary.
         """
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
-class Representation(SoundFeatures):
-    """Features whose frames are their own, so that they stand alone: of a network trained elsewhere, or one for all.
+class Representation(AcousticFeatures):
+    """Base class of features with a frame rate of their own, such as those of a pretrained network; cannot be stacked.
 
     Attributes:
-        orders: How many equal parts the features have, such as the layers of a network.
-        one_frame: Whether it is one vector for each recording.
-        frozen: Whether its weights, if it has any, stay as they are, so that its features can be cached.
-        learning_rate_factor: Of its learning rate, if it is not frozen, to that of the rest of a model.
+        num_channels: Number of equal parts of the features, such as the layers of a network (default: 1).
+        one_frame: True if there is one vector for each recording (default: False).
+        freeze: True if the weights are not trained, so that the features can be cached (default: True).
+        lr_multiplier: Multiplier of the learning rate of trained weights (default: 1).
     """
 
-    orders = 1
+    num_channels = 1
     one_frame = False
-    frozen = True
-    learning_rate_factor = 1.0
+    freeze = True
+    lr_multiplier = 1.0
 
     @property
-    def bands(self) -> tuple[tuple[str, int], ...]:
-        """See `FeatureStack.bands`."""
+    def feature_groups(self) -> tuple[tuple[str, int], ...]:
+        """See `FeatureStack.feature_groups`."""
         return ((type(self).__name__, self.num_features),)
 
     def train(self, mode: bool = True) -> "Representation":
-        """Frozen, it stays as in evaluation."""
-        return super().train(mode and not self.frozen)
+        """Set the mode; frozen weights stay in evaluation mode."""
+        return super().train(mode and not self.freeze)
 
     def load_pretrained(self) -> None:
-        """Take the weights that were trained elsewhere, if it has any."""
+        """Load published weights, if there are any."""
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the features; see `FeatureStack.forward`."""
@@ -127,27 +133,30 @@ class Representation(SoundFeatures):
 
 
 def frame_mask(frames: Tensor, size: int) -> Tensor:
-    """True where a frame belongs to its item; shape (B, size).
+    """Return which frames of a padded batch belong to their item, shape (B, size), bool.
 
     Args:
-        frames: Frames of each item, shape (B,).
-        size: Frames in the padded batch.
+        frames: Number of frames of each item, shape (B,).
+        size: Number of frames of the padded batch.
     """
     return torch.arange(size, device=frames.device) < frames[:, None]
 
 
-def masked(features: Tensor, frames: Tensor) -> Tensor:
-    """`features`, shape (B, F, N), with zeros beyond each item's frames."""
+def mask_frames(features: Tensor, frames: Tensor) -> Tensor:
+    """Set features, shape (B, F, N), to zero beyond each item's frames."""
     return features * frame_mask(frames, features.shape[-1])[:, None]
 
 
 def to_decibels(power: Tensor, frames: Tensor, top_db: float) -> Tensor:
-    """`librosa.power_to_db` of each item of `power`, shape (B, F, N).
+    """Convert power to decibels relative to 1, item by item, as `librosa.power_to_db`.
 
-    Decibels relative to 1, clamped `top_db` below the loudest value *of the item's own frames*, never of the batch.
+    Args:
+        power: Power, shape (B, F, N).
+        frames: Number of frames of each item, shape (B,).
+        top_db: Dynamic range below the maximum over an item's own frames, in decibels; lower values are clamped.
     """
     decibels = 10 * power.clamp(min=1e-10).log10()
-    # A frame beyond the item still sees its last samples; it must not count as the item's loudest.
+    # A padding frame can overlap the last samples of its item; it must not set the maximum.
     inside = frame_mask(frames, decibels.shape[-1])[:, None]
-    loudest = decibels.masked_fill(~inside, -torch.inf).amax(dim=(1, 2), keepdim=True)
-    return torch.maximum(decibels, loudest - top_db)
+    maximum = decibels.masked_fill(~inside, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    return torch.maximum(decibels, maximum - top_db)

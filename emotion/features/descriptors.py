@@ -1,4 +1,4 @@
-"""Low-level descriptors of sound, each equal to librosa's function of the same name."""
+"""Low-level audio descriptors, each equal to librosa's function of the same name."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class ZeroCrossingRate(FeatureSet):
-    """`librosa.feature.zero_crossing_rate`: the fraction of a frame's samples at which the sign changes, in [0, 1]."""
+    """Fraction of a frame's samples at which the sign changes, in [0, 1] (`librosa.feature.zero_crossing_rate`)."""
 
     num_features = 1
 
@@ -23,28 +23,28 @@ class ZeroCrossingRate(FeatureSet):
         negative = signal.waveform < -1e-10
         crossing = torch.zeros_like(signal.waveform)
         crossing[:, 1:] = (negative[:, 1:] != negative[:, :-1]).float()
-        # From an item's last sample to the padding is no crossing.
+        # The step from the last sample of an item to the padding is not a crossing.
         crossing *= torch.arange(crossing.shape[1], device=crossing.device) < signal.length[:, None]
-        # The first sample of a frame has none before it there.
-        return signal.averaged(crossing, signal.n_fft - 1) * ((signal.n_fft - 1) / signal.n_fft)
+        # The first sample of a frame has no predecessor in it.
+        return signal.frame_mean(crossing, signal.n_fft - 1) * ((signal.n_fft - 1) / signal.n_fft)
 
 
 class Rms(FeatureSet):
-    """`librosa.feature.rms`: the root of a frame's mean power, at least 0; full scale is 1."""
+    """Root mean square of a frame, at least 0, relative to full scale (`librosa.feature.rms`)."""
 
     num_features = 1
 
     def forward(self, signal: Signal) -> Tensor:
         """See `FeatureSet.forward`."""
-        return signal.averaged(signal.waveform.square(), signal.n_fft).sqrt()
+        return signal.frame_mean(signal.waveform.square(), signal.n_fft).sqrt()
 
 
-class _OfSpectrum(FeatureSet):
-    """One figure of each frame's magnitude spectrum, in Hz; 0 where the frame is silent.
+class _SpectralShape(FeatureSet):
+    """Base class of one statistic of the magnitude spectrum of each frame, in Hz; 0 if the frame is silent.
 
     Args:
-        sample_rate: In Hz.
-        n_fft: Window of a frame, in samples.
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples.
     """
 
     num_features = 1
@@ -55,51 +55,51 @@ class _OfSpectrum(FeatureSet):
         self.register_buffer("frequencies", frequencies.float()[None, :, None], persistent=False)
 
 
-class SpectralCentroid(_OfSpectrum):
-    """`librosa.feature.spectral_centroid`: the mean frequency, weighted by magnitude, in Hz."""
+class SpectralCentroid(_SpectralShape):
+    """Mean frequency, weighted by magnitude, in Hz (`librosa.feature.spectral_centroid`)."""
 
     def forward(self, signal: Signal) -> Tensor:
         """See `FeatureSet.forward`."""
-        return (self.frequencies * _normalised(signal.magnitude)).sum(dim=1, keepdim=True)
+        return (self.frequencies * _normalize(signal.magnitude)).sum(dim=1, keepdim=True)
 
 
 class SpectralBandwidth(SpectralCentroid):
-    """`librosa.feature.spectral_bandwidth`: the standard deviation of frequency, weighted by magnitude, in Hz."""
+    """Standard deviation of frequency, weighted by magnitude, in Hz (`librosa.feature.spectral_bandwidth`)."""
 
     def forward(self, signal: Signal) -> Tensor:
         """See `FeatureSet.forward`."""
         squared = (self.frequencies - super().forward(signal)).square()
-        return (squared * _normalised(signal.magnitude)).sum(dim=1, keepdim=True).sqrt()
+        return (squared * _normalize(signal.magnitude)).sum(dim=1, keepdim=True).sqrt()
 
 
-class SpectralRolloff(_OfSpectrum):
-    """`librosa.feature.spectral_rolloff`: the frequency below which a part of the magnitude lies, in Hz.
+class SpectralRolloff(_SpectralShape):
+    """Frequency below which a fraction of the magnitude lies, in Hz (`librosa.feature.spectral_rolloff`).
 
     Args:
-        sample_rate: In Hz.
-        n_fft: Window of a frame, in samples.
-        part: In (0, 1).
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples.
+        roll_percent: Fraction of the magnitude, in (0, 1), named as in librosa.
     """
 
-    def __init__(self, sample_rate: int, n_fft: int, part: OpenFraction = 0.85) -> None:
+    def __init__(self, sample_rate: int, n_fft: int, roll_percent: OpenFraction = 0.85) -> None:
         super().__init__(sample_rate, n_fft)
-        self.part = part
+        self.roll_percent = roll_percent
 
     def forward(self, signal: Signal) -> Tensor:
         """See `FeatureSet.forward`."""
         total = signal.magnitude.cumsum(dim=1)
-        below = (total < self.part * total[:, -1:]).sum(dim=1, keepdim=True)
+        below = (total < self.roll_percent * total[:, -1:]).sum(dim=1, keepdim=True)
         return below * self.frequencies[:, 1:2]
 
 
 class Chroma(FeatureSet):
-    """`librosa.feature.chroma_stft(tuning=0)`: power by pitch class, C to B, relative to the frame's strongest.
+    """Power of each pitch class, C to B, relative to the maximum of the frame (`librosa.feature.chroma_stft`).
 
-    Speech has no tuning, so none is estimated.
+    Tuning is 0, since speech has none.
 
     Args:
-        sample_rate: In Hz.
-        n_fft: Window of a frame, in samples.
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples.
     """
 
     num_features = 12
@@ -117,10 +117,11 @@ class Chroma(FeatureSet):
 
 
 def _pitch_classes(sample_rate: int, n_fft: int) -> np.ndarray:
-    """`librosa.filters.chroma(tuning=0)`, without the seconds that its import takes; shape (12, 1 + n_fft // 2).
+    """Return `librosa.filters.chroma(tuning=0)`, shape (12, 1 + n_fft // 2), without importing librosa, which is slow.
 
-    How near each bin is to each pitch class, a Gaussian as wide as the bin, and how near to the fifth octave, one of
-    two octaves (Ellis, 2007, https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/).
+    A weight is a Gaussian of the distance of a bin to a pitch class, as wide as the bin, times a Gaussian of its
+    distance to the fifth octave, two octaves wide (Ellis, 2007,
+    https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/).
     """
     semitones = 12 * np.log2(np.arange(1, n_fft) * sample_rate / n_fft / 27.5)  # above the lowest A
     semitones = np.concatenate([[semitones[0] - 18], semitones])  # 0 Hz lies an octave and a half below the first bin
@@ -132,32 +133,32 @@ def _pitch_classes(sample_rate: int, n_fft: int) -> np.ndarray:
 
 
 class SpectralContrast(FeatureSet):
-    """`librosa.feature.spectral_contrast`: level of the peaks above that of the valleys in octave bands, in decibels.
+    """Difference of the levels of peaks and valleys in octave bands, in decibels (`librosa.feature.spectral_contrast`).
 
     Args:
-        sample_rate: In Hz.
-        n_fft: Window of a frame, in samples.
-        lowest: Upper edge of the first band, in Hz; every further band is an octave.
-        bands: Octaves above `lowest`; the last one reaches to half the sample rate.
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples.
+        f_min: Upper edge of the first band, in Hz; each further band is an octave.
+        n_bands: Number of octaves above `f_min`; the last one extends to half the sampling rate.
     """
 
     quantile = 0.02
     top_db = 80.0
 
     def __init__(
-        self, sample_rate: int, n_fft: int, lowest: Positive = 200.0, bands: Annotated[int, Interval(ge=1, le=16)] = 6
+        self, sample_rate: int, n_fft: int, f_min: Positive = 200.0, n_bands: Annotated[int, Interval(ge=1, le=16)] = 6
     ) -> None:
         super().__init__()
-        self.num_features = bands + 1
+        self.num_features = n_bands + 1
         frequencies = torch.arange(1 + n_fft // 2, dtype=torch.float64) * sample_rate / n_fft
-        edges = [0.0, *(lowest * 2**octave for octave in range(bands + 1))]
+        edges = [0.0, *(f_min * 2**octave for octave in range(n_bands + 1))]
         self.bands: list[tuple[int, int, int]] = []  # first bin, bin after the last, bins taken as peak and as valley
-        for number in range(bands + 1):
+        for number in range(n_bands + 1):
             inside = ((frequencies >= edges[number]) & (frequencies <= edges[number + 1])).nonzero()[:, 0].tolist()
             first = inside[0] - (number > 0)
             # librosa counts a band's last bin towards the quantile, but leaves it to the next band.
-            last = len(frequencies) if number == bands else inside[-1]
-            size = last - first + (number < bands)
+            last = len(frequencies) if number == n_bands else inside[-1]
+            size = last - first + (number < n_bands)
             self.bands.append((first, last, max(1, round(self.quantile * size))))
 
     def forward(self, signal: Signal) -> Tensor:
@@ -171,7 +172,7 @@ class SpectralContrast(FeatureSet):
         return peak - to_decibels(torch.stack(valleys, dim=1), signal.frames, self.top_db)
 
 
-def _normalised(magnitude: Tensor) -> Tensor:
-    """Each frame of a magnitude spectrum, shape (B, F, N), divided by its sum; silence stays zero."""
+def _normalize(magnitude: Tensor) -> Tensor:
+    """Divide each frame of a magnitude spectrum, shape (B, F, N), by its sum; silent frames stay zero."""
     total = magnitude.sum(dim=1, keepdim=True)
     return magnitude / torch.where(total < _TINY, 1.0, total)

@@ -41,22 +41,28 @@ class AudioFrontEnd(FrontEnd):
         augment: Iterable[Augmentation] = (),
     ) -> None:
         super().__init__(features.num_features, normalize)
-        self.features, self.trim_db, self.orders = features, trim_db, features.orders
+        self.features, self.trim_db, self.num_channels = features, trim_db, features.num_channels
         augment = list(augment)
-        self.of_sound = nn.ModuleList(module for module in augment if isinstance(module, WaveformAugmentation))
-        self.of_spectrum = nn.ModuleList(module for module in augment if isinstance(module, SpectrumAugmentation))
-        self.of_features = nn.ModuleList(module for module in augment if isinstance(module, FeatureAugmentation))
+        self.waveform_augmentations = nn.ModuleList(
+            module for module in augment if isinstance(module, WaveformAugmentation)
+        )
+        self.spectrum_augmentations = nn.ModuleList(
+            module for module in augment if isinstance(module, SpectrumAugmentation)
+        )
+        self.feature_augmentations = nn.ModuleList(
+            module for module in augment if isinstance(module, FeatureAugmentation)
+        )
         self.samples = None if seconds is None else round(seconds * sample_rate)
 
     @property
     def learns(self) -> bool:
         """Whether training changes the features, so that none can be computed ahead of time."""
-        return isinstance(self.features, Representation) and not self.features.frozen
+        return isinstance(self.features, Representation) and not self.features.freeze
 
     @property
-    def augments_sound(self) -> bool:
+    def augments_audio(self) -> bool:
         """Whether training features depend on chance, so that they cannot be computed ahead of time."""
-        return bool(self.of_sound) or bool(self.of_spectrum)
+        return bool(self.waveform_augmentations) or bool(self.spectrum_augmentations)
 
     def load_pretrained(self) -> None:
         """See `FrontEnd.load_pretrained`."""
@@ -77,13 +83,13 @@ class AudioFrontEnd(FrontEnd):
         if self.trim_db is not None:
             waveform, length = trim_silence(waveform, length, self.trim_db)
         if augment:
-            for change in self.of_sound:
+            for change in self.waveform_augmentations:
                 waveform, length = change(waveform, length)
         if self.samples is not None:
             waveform = nn.functional.pad(waveform, (0, self.samples))[:, : self.samples]
             length = torch.full_like(length, self.samples)
-        if augment and self.of_spectrum:
-            return self.features(waveform, length, nn.Sequential(*self.of_spectrum))
+        if augment and self.spectrum_augmentations:
+            return self.features(waveform, length, nn.Sequential(*self.spectrum_augmentations))
         return self.features(waveform, length)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -95,7 +101,7 @@ class AudioFrontEnd(FrontEnd):
         """
         features, frames = self.normalized(batch)
         if self.training:
-            for change in self.of_features:
+            for change in self.feature_augmentations:
                 features = change(features, frames)
         return mixed(features, frames, batch)
 
@@ -103,8 +109,8 @@ class AudioFrontEnd(FrontEnd):
         """See `FrontEnd.present`."""
         return (batch["frames"] if "frames" in batch else batch["waveform_length"]) > 0
 
-    def rows_of(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """See `FrontEnd.rows_of`."""
+    def compute_features(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `FrontEnd.compute_features`."""
         if "features" in batch:
             return batch["features"], batch["frames"]
         return self.extract(batch["waveform"], batch["waveform_length"], self.training)

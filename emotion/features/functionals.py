@@ -1,4 +1,4 @@
-"""What a feature is like over an item's frames, as numbers that do not depend on how many there are."""
+"""Functionals: statistics of features over the frames of an item."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,18 @@ _QUANTILES = {
     "percentile_95": 0.95,
     "maximum": 1.0,
 }
-_MOMENTS = ("mean", "deviation", "skewness", "kurtosis")
+_MOMENTS = ("mean", "std", "skewness", "kurtosis")
 
 
 class Functionals:
-    """Statistics of each feature over an item's frames, as `numpy` and `scipy.stats` define them.
+    """Compute statistics of each feature over an item's frames, as NumPy and `scipy.stats` define them.
 
     Args:
-        names: Of `mean`, `deviation`, `skewness` and (excess) `kurtosis`; `minimum`, `percentile_5`, `lower_quartile`,
+        names: Names among `mean`, `std`, `skewness`, `kurtosis` (excess), `minimum`, `percentile_5`, `lower_quartile`,
             `median`, `upper_quartile`, `percentile_95` and `maximum`.
+
+    Raises:
+        EmotionError: a name is unknown.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -36,7 +39,12 @@ class Functionals:
         self.names = tuple(names)
 
     def __call__(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Shape (B, F, functionals), of features, shape (B, F, N), of items with `frames`, shape (B,)."""
+        """Return functionals, shape (B, F, n_functionals).
+
+        Args:
+            features: Features, shape (B, F, N).
+            frames: Number of frames of each item, shape (B,).
+        """
         moments = _moments(features, frames)
         wanted = [name for name in self.names if name in _QUANTILES]
         quantiles = dict(zip(wanted, _quantiles(features, frames, [_QUANTILES[name] for name in wanted]), strict=True))
@@ -48,15 +56,15 @@ def _moments(features: Tensor, frames: Tensor) -> dict[str, Tensor]:
     mean = torch.where(mask, features, 0.0).sum(dim=2) / count
     centred = torch.where(mask, features - mean[..., None], 0.0)
     variance, third, fourth = (centred.pow(power).sum(dim=2) / count for power in (2, 3, 4))
-    varies = variance > 1e-10  # a feature that does not has no shape
+    varies = variance > 1e-10  # the shape of the distribution of a constant is undefined
     safe = torch.where(varies, variance, 1.0)
     skewness = torch.where(varies, third / safe.pow(1.5), 0.0)
     kurtosis = torch.where(varies, fourth / safe.square() - 3, 0.0)
-    return {"mean": mean, "deviation": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
+    return {"mean": mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
 
 
 def _quantiles(features: Tensor, frames: Tensor, parts: Sequence[float]) -> list[Tensor]:
-    """Quantiles, between neighbours linearly, each of shape (B, F)."""
+    """Return quantiles with linear interpolation, each of shape (B, F)."""
     beyond = ~frame_mask(frames, features.shape[2])[:, None]
     ordered = features.masked_fill(beyond, torch.inf).sort(dim=2).values
     found = []

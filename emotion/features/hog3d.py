@@ -87,8 +87,8 @@ class Hog3dFrontEnd(FrontEnd):
         """See `FrontEnd.present`."""
         return batch["face_mask"].any(dim=1)
 
-    def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """See `FrontEnd.rows_of`."""
+    def compute_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `FrontEnd.compute_features`."""
         faces, mask = batch["faces"], batch["face_mask"]
         cells = [self.clip_frames // self.cell[0], faces.shape[3] // self.cell[1], faces.shape[4] // self.cell[2]]
         features = torch.zeros(len(faces), 2 * self.bins, math.prod(cells), device=faces.device)
@@ -99,7 +99,7 @@ class Hog3dFrontEnd(FrontEnd):
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Shape (B, 2 × bins, cells), and the number of cells, 0 where there is no clip."""
-        return self.rows_of(batch)
+        return self.compute_features(batch)
 
 
 def _grey(pictures: Tensor) -> Tensor:

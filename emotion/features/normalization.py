@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask, masked
+from emotion.features.base import frame_mask, mask_frames
 
 NORMALIZATIONS = ("train", "clip", "speaker", "none")
 
@@ -25,10 +25,10 @@ class FrontEnd(nn.Module):
         normalize: `train`, `clip`, `speaker` or `none`.
 
     Attributes:
-        orders: How many equal parts the features have, such as they themselves and their deltas.
+        num_channels: How many equal parts the features have, such as they themselves and their deltas.
     """
 
-    orders = 1
+    num_channels = 1
 
     def __init__(self, num_features: int, normalize: str) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class FrontEnd(nn.Module):
             raise EmotionError(f"normalize={normalize} is none of {', '.join(NORMALIZATIONS)}")
         self.num_features, self.normalize = num_features, normalize
         self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("deviation", torch.ones(num_features))
+        self.register_buffer("std", torch.ones(num_features))
         # One row a speaker of the corpus at hand; recomputed for each corpus, so never stored.
         self.register_buffer("speaker_mean", torch.zeros(0, num_features), persistent=False)
-        self.register_buffer("speaker_deviation", torch.ones(0, num_features), persistent=False)
+        self.register_buffer("speaker_std", torch.ones(0, num_features), persistent=False)
 
     @property
     def transductive(self) -> bool:
@@ -53,51 +53,51 @@ class FrontEnd(nn.Module):
         """Which items have what the features are made of, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define present")
 
-    def rows_of(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def compute_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The features of a batch before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
-        raise TypeError(f"{type(self).__name__} does not define rows_of")
+        raise TypeError(f"{type(self).__name__} does not define compute_features")
 
     def normalized(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """What `rows_of` gives, normalised; with `speaker` in the batch if that is by speaker."""
-        features, frames = self.rows_of(batch)
+        """What `compute_features` gives, normalised; with `speaker` in the batch if that is by speaker."""
+        features, frames = self.compute_features(batch)
         if self.normalize == "speaker":
             speaker = batch["speaker"]
-            mean, deviation = self.speaker_mean[speaker], self.speaker_deviation[speaker]
+            mean, std = self.speaker_mean[speaker], self.speaker_std[speaker]
         elif self.normalize == "clip":
             count = frames[:, None].clamp(min=1)
             mean = features.sum(dim=2) / count
-            variance = masked((features - mean[..., None]).square(), frames).sum(dim=2) / count
-            deviation = torch.where(variance > 1e-10, variance, 1.0).sqrt()
+            variance = mask_frames((features - mean[..., None]).square(), frames).sum(dim=2) / count
+            std = torch.where(variance > 1e-10, variance, 1.0).sqrt()
         else:
-            mean, deviation = self.mean[None], self.deviation[None]
+            mean, std = self.mean[None], self.std[None]
         # Not three tensors but one: features of a speech encoder are hundreds of megabytes a batch.
         inside = frame_mask(frames, features.shape[-1])[:, None]
-        return (features - mean[..., None]).div_(deviation[..., None]).mul_(inside), frames
+        return (features - mean[..., None]).div_(std[..., None]).mul_(inside), frames
 
     @torch.no_grad()
     def fit(self, batches: Iterable[dict[str, Any]]) -> None:
         """Take the statistics from batches, as in `forward`, of the *training split*. Does nothing unless `train`."""
         if self.normalize == "train":
-            mean, deviation = self._statistics(batches)
+            mean, std = self._statistics(batches)
             self.mean.copy_(mean[0])
-            self.deviation.copy_(deviation[0])
+            self.std.copy_(std[0])
 
     @torch.no_grad()
     def fit_speakers(self, batches: Iterable[dict[str, Any]], num_speakers: int) -> None:
         """Take each speaker's statistics from batches of all recordings at hand. Does nothing unless `speaker`."""
         if self.normalize == "speaker":
-            mean, deviation = self._statistics(batches, num_speakers)
-            self.speaker_mean, self.speaker_deviation = mean.to(self.mean), deviation.to(self.mean)
+            mean, std = self._statistics(batches, num_speakers)
+            self.speaker_mean, self.speaker_std = mean.to(self.mean), std.to(self.mean)
 
     def _statistics(self, batches: Iterable[dict[str, Any]], speakers: int | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each feature over all frames, or over those of each speaker: (groups, F)."""
+        """Mean and standard std of each feature over all frames, or over those of each speaker: (groups, F)."""
         groups = speakers or 1
         count = torch.zeros(groups, 1, dtype=torch.float64)
         total, squares = (torch.zeros(groups, self.num_features, dtype=torch.float64) for _ in range(2))
         training = self.training
         self.eval()  # statistics are of clips as they are
         for batch in batches:
-            features, frames = self.rows_of(batch)
+            features, frames = self.compute_features(batch)
             present = self.present(batch).cpu()
             features, frames = features.cpu().double()[present], frames.cpu()[present]
             group = batch["speaker"].cpu()[present] if speakers else torch.zeros_like(frames)

@@ -13,16 +13,19 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class Pitch(FeatureSet):
-    """`librosa.yin`: the fundamental frequency of every frame in Hz (de Cheveigné & Kawahara, 2002).
+    """Fundamental frequency of each frame in Hz, equal to `librosa.yin` (de Cheveigné & Kawahara, 2002).
 
-    https://doi.org/10.1121/1.1458024. A frame without voice gets a frequency too, as with librosa.
+    https://doi.org/10.1121/1.1458024. Unvoiced frames get a frequency too, as in librosa.
 
     Args:
-        sample_rate: In Hz.
-        n_fft: Window of a frame, in samples; has to hold two periods of `lowest`.
-        lowest: In Hz.
-        highest: In Hz.
-        threshold: The first dip of the normalised difference below it is the period; the lowest dip if none is.
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples; at least two periods of `f_min`.
+        f_min: Lowest frequency, in Hz (default: 65).
+        f_max: Highest frequency, in Hz (default: 600).
+        threshold: The period is the first minimum of the normalised difference below it, else the global minimum.
+
+    Raises:
+        EmotionError: the frequencies do not fit the length of a frame.
     """
 
     num_features = 1
@@ -31,22 +34,22 @@ class Pitch(FeatureSet):
         self,
         sample_rate: int,
         n_fft: int,
-        lowest: Positive = 65.0,
-        highest: Positive = 600.0,
+        f_min: Positive = 65.0,
+        f_max: Positive = 600.0,
         threshold: OpenFraction = 0.1,
     ) -> None:
         super().__init__()
         self.sample_rate, self.threshold = sample_rate, threshold
-        self.shortest, self.longest = math.floor(sample_rate / highest), math.ceil(sample_rate / lowest)
+        self.shortest, self.longest = math.floor(sample_rate / f_max), math.ceil(sample_rate / f_min)
         if 2 * self.longest > n_fft or self.shortest < 2:
             raise EmotionError(
-                f"pitch from {lowest:g} to {highest:g} Hz does not fit frames of {n_fft} samples at {sample_rate} Hz: "
-                "raise features.n_fft or features.sets.pitch.lowest"
+                f"pitch from {f_min:g} to {f_max:g} Hz does not fit frames of {n_fft} samples at {sample_rate} Hz: "
+                "raise features.n_fft or features.sets.pitch.f_min"
             )
 
     def forward(self, signal: Signal) -> Tensor:
         """See `FeatureSet.forward`."""
-        difference = self._normalised_difference(signal.framed)
+        difference = self._normalised_difference(signal.framed_waveform)
         left, middle, right = difference[..., :-2], difference[..., 1:-1], difference[..., 2:]
         ends = difference[..., 0] < difference[..., 1], difference[..., -1] < difference[..., -2]
         dip = torch.cat([ends[0][..., None], (middle < left) & (middle <= right), ends[1][..., None]], dim=-1)
@@ -55,14 +58,14 @@ class Pitch(FeatureSet):
         first = deep.int().argmax(dim=-1)
         chosen = torch.where(deep.any(dim=-1), first, difference.argmin(dim=-1))
 
-        # The minimum of the parabola through a dip and its neighbours, if that lies between them.
+        # Minimum of the parabola through a local minimum and its neighbours, if it lies between them.
         curvature, slope = left + right - 2 * middle, (right - left) / 2
         inner = torch.where(slope.abs() >= curvature.abs(), 0.0, -slope / curvature)
         shift = nn.functional.pad(inner, (1, 1)).gather(-1, chosen[..., None])[..., 0]
         return (self.sample_rate / (self.shortest + chosen + shift))[:, None]
 
     def _normalised_difference(self, framed: Tensor) -> Tensor:
-        """The cumulative-mean-normalised difference for each period, shape (B, N, periods)."""
+        """Return the cumulative-mean-normalised difference for each period, shape (B, N, n_periods)."""
         size = 1 << (framed.shape[-1] + self.longest).bit_length()
         spectrum = torch.fft.rfft(framed, size)
         power = spectrum.real.square() + spectrum.imag.square()

@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere: by their name from the cache or the net, or from a file."""
+"""Published weights: by name from the cache or a download, or from a file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from emotion.errors import EmotionError, error_message
 
 Known = Mapping[str, tuple[str, Callable[[], dict[str, Tensor]]]]
-"""Weights that have a name: where they come from, and what gets them."""
+"""Published weights by name: their source, and a function that loads them."""
 
 
 _ARRAYS = [
@@ -19,39 +19,42 @@ _ARRAYS = [
     *(type(np.dtype(kind)) for kind in ("f4", "f8")),
     *((np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
-"""What arrays of NumPy are pickled with, as which some weights were published; none of it runs code of the file."""
+"""The names that pickled NumPy arrays need, since some weights were published as such; none executes code."""
 
 
 def from_url(url: str) -> tuple[str, Callable[[], dict[str, Tensor]]]:
-    """Weights at an address, kept in torch hub's cache."""
+    """Return an entry of `Known` for weights at an address, kept in torch hub's cache."""
     options = {"map_location": "cpu", "progress": False, "weights_only": True}
     return url, lambda: torch.hub.load_state_dict_from_url(url, **options)
 
 
 def weights_of(name: str, known: Known, key: str = "weights") -> dict[str, Tensor]:
-    """Weights by their name, from torch hub's cache or its download, or from a file.
+    """Load weights by name, from torch hub's cache or its download, or from a file.
 
     Args:
-        name: One of `known`, or the path of a file.
-        known: See there.
-        key: What the option is called that gives them.
+        name: Name in `known`, or path of a file.
+        known: Published weights by name: their source, and a function that loads them.
+        key: Name of the option, for messages (default: `weights`).
+
+    Returns:
+        Tensors by name.
 
     Raises:
-        EmotionError: they cannot be had, or the file holds something else.
+        EmotionError: the weights cannot be downloaded, or the file holds something else.
     """
     if name in known:
         where, get = known[name]
         try:
             with torch.serialization.safe_globals(_ARRAYS):
                 return _tensors(get(), name)
-        except Exception as error:  # a refused download fails in many ways, all of which mean the same
+        except Exception as error:  # a download fails with many types of exceptions
             reason = error_message(error)
             raise EmotionError(
-                f"the weights {name} could not be had from {where} ({reason}); get that file by other means and "
-                f"give it with {key}=FILE in the place of the name"
+                f"the weights {name} could not be downloaded from {where} ({reason}); get the file by other means and "
+                f"pass it with {key}=FILE"
             ) from error
     if not Path(name).is_file():
-        raise EmotionError(f"{key}={name} is neither a file nor one of none, {', '.join(known)}")
+        raise EmotionError(f"{key}={name} is neither a file nor one of: none, {', '.join(known)}")
     try:
         with torch.serialization.safe_globals(_ARRAYS):
             loaded = torch.load(name, map_location="cpu", weights_only=True)
@@ -62,15 +65,20 @@ def weights_of(name: str, known: Known, key: str = "weights") -> dict[str, Tenso
 
 def _tensors(loaded: object, name: str) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor | np.ndarray) for value in loaded.values()):
-        raise EmotionError(f"{name} does not hold weights: a dictionary of tensors is wanted")
+        raise EmotionError(f"{name} does not hold weights: a dictionary of tensors is required")
     return {key: torch.as_tensor(value) for key, value in loaded.items()}
 
 
 def fill(layers: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Give `layers` the `weights` that came from `name`.
+    """Load weights into layers.
+
+    Args:
+        layers: Module, changed in place.
+        weights: Tensors by name.
+        name: Source of the weights, for messages.
 
     Raises:
-        EmotionError: they are of another network.
+        EmotionError: the weights are of another network.
     """
     try:
         layers.load_state_dict(dict(weights))

@@ -1,43 +1,48 @@
-"""Pictures of bytes at another size."""
+"""Resizing of images of bytes."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 
-def resized(pictures: Tensor, size: int) -> Tensor:
-    """Pictures, shape (N, C, H, W), uint8, as squares, shape (N, C, size, size); of bytes, or of floats from 0 to 255.
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Resize images to squares by bilinear interpolation with antialiasing.
 
-    Bilinear, with as much of the original behind each pixel as it covers.
+    Args:
+        images: Images, shape (N, C, H, W), uint8.
+        size: Side of a square, in pixels.
+
+    Returns:
+        Images, shape (N, C, size, size), uint8, or float32 in [0, 255].
     """
-    if pictures.shape[2:] == (size, size):
-        return pictures
+    if images.shape[2:] == (size, size):
+        return images
     if torch.compiler.is_exporting():
-        return _as_on_a_cpu(pictures, size)
-    if pictures.device.type != "cpu":  # where bytes are resized too, in a seventh of the time
-        pictures = pictures.float()
-    return nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return _resize_like_cpu(images, size)
+    if images.device.type != "cpu":  # where bytes are resize_images too, in a seventh of the time
+        images = images.float()
+    return nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def _as_on_a_cpu(pictures: Tensor, size: int) -> Tensor:
-    """What `interpolate` makes of bytes, to the bit, in operations that every runtime has.
+def _resize_like_cpu(images: Tensor, size: int) -> Tensor:
+    """Return exactly what `interpolate` returns for bytes on a CPU, with operations that every runtime supports.
 
-    It resizes rows, rounds, and resizes columns, with weights that are rounded to 16 bits (as Pillow-SIMD does). The
-    sums are whole numbers that a double holds exactly.
+    It resizes along the width, rounds, and resizes along the height, with weights rounded to 16 bits as in Pillow-SIMD.
+    The sums are integers that float64 represents exactly.
     """
     for axis in (3, 2):
-        weights, bits = _rounded_weights(pictures.shape[axis], size)
-        sums = pictures.double().movedim(axis, -1) @ torch.from_numpy(weights).to(pictures.device)
-        pictures = ((sums + 2.0 ** (bits - 1)) / 2.0**bits).floor().clamp(0, 255).movedim(-1, axis)
-    return pictures.float()
+        weights, bits = _rounded_weights(images.shape[axis], size)
+        sums = images.double().movedim(axis, -1) @ torch.from_numpy(weights).to(images.device)
+        images = ((sums + 2.0 ** (bits - 1)) / 2.0**bits).floor().clamp(0, 255).movedim(-1, axis)
+    return images.float()
 
 
 def _rounded_weights(length: int, size: int) -> tuple[np.ndarray, int]:
-    """What each of `length` pixels counts in each of `size`, shape (length, size), times 2 to the power of `bits`."""
+    """Return the weights of `length` pixels in each of `size`, times 2 ** bits, shape (length, size), and the bits."""
     scale = length / size
     support = max(scale, 1.0)
     centres = (np.arange(size) + 0.5) * scale
-    # A pixel counts where the triangle around a centre covers it; at its foot the ends are whole pixels.
+    # The triangle around a centre is cut at whole pixels.
     first = np.maximum((centres - support + 0.5).astype(int), 0)
     last = np.minimum((centres + support + 0.5).astype(int), length)
     pixels = np.arange(length)[:, None]

@@ -1,4 +1,4 @@
-"""Cut silence off both ends of each waveform of a batch."""
+"""Silence at both ends of the waveforms of a batch."""
 
 import torch
 from torch import Tensor, nn
@@ -8,24 +8,24 @@ from emotion.features.base import frame_mask
 FRAME, HOP = 2048, 512
 
 
-def sounding(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
-    """Where the sound of each item begins and ends, without the silence at both ends.
+def audible_range(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
+    """Return where the audible part of each item begins and ends.
 
-    It runs from the first to the last frame (2048 samples, hop 512) whose mean power is less than `top_db` decibels
-    below that of the item's loudest frame.
+    It extends from the first to the last frame (2048 samples, hop 512) whose mean power is less than `top_db` below
+    that of the loudest frame of the item.
 
     Args:
-        waveform: Shape (B, T), zero beyond each item's length.
-        length: Shape (B,).
-        top_db: In decibels, above 0.
+        waveform: Waveforms, shape (B, T), zero beyond each item's length.
+        length: Number of samples of each item, shape (B,).
+        top_db: Threshold below the loudest frame, in decibels, greater than 0.
 
     Returns:
-        The first sample and the one after the last, each of shape (B,).
+        The first sample, and the one after the last, of each item; each of shape (B,), int64.
     """
     frames = 1 + length // HOP
     whole_hops = (waveform.shape[1] + HOP - 1) // HOP * HOP
     padded = nn.functional.pad(waveform.square(), (FRAME // 2, FRAME // 2 + whole_hops - waveform.shape[1]))[:, None]
-    # Frames share their quarters, which are averaged once.
+    # Frames overlap by three quarters; each quarter is averaged once.
     power = nn.functional.avg_pool1d(nn.functional.avg_pool1d(padded, HOP), FRAME // HOP, 1)[:, 0]
     decibels = 10 * power.clamp(min=1e-10).log10()
     inside = frame_mask(frames, decibels.shape[-1])
@@ -39,14 +39,14 @@ def sounding(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, T
 
 
 def trim_silence(waveform: Tensor, length: Tensor, top_db: float) -> tuple[Tensor, Tensor]:
-    """`librosa.effects.trim(y, top_db=top_db)` for each item: see `sounding`.
+    """Trim both ends of each item, as `librosa.effects.trim(y, top_db=top_db)`; see `audible_range`.
 
     Returns:
-        The trimmed waveforms, shape (B, T'), zero beyond their lengths, and those lengths.
+        Trimmed waveforms, shape (B, T'), zero beyond their lengths, and their lengths, shape (B,).
     """
-    start, end = sounding(waveform, length, top_db)
+    start, end = audible_range(waveform, length, top_db)
     trimmed_length = end - start
-    # An exported model cannot make a batch as short as its longest item.
+    # The shape of an exported model cannot depend on values.
     longest = waveform.shape[1] if torch.compiler.is_exporting() else int(trimmed_length.max())
     time = torch.arange(longest, device=waveform.device)
     source = (start[:, None] + time).clamp(max=waveform.shape[1] - 1)

@@ -10,17 +10,18 @@ from emotion.features.base import FeatureSet, Signal, to_decibels
 
 
 class LogMel(FeatureSet):
-    """Mel spectrogram in decibels: `librosa.power_to_db(librosa.feature.melspectrogram(...))`.
+    """Mel spectrogram in decibels, equal to `librosa.power_to_db(librosa.feature.melspectrogram(...))`.
 
     Args:
-        sample_rate: Of the waveform, in Hz.
-        n_fft: Window of a frame, in samples.
-        n_mels: Bands between `f_min` and half the sample rate, on Slaney's mel scale and with his norm.
-        top_db: Dynamic range kept below the loudest bin of the item, in decibels.
-        f_min: Lowest frequency, in Hz. Voices have little below 80 Hz, and mains hum and rumble much.
+        sample_rate: Sampling rate, in Hz.
+        n_fft: Length of a frame, in samples.
+        n_mels: Number of mel bands from `f_min` to half the sampling rate, on Slaney's scale and with his norm.
+        top_db: Dynamic range below the maximum of the item, in decibels.
+        f_min: Lower limit of the first band, in Hz (default: 0). A limit of 80 Hz excludes mains hum and rumble and
+            little of a voice.
 
     Raises:
-        EmotionError: `f_min` is negative or not below half the sample rate.
+        EmotionError: `f_min` is negative or not below half the sampling rate.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class LogMel(FeatureSet):
 
 
 class Mfcc(LogMel):
-    """Mel-frequency cepstral coefficients: `librosa.feature.mfcc`, the orthonormal DCT-II of `LogMel`.
+    """Mel-frequency cepstral coefficients, equal to `librosa.feature.mfcc`: the orthonormal DCT-II of `LogMel`.
 
     Args:
         sample_rate: See `LogMel`.
         n_fft: See `LogMel`.
-        n_mfcc: Coefficients kept.
+        n_mfcc: Number of coefficients.
         n_mels: See `LogMel`.
         top_db: See `LogMel`.
         f_min: See `LogMel`.

@@ -1,4 +1,4 @@
-"""Networks that learnt from speech without labels: wav2vec 2.0, HuBERT and WavLM, as torchaudio has them."""
+"""Self-supervised speech encoders of torchaudio: wav2vec 2.0, HuBERT and WavLM."""
 
 from contextlib import nullcontext
 from typing import Literal
@@ -23,28 +23,31 @@ ARCHITECTURES = {
     "wavlm_base_plus": ("wavlm_base", "WAVLM_BASE_PLUS", False),
     "wavlm_large": ("wavlm_large", "WAVLM_LARGE", True),
 }
-"""By name: the network in `torchaudio.models`, its weights in `torchaudio.pipelines`, and whether it takes waveforms of
-unit variance."""
+"""By name: the factory in `torchaudio.models`, the weights in `torchaudio.pipelines`, and True if the input is
+normalised to zero mean and unit variance."""
 _RATE = 16_000
-_SHORTEST = 400  # samples that the first frame sees
+_MIN_SAMPLES = 400  # receptive field of a frame
 
 
 class SpeechRepresentation(Representation):
-    """What the layers of a transformer make of speech, fifty times a second.
+    """Hidden states of the layers of a speech transformer, at 50 Hz.
 
     wav2vec 2.0: Baevski et al. (2020), https://arxiv.org/abs/2006.11477; HuBERT: Hsu et al. (2021),
     https://arxiv.org/abs/2106.07447; WavLM: Chen et al. (2022), https://arxiv.org/abs/2110.13900.
 
-    Recordings go through it one by one: the base networks normalise over time, padding included, and torchaudio's WavLM
+    Recordings are encoded one by one: the base networks normalise over time including padding, and torchaudio's WavLM
     takes no mask.
 
     Args:
-        sample_rate: Of the waveforms; 16,000 Hz.
-        architecture: Of `ARCHITECTURES`.
-        weights: `pretrained`, which are downloaded into torch hub's cache, `none`, or a file with torchaudio's weights.
-        layers: `all`, one above the other, for a network that weights them; `middle`, `last`, or the number of one.
-        frozen: Whether the weights stay as they are; the features are then computed once and cached.
-        learning_rate_factor: See `Representation`.
+        sample_rate: Sampling rate, in Hz; must be 16,000.
+        architecture: Name in `ARCHITECTURES`.
+        weights: `pretrained` (downloaded into torch hub's cache), `none`, or a file with torchaudio's weights.
+        layers: `all` (stacked, for a backbone that weights them), `middle`, `last`, or the number of a layer from 1.
+        freeze: Do not train the weights; the features are then computed once and cached (default: True).
+        lr_multiplier: See `Representation`.
+
+    Raises:
+        EmotionError: the architecture is unknown, or the sampling rate or the layer does not fit.
     """
 
     def __init__(
@@ -53,28 +56,27 @@ class SpeechRepresentation(Representation):
         architecture: str,
         weights: str = "pretrained",
         layers: Literal["all", "middle", "last"] | NonNegativeInt = "all",
-        frozen: bool = True,
-        learning_rate_factor: Positive = 0.01,
+        freeze: bool = True,
+        lr_multiplier: Positive = 0.01,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
             raise EmotionError(f"architecture={architecture}: {suggest(architecture, ARCHITECTURES)}")
         if sample_rate != _RATE:
-            raise EmotionError(f"{architecture} hears {_RATE} Hz: leave data.sample_rate={_RATE}")
-        self.weights, self.frozen = weights, frozen
-        self.learning_rate_factor = learning_rate_factor
+            raise EmotionError(f"{architecture} needs audio at {_RATE} Hz: set data.sample_rate={_RATE}")
+        self.weights, self.freeze = weights, freeze
+        self.lr_multiplier = lr_multiplier
         factory, self.pipeline, self.normalizes = ARCHITECTURES[architecture]
         self.model = getattr(torchaudio.models, factory)()
-        every = len(self.model.encoder.transformer.layers)
-        self.layers = _chosen(layers, every)
-        self.orders = len(self.layers)
-        self.num_features = self.orders * self.model.encoder.feature_projection.projection.out_features
+        self.layers = _layer_numbers(layers, len(self.model.encoder.transformer.layers))
+        self.num_channels = len(self.layers)
+        self.num_features = self.num_channels * self.model.encoder.feature_projection.projection.out_features
         self.train()
 
     @property
-    def bands(self) -> tuple[tuple[str, int], ...]:
-        """See `FeatureStack.bands`: a layer each."""
-        return tuple((f"layer {number}", self.num_features // self.orders) for number in self.layers)
+    def feature_groups(self) -> tuple[tuple[str, int], ...]:
+        """See `FeatureStack.feature_groups`; each layer is a group."""
+        return tuple((f"layer {number}", self.num_features // self.num_channels) for number in self.layers)
 
     def load_pretrained(self) -> None:
         """See `Representation.load_pretrained`."""
@@ -89,30 +91,30 @@ class SpeechRepresentation(Representation):
             )
         }
         found = {key.removeprefix("model."): value for key, value in weights_of(self.weights, known).items()}
-        # A network that was trained on to write down what is said has a last layer for letters.
+        # Networks that were fine-tuned for speech recognition have an output layer for letters.
         fill(self.model, {key: value for key, value in found.items() if not key.startswith("aux.")}, self.weights)
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Representation.forward`; one frame for every 320 samples, and at least one."""
-        with torch.no_grad() if self.frozen else nullcontext():
-            items = [self._of(item[:count]) for item, count in zip(waveform, length.tolist(), strict=True)]
+        """See `Representation.forward`; there is one frame for each 320 samples, and at least one."""
+        with torch.no_grad() if self.freeze else nullcontext():
+            items = [self._encode(item[:count]) for item, count in zip(waveform, length.tolist(), strict=True)]
         frames = torch.tensor([len(item) for item in items], device=waveform.device)
         return nn.utils.rnn.pad_sequence(items, batch_first=True).transpose(1, 2), frames
 
-    def _of(self, samples: Tensor) -> Tensor:
-        """Shape (N, num_features)."""
-        samples = nn.functional.pad(samples, (0, max(0, _SHORTEST - len(samples))))
+    def _encode(self, samples: Tensor) -> Tensor:
+        """Return the features, shape (N, num_features), of a waveform of shape (T,)."""
+        samples = nn.functional.pad(samples, (0, max(0, _MIN_SAMPLES - len(samples))))
         if self.normalizes:
             samples = nn.functional.layer_norm(samples, samples.shape)
-        found, _ = self.model.extract_features(samples[None], num_layers=max(self.layers))
-        return torch.cat([found[number - 1][0] for number in self.layers], dim=1)
+        hidden_states, _ = self.model.extract_features(samples[None], num_layers=max(self.layers))
+        return torch.cat([hidden_states[number - 1][0] for number in self.layers], dim=1)
 
 
-def _chosen(layers: str | int, every: int) -> list[int]:
-    """The numbers of layers, counted from 1."""
-    named = {"all": list(range(1, every + 1)), "middle": [(every + 1) // 2], "last": [every]}
-    if layers in named:
+def _layer_numbers(layers: str | int, n_layers: int) -> list[int]:
+    """Return the numbers of the selected layers, counted from 1."""
+    named = {"all": list(range(1, n_layers + 1)), "middle": [(n_layers + 1) // 2], "last": [n_layers]}
+    if isinstance(layers, str) and layers in named:
         return named[layers]
-    if isinstance(layers, int) and 1 <= layers <= every:
+    if isinstance(layers, int) and 1 <= layers <= n_layers:
         return [layers]
-    raise EmotionError(f"layers={layers} is neither all, middle, last nor a number from 1 to {every}")
+    raise EmotionError(f"layers={layers}: all, middle, last, or a number from 1 to {n_layers} is allowed")

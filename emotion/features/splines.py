@@ -1,4 +1,4 @@
-"""The course of features over an item as coefficients of B-splines."""
+"""B-spline coefficients of features over time."""
 
 import numpy as np
 import torch
@@ -9,32 +9,38 @@ from emotion.errors import EmotionError
 
 
 class Splines:
-    """Fits B-splines by least squares to values at evenly spaced times, from an item's start to its end.
+    """Fit B-splines with evenly spaced knots to features over time, by least squares.
 
     Args:
-        coefficients: Of each feature.
-        order: Of the splines: 4 is cubic. Knots are evenly spaced.
+        n_coefficients: Number of coefficients of each feature.
+        order: Order of the splines; 4 is cubic.
+
+    Raises:
+        EmotionError: there are fewer coefficients than `order`.
     """
 
-    def __init__(self, coefficients: int, order: int) -> None:
-        if coefficients < order:
-            raise EmotionError(f"splines of order {order} need at least {order} coefficients; got {coefficients}")
-        inner = np.linspace(0, 1, coefficients - order + 2)
+    def __init__(self, n_coefficients: int, order: int) -> None:
+        if n_coefficients < order:
+            raise EmotionError(f"splines of order {order} need at least {order} coefficients; got {n_coefficients}")
+        inner = np.linspace(0, 1, n_coefficients - order + 2)
         self.knots, self.order = np.concatenate([[0.0] * (order - 1), inner, [1.0] * (order - 1)]), order
-        self.coefficients = coefficients
         self._fits: dict[int, Tensor] = {}
 
     def __call__(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Shape (B, F, coefficients), of features, shape (B, F, N), of items with `frames`, shape (B,).
+        """Return the coefficients, shape (B, F, n_coefficients).
 
-        Where an item has fewer frames than there are coefficients, they are those of the least norm.
+        If an item has fewer frames than coefficients, the solution has the least norm.
+
+        Args:
+            features: Features, shape (B, F, N).
+            frames: Number of frames of each item, shape (B,).
         """
         return torch.stack(
             [item[:, :n] @ self._fit(n).to(item).T for item, n in zip(features, frames.tolist(), strict=True)]
         )
 
     def _fit(self, count: int) -> Tensor:
-        """What fits the splines to values at so many times, shape (coefficients, count)."""
+        """Return the matrix from `count` values to coefficients, shape (n_coefficients, count)."""
         if count not in self._fits:
             times = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
             basis = BSpline.design_matrix(times, self.knots, self.order - 1).toarray()

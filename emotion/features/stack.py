@@ -1,4 +1,4 @@
-"""Several feature sets of the same frames, one above the other, and their derivatives over time."""
+"""Stacked feature sets of the same frames, with their deltas."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,39 +8,41 @@ import torch
 from torch import Tensor, nn
 
 from emotion.errors import EmotionError
-from emotion.features.base import FeatureSet, Signal, masked
+from emotion.features.base import FeatureSet, Signal, mask_frames
 
 DELTA_WINDOW = 9
-"""Frames over which librosa fits the polynomial whose derivative is the delta."""
+"""Number of frames to which the polynomial is fitted whose derivative is the delta, as in librosa."""
 
 
 class FeatureStack(nn.Module):
-    """Turns a padded batch of waveforms into frames of features, each item as if it were alone.
+    """Compute stacked features of a padded batch of waveforms; items do not influence each other.
 
     Args:
-        sets: What is stacked, in this order.
-        n_fft: Window of a frame, in samples.
-        hop_length: Samples from one frame to the next; an item of T samples has 1 + T // hop_length frames.
-        deltas: 0: none; 1: first differences of all features are appended; 2: second ones too.
+        sets: Feature sets by name, stacked in this order.
+        n_fft: Length of a frame, in samples.
+        hop_length: Step from one frame to the next, in samples; T samples have 1 + T // hop_length frames.
+        n_delta_orders: Number of delta orders that are appended: 0 (default), 1 or 2.
 
     Attributes:
-        num_features: Of a frame.
-        orders: How many equal parts the features have: they themselves, and each order of deltas.
+        num_features: Number of features of a frame.
+        num_channels: Number of equal parts of the features: 1 + n_delta_orders.
     """
 
-    def __init__(self, sets: dict[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, deltas: int = 0) -> None:
+    def __init__(
+        self, sets: dict[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, n_delta_orders: int = 0
+    ) -> None:
         super().__init__()
         if not sets:
             raise EmotionError("features= names no feature set, such as features=[mfcc,deltas]")
         self.sets = nn.ModuleDict(sets)
-        self.n_fft, self.hop_length, self.deltas = n_fft, hop_length, deltas
-        self.orders = 1 + deltas
-        self.num_features = self.orders * sum(feature_set.num_features for feature_set in sets.values())
+        self.n_fft, self.hop_length, self.n_delta_orders = n_fft, hop_length, n_delta_orders
+        self.num_channels = 1 + n_delta_orders
+        self.num_features = self.num_channels * sum(feature_set.num_features for feature_set in sets.values())
 
     @property
-    def bands(self) -> tuple[tuple[str, int], ...]:
-        """What the features are, from the first on: a name and how many of them it is of."""
-        orders = ["Δ" * order for order in range(self.orders)]
+    def feature_groups(self) -> tuple[tuple[str, int], ...]:
+        """Names of the feature sets and numbers of their features, in order; deltas are marked by Δ."""
+        orders = ["Δ" * order for order in range(self.num_channels)]
         return tuple((order + name, own.num_features) for order in orders for name, own in self.sets.items())
 
     def forward(
@@ -49,49 +51,56 @@ class FeatureStack(nn.Module):
         """Compute the features.
 
         Args:
-            waveform: Shape (B, T), float32, zero beyond each item's length.
-            length: Samples of each item, shape (B,), int64, at least 1.
+            waveform: Waveforms, shape (B, T), float32, zero beyond each item's length.
+            length: Number of samples of each item, shape (B,), int64, at least 1.
             warp: See `Signal`.
 
         Returns:
-            The features, shape (B, num_features, N), zero beyond each item's frames, and the frames of each item,
-            shape (B,), int64.
+            Features, shape (B, num_features, N), float32, zero beyond each item's frames, and the number of frames of
+            each item, shape (B,), int64.
         """
         signal = Signal(waveform, length, self.n_fft, self.hop_length, warp)
-        static = masked(torch.cat([feature_set(signal) for feature_set in self.sets.values()], dim=1), signal.frames)
-        orders = [static] + [delta(static, signal.frames, order) for order in range(1, self.deltas + 1)]
+        static = mask_frames(
+            torch.cat([feature_set(signal) for feature_set in self.sets.values()], dim=1), signal.frames
+        )
+        orders = [static] + [delta(static, signal.frames, order) for order in range(1, self.n_delta_orders + 1)]
         return torch.cat(orders, dim=1), signal.frames
 
 
 def delta(features: Tensor, frames: Tensor, order: int) -> Tensor:
-    """The local derivative over time: `librosa.feature.delta(features, order=order)`.
+    """Compute the derivative over time, equal to `librosa.feature.delta(features, order=order)`.
 
-    A polynomial of degree `order` is fitted to nine frames (Savitzky & Golay, 1964). Its `order`-th derivative is the
-    same all over the window, so the four frames at either edge take that of the nearest whole window.
+    A polynomial of degree `order` is fitted to nine frames (Savitzky & Golay, 1964,
+    https://doi.org/10.1021/ac60214a047). Its `order`-th derivative is constant within the window, so the four frames at
+    either edge take that of the nearest complete window.
 
     Args:
-        features: Shape (B, F, N), zero beyond each item's frames.
-        frames: Frames of each item, shape (B,). An item shorter than the window, which librosa refuses, is continued
-            with its last frame.
+        features: Features, shape (B, F, N), zero beyond each item's frames.
+        frames: Number of frames of each item, shape (B,). An item shorter than the window, which librosa refuses, is
+            extended by its last frame.
         order: 1 or 2.
+
+    Returns:
+        Deltas, shape (B, F, N).
     """
     last = (frames - 1).clamp(min=0)
     padded_to = max(features.shape[-1], DELTA_WINDOW)
     inside = torch.minimum(torch.arange(padded_to, device=features.device), last[:, None])
-    # Not take_along_dim, which looks for negative indices at the cost of several times the work.
+    # `gather` takes a fraction of the time of `take_along_dim`, which checks for negative indices.
     continued = features.gather(2, inside[:, None].expand(-1, features.shape[1], -1))
 
-    wholes = padded_to - DELTA_WINDOW + 1
-    # A sum of nine shifted copies is several times as fast as a convolution of this shape.
-    whole = sum(weight * continued[..., shift : shift + wholes] for shift, weight in enumerate(_derivative(order)))
+    n_windows = padded_to - DELTA_WINDOW + 1
+    # A sum of nine shifted copies takes a fraction of the time of a convolution of this shape.
+    weights = _derivative(order)
+    whole = sum(weight * continued[..., shift : shift + n_windows] for shift, weight in enumerate(weights))
     centre = torch.arange(features.shape[-1], device=features.device) - DELTA_WINDOW // 2
     nearest = torch.minimum(centre.clamp(min=0), (frames[:, None] - DELTA_WINDOW).clamp(min=0))
-    return masked(whole.gather(2, nearest[:, None].expand(-1, whole.shape[1], -1)), frames)
+    return mask_frames(whole.gather(2, nearest[:, None].expand(-1, whole.shape[1], -1)), frames)
 
 
 @cache
 def _derivative(order: int) -> tuple[float, ...]:
-    """What each frame of a window counts in the derivative at its centre."""
+    """Return the weights of the frames of a window in the derivative at its centre."""
     half = DELTA_WINDOW // 2
     powers = np.arange(-half, half + 1.0)[:, None] ** np.arange(order + 1)
     return tuple((np.linalg.pinv(powers)[order] * order).tolist())  # times order!, which is order for 1 and 2

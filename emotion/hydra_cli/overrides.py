@@ -23,6 +23,27 @@ _PATHS = frozenset(
 """The keys whose values are paths, besides those of weights."""
 _PATTERNS = ("data.corpus.speaker",)
 """The keys whose values are regular expressions."""
+_RENAMED = {
+    "model": {
+        "network": "backbone",
+        "pictures": "images",
+        "run": "init_from",
+        "frozen": "freeze",
+        "learning_rate_factor": "lr_multiplier",
+        "parts": "n_augmented_copies",
+        "only": "train_emotion",
+    },
+    "features": {"deltas": "n_delta_orders", "seconds": "duration_s", "frozen": "freeze"},
+    "faces": {
+        "every": "frame_step",
+        "interval": "detection_interval_s",
+        "smallest": "min_face_fraction",
+        "seconds": "max_duration_s",
+    },
+    "data": {"on_problem": "on_error"},
+    "action_units": {"kinds": "columns", "over_time": "pooling"},
+}
+"""The keys of version 0.2 by their first name, and what they are now."""
 
 
 def check_overrides(arguments: list[str], config_name: str = "train") -> list[Override]:
@@ -45,7 +66,10 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
     keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
     for override in overrides:
         name = override.key_or_group
-        first = name.split(".")[0]
+        first, *rest = name.split(".")
+        renamed = ".".join([first, *(_RENAMED.get(first, {}).get(part, part) for part in rest)])
+        if renamed != name:
+            raise EmotionError(f"unknown key {name}: it was renamed to {renamed} in version 0.3")
         if name.startswith("hydra/"):
             continue  # such as hydra/launcher, whose choices plugins bring
         if name not in groups and first not in groups | keys:

@@ -17,22 +17,22 @@ def card() -> str:
     for part in PARTS:
         text = text.replace(f"{{{part}.parameters}}", f"{runs.load_metrics(DIRECTORY / part)['parameters']:,}")
     head = ["| part | evaluated on | UAR | accuracy |", "|---|---|---|---|"]
-    return text.replace("{table}", "\n".join([*head, *_sound(DIRECTORY / "sound"), *_face(DIRECTORY / "face")]))
+    return text.replace("{table}", "\n".join([*head, *_audio(DIRECTORY / "audio"), *_face(DIRECTORY / "face")]))
 
 
-def _sound(part: Path) -> list[str]:
+def _audio(part: Path) -> list[str]:
     own, folds = runs.load_metrics(part), _rows(part / _FOLDS)[0]
     noisy = next(row for row in _rows(part / _ROBUSTNESS) if (row["corruption"], float(row["level"])) == _NOISE)
     elsewhere = runs.load_metrics(part / "evaluations" / "ravdess_tess-cross-0-test")
     return [
-        _row("sound", "RAVDESS speech of five unseen actors", own, "test/"),
+        _row("audio", "RAVDESS speech of five unseen actors", own, "test/"),
         _row(
-            "sound",
+            "audio",
             f"RAVDESS speech of all {folds['speakers']} actors: five folds of the same experiment, version 0.1.0",
             folds,
         ),
-        _row("sound", "the same with white noise, 20 dB SNR", noisy),
-        _row("sound", "TESS: two speakers, other words", elsewhere, "test/", with_interval=False),
+        _row("audio", "the same with white noise, 20 dB SNR", noisy),
+        _row("audio", "TESS: two speakers, other words", elsewhere, "test/", with_interval=False),
     ]
 
 

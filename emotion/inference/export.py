@@ -33,18 +33,18 @@ _FRAMES = 64  # their number is a multiple of this: enough for deltas, and even 
 _LONGEST = 24 * 3600  # seconds
 _MOST = 4096  # recordings in a batch, and pictures of a recording
 
-Answers = Callable[[Sequence[Recording]], np.ndarray]
+Predict = Callable[[Sequence[Recording]], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Checked:
+class ExportReport:
     """By how much the probabilities of an exported model differ at most from the run's, on how many recordings."""
 
     difference: float
     recordings: int
 
 
-def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> Checked:
+def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> ExportReport:
     """Write the best model of a finished run with its front end: waveforms and pictures in, probabilities out.
 
     Args:
@@ -62,19 +62,19 @@ def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> C
     reader = Reader(network.modalities, network.sample_rate)
     recordings = [reader.read(file) for file in _to_check(run_dir, files)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, _quietly():
+    with atomic_path(path) as temporary, _without_warnings():
         write = _write_onnx if form == "onnx" else _write_pt2
         answers = write(network, temporary, describe(network, run_dir))
         try:
             difference = _difference(network, answers, recordings)
         except RuntimeError as error:
-            raise EmotionError(f"{path} was not written: exported, the model fails ({_in_short(error)})") from error
+            raise EmotionError(f"{path} was not written: exported, the model fails ({_shorten(error)})") from error
         if not difference <= TOLERANCE:
             raise EmotionError(
                 f"{path} was not written: on {len(recordings)} recordings the exported model gives probabilities that "
                 f"differ from those of {run_dir} by up to {difference:.1g}"
             )
-    return Checked(difference, len(recordings))
+    return ExportReport(difference, len(recordings))
 
 
 def _require(*packages: str) -> None:
@@ -148,10 +148,10 @@ def _exported(network: Network) -> torch.export.ExportedProgram:
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
     except Exception as error:  # of many kinds, all of which mean the same
-        raise EmotionError(f"this model cannot be exported: {_in_short(error)}") from error
+        raise EmotionError(f"this model cannot be exported: {_shorten(error)}") from error
 
 
-def _in_short(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
@@ -166,7 +166,7 @@ def _noise(network: Network) -> Recording:
     return Recording("noise", arrays)
 
 
-def _write_onnx(network: Network, path: Path, described: str) -> Answers:
+def _write_onnx(network: Network, path: Path, described: str) -> Predict:
     import onnx
 
     names, outputs = inputs_of(network.modalities), ["probabilities"]
@@ -178,7 +178,7 @@ def _write_onnx(network: Network, path: Path, described: str) -> Answers:
     return OnnxModel(path)
 
 
-def _write_pt2(network: Network, path: Path, described: str) -> Answers:
+def _write_pt2(network: Network, path: Path, described: str) -> Predict:
     with path.open("wb") as file:
         torch.export.save(_exported(network), file, extra_files={f"{KEY}.json": described})
     with path.open("rb") as file:
@@ -192,7 +192,7 @@ def _write_pt2(network: Network, path: Path, described: str) -> Answers:
     return answers
 
 
-def _difference(network: Network, model: Answers, recordings: list[Recording]) -> float:
+def _difference(network: Network, model: Predict, recordings: list[Recording]) -> float:
     """By how much the probabilities of two models differ at most, for recordings one by one and all together."""
     batches = [[recording] for recording in recordings] + [recordings]
     return max(float(abs(network(batch) - model(batch)).max()) for batch in batches)
@@ -220,7 +220,7 @@ def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Without what the exporters say of themselves."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -17,10 +17,10 @@ from emotion.inference.output import clock
 from emotion.inference.predictions import Prediction
 from emotion.inference.predictor import Predictor
 from emotion.inference.recordings import Recording
-from emotion.media.audio import waveform_of
+from emotion.media.audio import to_waveform
 from emotion.media.files import MediaError
-from emotion.media.image import StillPicture
-from emotion.prepare.tracking import boxes_at, follow
+from emotion.media.image import StillImage
+from emotion.prepare.tracking import boxes_at, track_faces
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,11 +48,11 @@ def follow_file(predictor: Predictor, path: Path, window: float, hop: float) -> 
         EmotionError: it cannot be used.
     """
     started, last = time.monotonic(), -1.0
-    for moment in predictor.timeline(path, window, hop):
-        if moment.end > last:
-            last = moment.end
-            time.sleep(max(0.0, started + moment.end - time.monotonic()))
-            yield Estimate(moment.end, moment.prediction)
+    for segment in predictor.timeline(path, window, hop):
+        if segment.end > last:
+            last = segment.end
+            time.sleep(max(0.0, started + segment.end - time.monotonic()))
+            yield Estimate(segment.end, segment.prediction)
 
 
 def follow_devices(predictor: Predictor, window: float, hop: float, camera: int = 0) -> Iterator[Estimate]:
@@ -68,16 +68,18 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
         EmotionError: a device or the package for it is missing.
     """
     with ExitStack() as devices:
-        listens, looks = ("audio" in predictor.reader.modalities), predictor.reader.cutter is not None
+        listens, looks = ("audio" in predictor.reader.modalities), predictor.reader.cropper is not None
         microphone = devices.enter_context(_microphone(window)) if listens else None
-        seen = devices.enter_context(_camera(camera, window, predictor.reader.cutter.options.frames)) if looks else None
+        seen = (
+            devices.enter_context(_camera(camera, window, predictor.reader.cropper.options.frames)) if looks else None
+        )
         started = time.monotonic()
         while True:
             time.sleep(hop)
             arrays = {}
             if microphone is not None and (waveform := microphone.last()).size:
                 with suppress(MediaError):  # it is silent
-                    sound = waveform_of(waveform, microphone.rate, predictor.reader.sample_rate)
+                    sound = to_waveform(waveform, microphone.rate, predictor.reader.sample_rate)
                     arrays |= predictor.reader.from_waveform(sound).arrays
             if seen is not None and (faces := _faces(predictor, seen)) is not None:
                 arrays["face"] = faces
@@ -122,7 +124,7 @@ def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
 
 
 @dataclass
-class _Recorded:
+class _RecordedAudio:
     """The last samples of a microphone, mono, at `rate` Hz."""
 
     rate: int
@@ -133,7 +135,7 @@ class _Recorded:
 
 
 @contextmanager
-def _microphone(seconds: float) -> Iterator[_Recorded]:
+def _microphone(seconds: float) -> Iterator[_RecordedAudio]:
     try:
         import sounddevice
     except ImportError as error:
@@ -142,7 +144,7 @@ def _microphone(seconds: float) -> Iterator[_Recorded]:
         raise EmotionError(f"there is no PortAudio ({error}): install libportaudio2; or name a file") from error
     try:
         rate = int(sounddevice.query_devices(kind="input")["default_samplerate"])
-        recorded = _Recorded(rate, deque(maxlen=max(1, round(seconds * 10))))  # ten blocks a second
+        recorded = _RecordedAudio(rate, deque(maxlen=max(1, round(seconds * 10))))  # ten blocks a second
         with sounddevice.InputStream(
             samplerate=rate,
             blocksize=rate // 10,
@@ -174,7 +176,7 @@ def _camera(number: int, seconds: float, frames: int) -> Iterator[deque]:
                 pictures.clear()
                 return
             if time.monotonic() >= due:
-                pictures.append(StillPicture(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time.monotonic()))
+                pictures.append(StillImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time.monotonic()))
                 due += seconds / frames
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -189,14 +191,14 @@ def _camera(number: int, seconds: float, frames: int) -> Iterator[deque]:
 
 def _faces(predictor: Predictor, pictures: deque) -> np.ndarray | None:
     """The face that is seen most on the last pictures, shape (N, H, W, 1 or 3), if there is any."""
-    cutter, latest = predictor.reader.cutter, list(pictures)
+    cropper, latest = predictor.reader.cropper, list(pictures)
     if not latest:
         return None
-    if not cutter.options.searches:
-        return np.stack([cutter.cut(picture, np.zeros(4)) for picture in latest])
-    tracks = follow(cutter.search(latest, cutter.options.detection_size))
+    if not cropper.options.detects_faces:
+        return np.stack([cropper.crop(picture, np.zeros(4)) for picture in latest])
+    tracks = track_faces(cropper.detect(latest, cropper.options.detection_size))
     if not tracks:
         return None
     boxes, there = boxes_at(tracks[0], np.array([picture.time for picture in latest]))
-    cut = [cutter.cut(picture, box) for picture, box, seen in zip(latest, boxes, there, strict=True) if seen]
+    cut = [cropper.crop(picture, box) for picture, box, seen in zip(latest, boxes, there, strict=True) if seen]
     return np.stack(cut) if cut else None

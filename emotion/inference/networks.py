@@ -53,21 +53,21 @@ class Network:
         names = pd.RangeIndex(len(recordings))
         sources = {}
         for modality in self.modalities:
-            nothing = self._nothing(modality)
+            nothing = self._missing_input(modality)
             arrays = [recording.arrays.get(modality, nothing[:0]) for recording in recordings]
             length = np.array([len(array) for array in arrays])
             values = np.concatenate([*arrays, nothing])
             sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
         return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
 
-    def _nothing(self, modality: str) -> np.ndarray:
+    def _missing_input(self, modality: str) -> np.ndarray:
         """Return one empty item of a modality."""
         if modality == "audio":
             return np.zeros(1, np.int16)
         if modality == "face":
             options = self.modalities["face"].options
             return np.zeros((1, *options.shape), np.uint8)
-        return np.zeros((1, len(unit_names(self.modalities["action_units"].kinds))), np.float32)
+        return np.zeros((1, len(unit_names(self.modalities["action_units"].columns))), np.float32)
 
 
 def network_of(run_dir: Path, device: str = "cpu") -> Network:

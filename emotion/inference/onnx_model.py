@@ -17,7 +17,7 @@ KEY, FORMAT = "emotion", 2
 """Under which the model is described in its file, and the version of that."""
 INPUTS = {
     "waveform": "(batch, samples) float32, mono, full scale [-1, 1], zero after each recording's end",
-    "waveform_length": "(batch,) int64, samples of each recording; 0 where it has no sound",
+    "waveform_length": "(batch,) int64, samples of each recording; 0 where it has no audio",
     "faces": "(batch, pictures, 1 or 3, size, size) uint8, grey or red-green-blue",
     "face_count": "(batch,) int64, pictures of each recording, the first ones; 0 where it shows no face",
 }
@@ -87,11 +87,11 @@ class OnnxModel:
         if described is None:
             raise EmotionError(f"{path} was not written by emotion export: it does not say what it takes in")
         try:
-            self._understand(json.loads(described))
+            self._read_metadata(json.loads(described))
         except (KeyError, TypeError, ValueError) as error:
             raise EmotionError(f"{path} describes itself in a way that is not understood: {error!r}") from error
 
-    def _understand(self, described: dict[str, Any]) -> None:
+    def _read_metadata(self, described: dict[str, Any]) -> None:
         if described["format"] != FORMAT:
             raise ValueError(f"format {described['format']}")
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])

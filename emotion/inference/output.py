@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from emotion.errors import printable
 from emotion.inference.predictions import Prediction, Problem
-from emotion.inference.timeline import Moment
+from emotion.inference.timeline import Segment
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Outcome = Prediction | Moment | Problem
+Outcome = Prediction | Segment | Problem
 
 _SEPARATOR = "; "
 _WIDTH = 200  # characters, where no terminal has a width of its own
@@ -55,7 +55,7 @@ def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     timeline `start`, `end` and `face` come after the name.
     """
     text = io.StringIO()
-    places = ("start", "end", "face") if any(isinstance(outcome, Moment) for outcome in outcomes) else ()
+    places = ("start", "end", "face") if any(isinstance(outcome, Segment) for outcome in outcomes) else ()
     names = ["name", *places, "emotion", *labels, "modalities", "notes", "problem"]
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -78,12 +78,12 @@ def to_table(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "Table":
 
     predicted = [outcome for outcome in outcomes if not isinstance(outcome, Problem)]
     columns = {"recording": [_plain(_prediction(outcome).name) for outcome in predicted]}
-    if moments := [outcome for outcome in predicted if isinstance(outcome, Moment)]:
+    if segments := [outcome for outcome in predicted if isinstance(outcome, Segment)]:
         if len(set(columns["recording"])) == 1:
             del columns["recording"]  # the title says it
-        columns["time"] = [f"{clock(moment.start)}–{clock(moment.end)}" for moment in moments]
-        if any(moment.face for moment in moments):
-            columns["face"] = [str(moment.face or "") for moment in moments]
+        columns["time"] = [f"{clock(segment.start)}–{clock(segment.end)}" for segment in segments]
+        if any(segment.face for segment in segments):
+            columns["face"] = [str(segment.face or "") for segment in segments]
     columns["emotion"] = [f"[bold]{_prediction(outcome).emotion}[/]" for outcome in predicted]
     columns |= {label: [_probability(_prediction(outcome), label) for outcome in predicted] for label in labels}
     by = [
@@ -107,11 +107,11 @@ def name_of(outcome: Outcome) -> str:
 
 
 def _prediction(outcome: Outcome) -> Prediction | Problem:
-    return outcome.prediction if isinstance(outcome, Moment) else outcome
+    return outcome.prediction if isinstance(outcome, Segment) else outcome
 
 
 def _place(outcome: Outcome) -> dict[str, float | int | None]:
-    return {name: getattr(outcome, name) for name in ("start", "end", "face")} if isinstance(outcome, Moment) else {}
+    return {name: getattr(outcome, name) for name in ("start", "end", "face")} if isinstance(outcome, Segment) else {}
 
 
 def _probability(prediction: Prediction, label: str) -> str:

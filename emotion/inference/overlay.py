@@ -11,13 +11,13 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.files import atomic_path
-from emotion.inference.timeline import Moment
+from emotion.inference.timeline import Segment
 from emotion.inference.timeline_figure import timeline_figure
-from emotion.media.files import MediaError, open_media, start_of
+from emotion.media.files import MediaError, open_media, start_time
 from emotion.media.image import Image
-from emotion.media.video import Picture, picture_stream, presentation_of
+from emotion.media.video import VideoFrame, read_presentation, video_stream
 from emotion.plots.figure import label_colors
-from emotion.prepare.tracking import LONGEST_GAP
+from emotion.prepare.tracking import MAX_GAP_S
 
 if TYPE_CHECKING:
     import av
@@ -26,17 +26,17 @@ _LONGEST = 1280  # pixels of the longer side of the picture
 _DOTS_PER_INCH = 100
 
 
-def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
+def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
     """Write a video as H.264 and AAC, with its own sound and its own times; one frame at a time is in memory.
 
     Args:
         path: The video.
-        moments: Its timeline.
+        segments: Its timeline.
         labels: The emotions.
         output: An `.mp4` file.
 
     Raises:
-        EmotionError: `path` has no picture, or `output` is of another kind.
+        EmotionError: `path` has no video, or `output` is of another kind.
     """
     import av
 
@@ -44,20 +44,20 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
         raise EmotionError(f"{output}: an overlay is written as .mp4")
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_media(path) as source, atomic_path(output) as temporary:
-        video = picture_stream(source, path)
+        video = video_stream(source, path)
         sound = source.streams.best("audio")
         with av.open(str(temporary), "w", format="mp4") as target:
-            writer = _Writer(target, video, sound, start_of(source) or 0.0)
+            writer = _Writer(target, video, sound, start_time(source) or 0.0)
             artist = presentation = None
             try:
                 for frame in source.decode(*([video, sound] if sound else [video])):
                     if isinstance(frame, av.AudioFrame):
-                        writer.write_sound(frame)
+                        writer.write_audio(frame)
                     elif frame.time is not None:
-                        presentation = presentation or presentation_of(video, frame)
-                        picture = Picture(frame, frame.time - writer.start, presentation)
-                        artist = artist or _Artist(picture.size, moments, labels)
-                        writer.write_picture(artist.draw(picture), frame)
+                        presentation = presentation or read_presentation(video, frame)
+                        picture = VideoFrame(frame, frame.time - writer.start, presentation)
+                        artist = artist or _Artist(picture.size, segments, labels)
+                        writer.write_frame(artist.draw(picture), frame)
             except av.FFmpegError as error:
                 if artist is None:  # else the part before the damage is kept
                     raise MediaError(f"{path}: cannot be decoded ({error})") from error
@@ -66,12 +66,12 @@ def write_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...]
             raise MediaError(f"{path}: holds no frames")
 
 
-def write_image_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str, ...], output: Path) -> None:
+def write_image_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
     """Write an image with a box and a label at each face.
 
     Args:
         path: The image.
-        moments: Its timeline, of one window.
+        segments: Its timeline, of one window.
         labels: The emotions.
         output: A `.jpg` or `.png` file.
 
@@ -79,7 +79,7 @@ def write_image_overlay(path: Path, moments: Sequence[Moment], labels: tuple[str
         EmotionError: `path` is no image.
     """
     image = Image(path)
-    pixels = _Artist(image.size, moments, labels).draw_faces(image)
+    pixels = _Artist(image.size, segments, labels).draw_faces(image)
     suffix = output.suffix.lower()
     with atomic_path(output) as temporary:
         temporary.write_bytes(cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
@@ -112,7 +112,7 @@ class _Writer:
             self.sound = target.add_stream("aac", rate=min(sound.rate, 48_000), layout=layout)
             self.sound.bit_rate = 128_000
 
-    def write_picture(self, pixels: np.ndarray, original: "av.VideoFrame") -> None:
+    def write_frame(self, pixels: np.ndarray, original: "av.VideoFrame") -> None:
         import av
 
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -122,7 +122,7 @@ class _Writer:
             self.pictures.height, self.pictures.width = pixels.shape[:2]
         self.target.mux(self.pictures.encode(frame))
 
-    def write_sound(self, frame: "av.AudioFrame") -> None:
+    def write_audio(self, frame: "av.AudioFrame") -> None:
         if frame.pts is not None:
             frame.pts -= round(self.start / frame.time_base)
         self.target.mux(self.sound.encode(frame))
@@ -135,10 +135,10 @@ class _Writer:
 
 @dataclass(frozen=True)
 class _Face:
-    """One face over the whole recording: where it is (rows as in `Moment.boxes`), and its predictions."""
+    """One face over the whole recording: where it is (rows as in `Segment.boxes`), and its predictions."""
 
     boxes: np.ndarray
-    moments: list[Moment]
+    segments: list[Segment]
 
 
 class _Artist:
@@ -146,11 +146,11 @@ class _Artist:
 
     Args:
         size: Width and height of a picture.
-        moments: The timeline.
+        segments: The timeline.
         labels: The emotions.
     """
 
-    def __init__(self, size: tuple[int, int], moments: Sequence[Moment], labels: tuple[str, ...]) -> None:
+    def __init__(self, size: tuple[int, int], segments: Sequence[Segment], labels: tuple[str, ...]) -> None:
         self.scale = min(1.0, _LONGEST / max(size))
         self.longest = round(max(size) * self.scale)
         width = round(size[0] * self.scale)
@@ -158,22 +158,22 @@ class _Artist:
             label: tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
             for label, colour in zip(labels, label_colors(labels), strict=True)
         }
-        self.strip, self.first, self.last = _strip(moments, labels, width)
-        self.end = max(moment.end for moment in moments)
+        self.strip, self.first, self.last = _strip(segments, labels, width)
+        self.end = max(segment.end for segment in segments)
         self.faces = [
-            _Face(np.unique(np.concatenate([moment.boxes for moment in own]), axis=0), own)
-            for number in sorted({moment.face or 0 for moment in moments})
-            if (own := [moment for moment in moments if (moment.face or 0) == number])
+            _Face(np.unique(np.concatenate([segment.boxes for segment in own]), axis=0), own)
+            for number in sorted({segment.face or 0 for segment in segments})
+            if (own := [segment for segment in segments if (segment.face or 0) == number])
         ]
 
-    def draw_faces(self, picture: Picture | Image) -> np.ndarray:
+    def draw_faces(self, picture: VideoFrame | Image) -> np.ndarray:
         """Draw boxes and labels on a picture, shape (H, W, 3)."""
         pixels = picture.pixels(self.longest).copy()
         for face in self.faces:
             self._draw_face(pixels, face, picture.time)
         return pixels
 
-    def draw(self, picture: Picture) -> np.ndarray:
+    def draw(self, picture: VideoFrame) -> np.ndarray:
         """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
         pixels = self.draw_faces(picture)
         strip = self.strip.copy()
@@ -183,7 +183,7 @@ class _Artist:
         return np.ascontiguousarray(whole[: len(whole) // 2 * 2, : whole.shape[1] // 2 * 2])
 
     def _draw_face(self, pixels: np.ndarray, face: _Face, time: float) -> None:
-        nearest = min(face.moments, key=lambda moment: abs((moment.start + moment.end) / 2 - time))
+        nearest = min(face.segments, key=lambda segment: abs((segment.start + segment.end) / 2 - time))
         prediction = nearest.prediction
         text, colour = (
             f"{prediction.emotion} {prediction.probabilities[prediction.emotion]:.2f}",
@@ -194,7 +194,7 @@ class _Artist:
             if not nearest.start <= time <= nearest.end:  # then there are faces
                 return
             left, top = 10, round(32 * size)
-        elif len(face.boxes) and abs(face.boxes[:, 0] - time).min() <= LONGEST_GAP:
+        elif len(face.boxes) and abs(face.boxes[:, 0] - time).min() <= MAX_GAP_S:
             box = [np.interp(time, face.boxes[:, 0], face.boxes[:, side]) * self.scale for side in (1, 2, 3, 4)]
             left, top, right, bottom = map(round, box)
             cv2.rectangle(pixels, (left, top), (right, bottom), colour, max(2, round(3 * size)), cv2.LINE_AA)
@@ -209,9 +209,9 @@ class _Artist:
         cv2.putText(pixels, text, (left + 4, top - 6), cv2.FONT_HERSHEY_SIMPLEX, size, ink, 2, cv2.LINE_AA)
 
 
-def _strip(moments: Sequence[Moment], labels: tuple[str, ...], width: int) -> tuple[np.ndarray, float, float]:
+def _strip(segments: Sequence[Segment], labels: tuple[str, ...], width: int) -> tuple[np.ndarray, float, float]:
     """The timeline as wide as the picture, and where its time begins and ends, in pixels."""
-    figure = timeline_figure(moments, labels, width / _DOTS_PER_INCH)
+    figure = timeline_figure(segments, labels, width / _DOTS_PER_INCH)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
     drawn = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)

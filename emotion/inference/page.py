@@ -12,7 +12,7 @@ from emotion.errors import EmotionError
 from emotion.inference.predictor import Predictor
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError
-from emotion.media.video import length_of
+from emotion.media.video import video_duration
 from emotion.plots.recording import plot_recording
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Upload or record a clip of one person. The model was trained on **acted** emotio
 It is not for decisions about people; see `emotion card`. Nothing leaves this machine."""
 
 
-class Shown(NamedTuple):
+class PageOutput(NamedTuple):
     """What the page shows of a recording, in the order of its components."""
 
     probabilities: dict[str, float] | None = None
@@ -40,25 +40,25 @@ class Shown(NamedTuple):
     audio: "Figure | None" = None
 
 
-def show(predictor: Predictor, path: str | None) -> Shown:
+def show(predictor: Predictor, path: str | None) -> PageOutput:
     """Predict a recording for the page; errors become its note."""
     if path is None:
-        return Shown()
+        return PageOutput()
     file = Path(path)
     try:
-        seconds = length_of(file)
+        seconds = video_duration(file)
         if seconds > LONGEST:
             raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; at most {LONGEST / 60:.0f} are allowed here")
         recording = predictor.reader.read(file)
         prediction = predictor.predict_recordings([recording])[0]
-        moments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
+        segments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
     except EmotionError as error:
-        return Shown(note=f"**This cannot be predicted:** {str(error).removeprefix(f'{path}: ')}")
+        return PageOutput(note=f"**This cannot be predicted:** {str(error).removeprefix(f'{path}: ')}")
     faces = recording.arrays.get("face")
-    return Shown(
+    return PageOutput(
         prediction.probabilities,
         f"based on {' and '.join(prediction.modalities)}" + "".join(f" ({note})" for note in prediction.notes),
-        timeline_figure(moments, predictor.labels, width=9) if moments else None,
+        timeline_figure(segments, predictor.labels, width=9) if segments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
         plot_recording(file) if "audio" in prediction.modalities else None,
     )
@@ -76,7 +76,7 @@ def build(predictor: Predictor) -> "gradio.Blocks":
     except ImportError as error:
         raise EmotionError("gradio is not installed: pip install 'emotion[demo]'") from error
 
-    def update(path: str | None) -> Shown:
+    def update(path: str | None) -> PageOutput:
         return show(predictor, path)
 
     with gradio.Blocks(title="emotion", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
@@ -119,7 +119,7 @@ def serve(predictor: Predictor, host: str, port: int) -> None:
     """Show the page until interrupted.
 
     Args:
-        predictor: Answers.
+        predictor: Predict.
         host: Address on which it is reached; `127.0.0.1` from this machine alone.
         port: Likewise.
 

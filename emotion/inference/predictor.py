@@ -11,11 +11,11 @@ import numpy as np
 from emotion.errors import EmotionError
 from emotion.inference.predictions import Prediction, Problem
 from emotion.inference.recordings import Reader, Recording
-from emotion.media.audio import waveform_of
+from emotion.media.audio import to_waveform
 from emotion.prepare.modalities import Prepared
 
 if TYPE_CHECKING:
-    from emotion.inference.timeline import Moment
+    from emotion.inference.timeline import Segment
 
 _BATCH = 16
 _DTYPES = ("float16", "float32", "float64", "int16", "int32", "uint8")
@@ -120,7 +120,7 @@ class Predictor:
                 predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
                 yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
 
-    def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Moment]":
+    def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Segment]":
         """Predict a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
         from emotion.inference.timeline import follow_emotions
 
@@ -143,7 +143,7 @@ class Predictor:
                 f"{waveform.dtype} and has {waveform.shape}"
             )
         notes: list[str] = []
-        mono = waveform_of(waveform, sample_rate, self.reader.sample_rate, notes.append)
+        mono = to_waveform(waveform, sample_rate, self.reader.sample_rate, notes.append)
         return self.reader.from_waveform(mono, notes=[note.removeprefix("waveform: ") for note in notes])
 
     def predict_recordings(self, recordings: Iterable[Recording]) -> list[Prediction]:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.corpora.base import LeftOut, media_files
+from emotion.corpora.base import SkippedFiles, media_files
 from emotion.errors import EmotionError
 from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
 from emotion.media.suffixes import MEDIA_SUFFIXES
-from emotion.media.video import NO_PICTURE, UNDECODABLE, length_of, require_picture
-from emotion.prepare.faces import FaceCutter
+from emotion.media.video import NO_FRAME, UNDECODABLE, require_frame, video_duration
+from emotion.prepare.faces import FaceCropper
 from emotion.prepare.modalities import Prepared
-from emotion.prepare.waveforms import quantised
+from emotion.prepare.waveforms import to_int16
 
 _CROP = 2
 """To a model of face crops, an image up to so many times their size is one too."""
@@ -24,7 +24,7 @@ _CROP = 2
 LONGEST = 35 * 60
 """Maximum duration of a video that is predicted as one, in seconds, since all of it has to be decoded."""
 
-_FAINTEST = 4  # of 32,768: 78 dB below full scale
+_MIN_PEAK = 4  # of 32,768: 78 dB below full scale
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def find(wanted: Iterable[str]) -> Found:
 
 
 def _media_below(folder: Path, notes: list[str]) -> list[Path]:
-    left_out = LeftOut()
+    left_out = SkippedFiles()
     found = [folder / path for path in media_files(folder, MEDIA_SUFFIXES, left_out)]
     notes += [f"{folder}: {message}" for message in left_out.messages()]
     return found
@@ -87,7 +87,7 @@ def _media_below(folder: Path, notes: list[str]) -> list[Path]:
 
 def is_audible(samples: np.ndarray) -> bool:
     """Whether there is more in some int16 samples, shape (T,), than the noise of rounding."""
-    return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _FAINTEST
+    return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _MIN_PEAK
 
 
 class Reader:
@@ -100,13 +100,13 @@ class Reader:
 
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
-        self.cutter = self._whole = None
+        self.cropper = self._whole = None
         if "face" in modalities:
             options = modalities["face"].options
             if options.detect == "cropped":
-                self._whole, options = FaceCutter(options), replace(options, detect="mtcnn")
-            self.cutter = FaceCutter(options)
-        self._follows = "face" in modalities and modalities["face"].follow_sound
+                self._whole, options = FaceCropper(options), replace(options, detect="mtcnn")
+            self.cropper = FaceCropper(options)
+        self._follows = "face" in modalities and modalities["face"].follow_audio
         self._listens = "audio" in modalities or self._follows
 
     def read(self, path: Path) -> Recording:
@@ -122,7 +122,7 @@ class Reader:
             samples, notes["audio"] = None, str(error)
         if samples is not None:
             arrays["audio"] = samples
-        if self.cutter:
+        if self.cropper:
             try:
                 arrays["face"] = self._faces(path, samples)
             except MediaError as error:
@@ -132,7 +132,7 @@ class Reader:
         if not arrays:
             sound, faces = (reasons.get(modality, "") for modality in ("audio", "face"))
             # Nobody expects a picture in a recording of sound, and what is damaged is named once.
-            if sound and (faces == NO_PICTURE or (faces.startswith(UNDECODABLE) and sound.startswith(UNDECODABLE))):
+            if sound and (faces == NO_FRAME or (faces.startswith(UNDECODABLE) and sound.startswith(UNDECODABLE))):
                 del reasons["face"]
             raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
         if "audio" in arrays:
@@ -143,34 +143,34 @@ class Reader:
         """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].
 
         Args:
-            waveform: As `emotion.media.audio.read_audio` or `waveform_of` return it.
+            waveform: As `emotion.media.audio.read_audio` or `to_waveform` return it.
             name: Name of the recording.
             notes: What was odd about it.
 
         Raises:
             MediaError: it is silent.
         """
-        samples = quantised(waveform)
+        samples = to_int16(waveform)
         if not is_audible(samples):
             raise MediaError(f"{name}: is silent")
         return Recording(name, {"audio": samples}, tuple(notes))
 
     def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
-            raise MediaError(f"{path}: an image has no sound")
+            raise MediaError(f"{path}: an image has no audio")
         return self.from_waveform(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
-        require_picture(path)
-        if (seconds := length_of(path)) > LONGEST:
+        require_frame(path)
+        if (seconds := video_duration(path)) > LONGEST:
             raise MediaError(
                 f"{path}: is {seconds / 60:.0f} minutes long; cut it, or follow it with emotion predict --timeline"
             )
         window = None
         if samples is not None and self._follows:
-            from emotion.data.sources import window_of  # which needs torch
+            from emotion.data.sources import audible_window  # which needs torch
 
-            window = window_of(samples, self.sample_rate, self.modalities["face"])
+            window = audible_window(samples, self.sample_rate, self.modalities["face"])
         if self._whole and is_image(path) and max(Image(path).size) <= _CROP * self._whole.options.size:
             return self._whole(path, None)[0]
-        return self.cutter(path, window)[0]
+        return self.cropper(path, window)[0]

@@ -12,7 +12,7 @@ from emotion.models.base import Classifier
 from emotion.models.late_fusion import MeanLogProbability
 
 DIRECTORY = Path(__file__).parents[1] / "shipped"
-PARTS = ("sound", "face")
+PARTS = ("audio", "face")
 """Each is a run directory, as `emotion.inference.bundle.bundle` leaves it."""
 
 

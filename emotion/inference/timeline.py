@@ -19,10 +19,10 @@ from emotion.inference.recordings import Reader, Recording, is_audible
 from emotion.media.audio import Report, stream_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
-from emotion.media.video import read_pictures
-from emotion.prepare.faces import SECOND_LOOK, FaceCutter, Frame
-from emotion.prepare.tracking import LONGEST_GAP, Found, Tracker, boxes_at
-from emotion.prepare.waveforms import quantised
+from emotion.media.video import read_frames
+from emotion.prepare.faces import RETRY_SIZE, FaceCropper, Frame
+from emotion.prepare.tracking import MAX_GAP_S, FrameDetections, Tracker, boxes_at
+from emotion.prepare.waveforms import to_int16
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ _SHOWN = 0.5
 """Minimum number of frames of a window with a face, for a prediction of that face."""
 _LEAST = 0.5
 """The last window may be shorter, but no shorter than this part of the others, unless it is the only one."""
-_REMEMBERED = 3 * LONGEST_GAP  # seconds for which it is kept where faces were
+_KEEP_S = 3 * MAX_GAP_S  # seconds for which it is kept where faces were
 
 
 @dataclass(frozen=True)
-class Moment:
+class Segment:
     """The prediction of one window, and of one face in it.
 
     Attributes:
@@ -54,8 +54,8 @@ class Moment:
     prediction: Prediction
 
 
-class Seen(NamedTuple):
-    """A face in a window: its pictures, shape (N, H, W, 1 or 3), and its boxes, see `Moment`."""
+class FaceTrackCrops(NamedTuple):
+    """A face in a window: its pictures, shape (N, H, W, 1 or 3), and its boxes, see `Segment`."""
 
     pictures: np.ndarray
     boxes: np.ndarray
@@ -63,7 +63,7 @@ class Seen(NamedTuple):
 
 def follow_emotions(
     reader: Reader, predict: Callable[[Iterable[Recording]], list[Prediction]], path: Path, window: float, hop: float
-) -> Iterator[Moment]:
+) -> Iterator[Segment]:
     """Predict a recording window by window; several faces share the audio of a window.
 
     Args:
@@ -88,7 +88,7 @@ def follow_emotions(
         predictions = predict([recording for recording, *_ in some])
         for (_, start, end, face, boxes), prediction in zip(some, predictions, strict=True):
             answered = True
-            yield Moment(start, end, face, boxes, prediction)
+            yield Segment(start, end, face, boxes, prediction)
     if not answered:
         raise MediaError("; ".join(dict.fromkeys(problems)) or f"{path}: no face was found on it")
 
@@ -99,11 +99,11 @@ _Read = tuple[Recording, float, float, int | None, np.ndarray]
 def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
     """Yield the recordings of windows with their faces; add what cannot be used to `problems`."""
     sound: Iterator[np.ndarray] = iter(())
-    faces: Iterator[tuple[float, dict[int | None, Seen]]] = iter(())
+    faces: Iterator[tuple[float, dict[int | None, FaceTrackCrops]]] = iter(())
     if "audio" in reader.modalities and not is_image(path):
-        sound = _until_damage(sound_windows(path, reader.sample_rate, window, hop, problems.append), problems)
-    if reader.cutter:
-        faces = _until_damage(face_windows(reader.cutter, path, window, hop), problems)
+        sound = _stop_at_damage(audio_windows(path, reader.sample_rate, window, hop, problems.append), problems)
+    if reader.cropper:
+        faces = _stop_at_damage(face_windows(reader.cropper, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
     silent = False
     for index, (samples, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
@@ -122,19 +122,19 @@ def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[
         problems.insert(0, f"{path}: is silent")
 
 
-def _until_damage(windows: Iterable, problems: list[str]) -> Iterator:
+def _stop_at_damage(windows: Iterable, problems: list[str]) -> Iterator:
     try:
         yield from windows
     except MediaError as error:
         problems.append(str(error))
 
 
-def _is_worth_it(length: float, index: int, window: float, hop: float) -> bool:
+def _is_long_enough(length: float, index: int, window: float, hop: float) -> bool:
     """Whether what is left at the end of a recording becomes a window of its own, the one of number `index`."""
     return index == 0 or (length > window - hop and length >= _LEAST * window)
 
 
-def sound_windows(
+def audio_windows(
     path: Path, sample_rate: int, window: float, hop: float, report: Report = log.warning
 ) -> Iterator[np.ndarray]:
     """Yield the samples of successive windows, int16, shape (T,); `report` is as in `read_audio`."""
@@ -143,42 +143,42 @@ def sound_windows(
     for chunk in stream_audio(path, sample_rate, report):
         held = np.concatenate([held, chunk])
         while len(held) >= length:
-            yield quantised(held[:length])
+            yield to_int16(held[:length])
             held, index = held[step:], index + 1
-    if len(held) and _is_worth_it(len(held), index, length, step):
-        yield quantised(held)
+    if len(held) and _is_long_enough(len(held), index, length, step):
+        yield to_int16(held)
 
 
 def face_windows(
-    cutter: FaceCutter, path: Path, window: float, hop: float
-) -> Iterator[tuple[float, dict[int | None, Seen]]]:
+    cropper: FaceCropper, path: Path, window: float, hop: float
+) -> Iterator[tuple[float, dict[int | None, FaceTrackCrops]]]:
     """The ends of successive windows, and the faces in them by their numbers; None is that of whole frames."""
-    options = cutter.options
-    faces = _Faces(cutter)
-    to_keep, to_search = _Metronome(window / options.frames), _Metronome(options.interval)
+    options = cropper.options
+    faces = _Faces(cropper)
+    to_keep, to_search = _FrameSampler(window / options.frames), _FrameSampler(options.detection_interval_s)
     windows = ((index * hop, index * hop + window) for index in count())
     (start, end), index, time, step = next(windows), 0, 0.0, 0.0
-    for picture in read_pictures(path):
+    for picture in read_frames(path):
         step, time = picture.time - time, picture.time
-        faces.add(picture, to_keep.ticks(time), options.searches and to_search.ticks(time))
+        faces.add(picture, to_keep.should_sample(time), options.detects_faces and to_search.should_sample(time))
         while faces.known_until >= end:
             yield end, faces.between(start, end)
             (start, end), index = next(windows), index + 1
             faces.forget(start)
     faces.finish()
     over = time + step
-    while _is_worth_it(over - start, index, window, hop):
+    while _is_long_enough(over - start, index, window, hop):
         yield round(min(end, over), 6), faces.between(start, end)
         (start, end), index = next(windows), index + 1
 
 
-class _Metronome:
+class _FrameSampler:
     """Ticks at the first of rising times, and then every `interval` seconds, as near as the times allow."""
 
     def __init__(self, interval: float) -> None:
         self.interval, self.next = interval, -math.inf
 
-    def ticks(self, time: float) -> bool:
+    def should_sample(self, time: float) -> bool:
         if time < self.next - 1e-4:  # times are rounded
             return False
         late = max(0.0, time - self.next) if math.isfinite(self.next) else math.inf
@@ -189,11 +189,11 @@ class _Metronome:
 class _Faces:
     """Finds and cuts out the faces of a video that is read from its start.
 
-    A picture waits until it is known whether a face that is lost comes back within `LONGEST_GAP`.
+    A picture waits until it is known whether a face that is lost comes back within `MAX_GAP_S`.
     """
 
-    def __init__(self, cutter: FaceCutter) -> None:
-        self.cutter, self.tracker = cutter, Tracker()
+    def __init__(self, cropper: FaceCropper) -> None:
+        self.cropper, self.tracker = cropper, Tracker()
         self.unsearched: list[Frame] = []
         self.waiting: list[Frame] = []
         self.times: list[float] = []
@@ -205,11 +205,11 @@ class _Faces:
             self.waiting.append(picture)
         if search:
             self.unsearched.append(picture)
-        if not self.cutter.options.searches:
+        if not self.cropper.options.detects_faces:
             self._settle(picture.time)
         elif len(self.unsearched) == _BATCH:
             self._search()
-            self._settle(picture.time - LONGEST_GAP)
+            self._settle(picture.time - MAX_GAP_S)
 
     def finish(self) -> None:
         """No picture follows."""
@@ -217,7 +217,7 @@ class _Faces:
             self._search()
         self._settle(math.inf)
 
-    def between(self, start: float, end: float) -> dict[int | None, Seen]:
+    def between(self, start: float, end: float) -> dict[int | None, FaceTrackCrops]:
         """The faces that are on enough of the pictures from `start` to `end`."""
         count = sum(start <= time < end for time in self.times)
         found: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -225,7 +225,7 @@ class _Faces:
             if start <= box[0] < end:
                 found.setdefault(number, []).append((picture, box))
         return {
-            number: Seen(*(np.stack(part) for part in zip(*rows, strict=True)))
+            number: FaceTrackCrops(*(np.stack(part) for part in zip(*rows, strict=True)))
             for number, rows in found.items()
             if len(rows) >= _SHOWN * count
         }
@@ -240,13 +240,13 @@ class _Faces:
             self.tracker.add(found)
         self.unsearched = []
 
-    def _find(self, pictures: list[Frame]) -> list[Found]:
-        found = self.cutter.search(pictures, self.cutter.options.detection_size)
+    def _find(self, pictures: list[Frame]) -> list[FrameDetections]:
+        found = self.cropper.detect(pictures, self.cropper.options.detection_size)
         if any(len(faces.boxes) for faces in found):
             return found
         # Perhaps they are small: if one closer look finds any, all are looked at so.
-        if len(self.cutter.search([pictures[len(pictures) // 2]], SECOND_LOOK)[0].boxes):
-            return [self.cutter.search([picture], SECOND_LOOK)[0] for picture in pictures]
+        if len(self.cropper.detect([pictures[len(pictures) // 2]], RETRY_SIZE)[0].boxes):
+            return [self.cropper.detect([picture], RETRY_SIZE)[0] for picture in pictures]
         return found
 
     def _settle(self, until: float) -> None:
@@ -254,7 +254,7 @@ class _Faces:
         ready = [picture for picture in self.waiting if picture.time <= until]
         self.waiting = [picture for picture in self.waiting if picture.time > until]
         times = np.array([picture.time for picture in ready])
-        if not self.cutter.options.searches:
+        if not self.cropper.options.detects_faces:
             there = {None: (np.array([(0, 0, *picture.size) for picture in ready]), np.ones(len(ready), bool))}
         else:
             there = {number: boxes_at(track, times) for number, track in self.tracker.tracks().items()}
@@ -262,7 +262,7 @@ class _Faces:
             for number, (boxes, shown) in there.items():
                 if shown[place]:
                     row = np.array([picture.time, *boxes[place]])
-                    self.seen.append((number, self.cutter.cut(picture, boxes[place]), row))
+                    self.seen.append((number, self.cropper.crop(picture, boxes[place]), row))
         self.times += times.tolist()
         self.known_until = until
-        self.tracker.forget(until - _REMEMBERED)
+        self.tracker.forget(until - _KEEP_S)

@@ -1,4 +1,4 @@
-"""What all media files have in common: what is wrong with them, and how FFmpeg opens them."""
+"""Checks of media files, and how FFmpeg opens them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +8,9 @@ from emotion.errors import EmotionError
 if TYPE_CHECKING:
     import av
 
-MOST_PIXELS = 1 << 26
-"""Of a picture, 8192 × 8192: others are mistakes, or made to fill the memory."""
-_HEAD = 256  # bytes that tell what a file is
+MAX_PIXELS = 1 << 26
+"""Maximum number of pixels of an image, 8192 × 8192; larger ones are errors, or made to fill the memory."""
+_HEAD = 256  # bytes by which the content of a file is identified
 _NOT_MEDIA = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the recording; fetch it with git lfs pull"),
     (b"<!doctype html", "is an HTML page, not a recording; download it again"),
@@ -23,7 +23,7 @@ _NOT_MEDIA = (
     (b"rar!\x1a\x07", "is a RAR archive, not a recording; unpack it"),
     (b"%pdf-", "is a PDF document, not a recording"),
 )
-"""How files that are often found in the place of recordings begin, in lower case, and what to say of them."""
+"""First bytes, in lower case, of files that are often mistaken for recordings, and the error message of each."""
 
 
 class MediaError(EmotionError):
@@ -31,16 +31,16 @@ class MediaError(EmotionError):
 
 
 def require_file(path: Path) -> None:
-    """Raise `MediaError` if `path` is no file, is empty, or is known to hold something else than media."""
+    """Raise `MediaError` if `path` is not a file, is empty, or is known not to be a media file."""
     if not path.is_file():
         raise MediaError(f"{path}: no such file")
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise MediaError(
-            f"{path}: its name is no UTF-8; rename it, or set PYTHONUTF8=1 if the locale is the cause"
+            f"{path}: its name is not valid UTF-8; rename it, or set PYTHONUTF8=1 if the locale is the cause"
         ) from error
-    head = head_of(path)
+    head = read_head(path)
     if not head:
         raise MediaError(f"{path}: the file is empty (zero bytes)")
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -49,11 +49,11 @@ def require_file(path: Path) -> None:
             raise MediaError(f"{path}: {description}")
 
 
-def head_of(path: Path) -> bytes:
-    """Return the first bytes of a file, which tell what it is whatever its suffix.
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, by which its content is identified.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -63,21 +63,21 @@ def head_of(path: Path) -> bytes:
 
 
 def open_media(path: Path) -> "av.container.InputContainer":
-    """Open a file that FFmpeg knows.
+    """Open a file with FFmpeg.
 
     Raises:
-        MediaError: there is no such file.
+        MediaError: see `require_file`.
     """
     import av
 
     require_file(path)
-    return av.open(str(path), options={"max_pixels": str(MOST_PIXELS)}, metadata_errors="replace")
+    return av.open(str(path), options={"max_pixels": str(MAX_PIXELS)}, metadata_errors="replace")
 
 
-def start_of(container: "av.container.InputContainer") -> float | None:
-    """Return when the clock of a container begins, in seconds, or None if it does not say.
+def start_time(container: "av.container.InputContainer") -> float | None:
+    """Return the start of a container's clock, in seconds, or None if it is unknown.
 
-    Sound and picture are both counted from there, as players do: many cameras start at other times than 0.
+    Audio and video are both counted from it, as players do; many cameras start at another time than 0.
     """
     import av
 
@@ -85,13 +85,13 @@ def start_of(container: "av.container.InputContainer") -> float | None:
 
 
 def require_coding(stream: "av.stream.Stream", path: Path) -> None:
-    """Raise `MediaError` where FFmpeg knows that there is something in the file `path`, but not how to decode it."""
+    """Raise `MediaError` if FFmpeg has no decoder for a stream of the file `path`."""
     if stream.codec_context is None:
-        raise MediaError(f"{path}: cannot be decoded (its coding is not known here)")
+        raise MediaError(f"{path}: cannot be decoded (its coding is unknown)")
 
 
-def undecodable() -> tuple[type[Exception], ...]:
-    """What FFmpeg, and what binds it to Python, raise of damaged files."""
+def decoding_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that PyAV raises for damaged files."""
     import av
 
     return av.FFmpegError, OSError, ValueError

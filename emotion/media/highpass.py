@@ -1,4 +1,4 @@
-"""Remove what lies below the voice: constant offsets, mains hum, rumble."""
+"""High-pass filter that removes offset, mains hum and rumble."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -6,37 +6,37 @@ from functools import lru_cache
 import numpy as np
 
 CUTOFF = 70.0
-"""In Hz. 50 and 60 Hz, the mains, are attenuated by 40 dB; from 79 Hz on nothing is."""
-_HALF = 0.0625  # seconds: half the length of the filter; the transition is 18 Hz wide
+"""Cutoff frequency, in Hz. 50 and 60 Hz are attenuated by 40 dB, frequencies from 79 Hz on by 0 dB."""
+_HALF_LENGTH_S = 0.0625  # of the filter; the transition is 18 Hz wide
 _BETA = 3.395  # of the Kaiser window, for 40 dB
 
 
 def high_pass(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Return `samples` without offset and hum, zero-phase.
+    """Filter a signal with a linear-phase high-pass, without delay.
 
-    The ends are continued with the first and the last sample, so that a constant vanishes without a transient.
+    The ends are extended by the first and the last sample, so that a constant is removed without a transient.
 
     Args:
-        samples: Shape (T, C), float32.
-        rate: Sampling rate in Hz.
+        samples: Samples, shape (T, C), float32.
+        rate: Sampling rate, in Hz.
 
     Returns:
-        Shape (T, C), float32.
+        Filtered samples, shape (T, C), float32.
     """
-    return np.concatenate([np.zeros((0, samples.shape[1]), np.float32), *filtered([samples], rate)])
+    return np.concatenate([np.zeros((0, samples.shape[1]), np.float32), *filter_chunks([samples], rate)])
 
 
-def filtered(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Filter a signal that comes in chunks, as `high_pass` does the whole of it.
+def filter_chunks(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    """Filter a stream of chunks, with the same result as `high_pass` of their concatenation.
 
     Args:
-        chunks: Each of shape (T, C), float32.
-        rate: Sampling rate in Hz.
+        chunks: Chunks of samples, each of shape (T, C), float32.
+        rate: Sampling rate, in Hz.
 
     Yields:
-        As many samples as there are in `chunks`, cut elsewhere.
+        Filtered samples, as many as there are in `chunks`, in chunks of other lengths.
     """
-    half = round(_HALF * rate)
+    half = round(_HALF_LENGTH_S * rate)
     held = None
     for chunk in chunks:
         if not len(chunk):
@@ -50,7 +50,7 @@ def filtered(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 
 def _valid(samples: np.ndarray, rate: int, half: int) -> np.ndarray:
-    """Convolve by overlap-save; shape (T - 2 * half, C)."""
+    """Return the valid part of the convolution by overlap-save, shape (T - 2 * half, C)."""
     size = 1 << (8 * half).bit_length()
     step = size - 2 * half
     wanted = len(samples) - 2 * half
@@ -69,5 +69,5 @@ def _response(rate: int, half: int, size: int) -> np.ndarray:
     kernel = -low / low.sum()
     kernel[half] += 1
     response = np.fft.rfft(kernel, size)
-    response[0] = 0  # exactly
+    response[0] = 0  # so that an offset is removed exactly
     return response.astype(np.complex64)

@@ -1,31 +1,30 @@
-"""Decode single images."""
+"""Decoding of images."""
 
 import os
 from pathlib import Path
 
-from emotion.media.files import MOST_PIXELS, MediaError, head_of, require_file
+from emotion.media.files import MAX_PIXELS, MediaError, read_head, require_file
 from emotion.media.suffixes import IMAGE_SUFFIXES
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # which OpenCV reads when it is imported
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # which OpenCV reads when it is imported
 
 import cv2
 import numpy as np
 
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"P5\n", b"P6\n")
-"""Of JPEG, PNG, BMP, TIFF (twice), JPEG 2000, PGM and PPM. GIF is left to FFmpeg, since it may move."""
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"P5\n", b"P6\n")
+"""First bytes of JPEG, PNG, BMP, TIFF (twice), JPEG 2000, PGM and PPM. FFmpeg reads GIF, which may be animated."""
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 _ORIENTATION = 0x0112  # the tag of Exif
 
 
-class StillPicture:
-    """Pixels, with what a frame of a video has.
+class StillImage:
+    """An image with the interface of `VideoFrame`.
 
     Args:
-        pixels: Red-green-blue, shape (H, W, 3), uint8.
-        time: In seconds.
+        pixels: RGB pixels, shape (H, W, 3), uint8.
+        time: Time of the frame, in seconds (default: 0).
 
     Attributes:
-        time: In seconds.
         size: Width and height, in pixels.
     """
 
@@ -34,7 +33,11 @@ class StillPicture:
         self.size = (pixels.shape[1], pixels.shape[0])
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
-        """Red-green-blue, shape (H, W, 3), uint8; `longest` is what the longer side is scaled to, if anything."""
+        """Return RGB pixels, shape (H, W, 3), uint8.
+
+        Args:
+            longest: Length to which the longer side is scaled, in pixels; None keeps the size.
+        """
         if not longest or longest == max(self.size):
             return self._pixels
         scale = longest / max(self.size)
@@ -43,27 +46,27 @@ class StillPicture:
         return cv2.resize(self._pixels, (width, height), interpolation=method)
 
 
-class Image(StillPicture):
-    """A picture in a file, rotated by its metadata; its time is 0.
+class Image(StillImage):
+    """An image file, rotated by its metadata.
 
     Raises:
-        MediaError: the file is missing, or no image.
+        MediaError: the file is missing or not an image.
     """
 
     def __init__(self, path: Path) -> None:
         require_file(path)
-        pixels = _decode_heif(path) if _is_heif(head_of(path)) else _decode(path)
+        pixels = _decode_heif(path) if _is_heif(read_head(path)) else _decode(path)
         super().__init__(pixels)
 
 
 def is_image(path: str | Path) -> bool:
-    """Return True if a file holds an image, by its content; by its suffix if there is no such file."""
+    """Return True if a file is an image, by its content; by its suffix if the file does not exist."""
     path = Path(path)
     if not path.is_file():
         return path.suffix.lower() in IMAGE_SUFFIXES
-    head = head_of(path)
+    head = read_head(path)
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return is_webp or head.startswith(_BEGINNINGS) or _is_heif(head)
+    return is_webp or head.startswith(_SIGNATURES) or _is_heif(head)
 
 
 def _is_heif(head: bytes) -> bool:
@@ -71,10 +74,10 @@ def _is_heif(head: bytes) -> bool:
 
 
 def _decode(path: Path) -> np.ndarray:
-    data = np.fromfile(path, np.uint8)  # cv2.imread knows no names that are not ASCII on some systems
+    data = np.fromfile(path, np.uint8)  # on some systems cv2.imread does not open names that are not ASCII
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)  # turned as its Exif data say
-    except cv2.error as error:  # such as one of too many pixels
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)  # rotated by its Exif orientation
+    except cv2.error as error:  # such as for an image of too many pixels
         raise MediaError(f"{path}: cannot be decoded as an image") from error
     if pixels is None:
         raise MediaError(f"{path}: cannot be decoded as an image")
@@ -82,7 +85,7 @@ def _decode(path: Path) -> np.ndarray:
 
 
 def _decode_heif(path: Path) -> np.ndarray:
-    """Decode HEIC and AVIF, which OpenCV does not read, or not as it is to be shown."""
+    """Decode HEIC and AVIF, which OpenCV does not read, or does not rotate."""
     import PIL.Image
     import PIL.ImageOps
     from pillow_heif import register_heif_opener
@@ -90,18 +93,18 @@ def _decode_heif(path: Path) -> np.ndarray:
     register_heif_opener()
     try:
         with PIL.Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise MediaError(f"{path}: cannot be decoded as an image (it has more than {MOST_PIXELS:,} pixels)")
+            if image.width * image.height > MAX_PIXELS:
+                raise MediaError(f"{path}: cannot be decoded as an image (it has more than {MAX_PIXELS:,} pixels)")
             orientation = image.info.get("original_orientation")
-            if orientation and not _turns_itself(path):
+            if orientation and not _has_own_rotation(path):
                 image.getexif()[_ORIENTATION] = orientation
             return np.array(PIL.ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, RuntimeError, SyntaxError) as error:
         raise MediaError(f"{path}: cannot be decoded as an image") from error
 
 
-def _turns_itself(path: Path) -> bool:
-    """Return True if a HEIF file holds a turn or a mirroring of its own, which counts in the place of that of Exif."""
+def _has_own_rotation(path: Path) -> bool:
+    """Return True if a HEIF file holds a rotation or mirroring of its own, which overrides that of Exif."""
     data = path.read_bytes()
     start = data.find(b"ipco")
     size = int.from_bytes(data[start - 4 : start], "big") if start > 0 else 0

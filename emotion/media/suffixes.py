@@ -1,10 +1,10 @@
-"""The suffixes of the files that folders are searched for: everything that the decoders read, in lower case.
+"""Suffixes of the files that are collected from folders: all formats that the decoders read, in lower case.
 
-A suffix only decides whether a file in a folder is a recording; how it is decoded its content decides.
+A suffix decides only whether a file in a folder is a recording; the decoder is chosen by content.
 """
 
 LOSSLESS_SUFFIXES = (".wav", ".flac")
-"""Of the published corpora, and of copies of them."""
+"""Suffixes of the published corpora, and of lossless copies of them."""
 
 AUDIO_SUFFIXES = (
     *LOSSLESS_SUFFIXES,
@@ -38,7 +38,7 @@ SILENT_SUFFIXES = (
     *(".gif", ".apng", ".y4m", ".m1v", ".m2v", ".mjpg", ".mjpeg", ".ivf"),
     *(".264", ".h264", ".avc", ".265", ".h265", ".hevc"),
 )
-"""Of `VIDEO_SUFFIXES`: those that never hold sound."""
+"""Those of `VIDEO_SUFFIXES` that never hold audio."""
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".heic", ".heics"),
     *(".heif", ".heifs", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pxm"),
@@ -47,11 +47,11 @@ IMAGE_SUFFIXES = (
 MEDIA_SUFFIXES = AUDIO_SUFFIXES + VIDEO_SUFFIXES + IMAGE_SUFFIXES
 
 
-def kind_of(path: str) -> str:
-    """Return `audio`, `video` or `image` by the suffix of a path; a suffix that is not known counts as audio.
+def media_kind(path: str) -> str:
+    """Return `audio`, `video` or `image` by the suffix of a path; unknown suffixes count as audio.
 
     Example:
-        >>> kind_of("happy/1.JPG"), kind_of("sad/2.mts"), kind_of("calm/3")
+        >>> media_kind("happy/1.JPG"), media_kind("sad/2.mts"), media_kind("calm/3")
         ('image', 'video', 'audio')
     """
     lowered = path.lower()

@@ -1,4 +1,4 @@
-"""Decode the picture of a video file; an image is a video of one frame."""
+"""Decoding of the frames of a video; an image is a video of one frame."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emotion.media.files import MediaError, last_clause, open_media, require_coding, start_of, undecodable
+from emotion.media.files import MediaError, decoding_errors, last_clause, open_media, require_coding, start_time
 from emotion.media.image import Image, is_image
 
 if TYPE_CHECKING:
     import av
 
-NO_PICTURE = "has no picture"
+NO_FRAME = "has no video"
 UNDECODABLE = "cannot be decoded"
-_WIDEST_PIXEL = 16  # times as wide as high, or as high as wide; wider ones are mistakes of the file
+_MAX_PIXEL_ASPECT = 16  # larger ratios of width to height, or height to width, are errors of the file
 
 
 class Presentation(NamedTuple):
-    """How the frames of a video are to be shown, which differs from how they are stored.
+    """How the frames of a video are displayed, by the metadata of the file.
 
     Attributes:
-        transpose: True if rows become columns, before they are mirrored.
+        transpose: True if rows become columns, before mirroring.
         mirror: True if left and right are swapped.
         flip: True if top and bottom are swapped.
-        aspect: Width of a pixel as it is stored, in heights.
+        aspect: Width of a stored pixel, relative to its height.
     """
 
     transpose: bool = False
@@ -33,11 +33,13 @@ class Presentation(NamedTuple):
     aspect: float = 1.0
 
 
-class Picture:
-    """A decoded frame of a video, kept as it was stored until its pixels are asked for.
+class VideoFrame:
+    """A decoded frame of a video, converted when its pixels are requested.
 
-    Attributes:
-        time: When it is shown, in seconds from the start of the file's clock.
+    Args:
+        frame: Frame of PyAV.
+        time: Time of the frame, in seconds from the start of the file's clock.
+        presentation: How the frame is displayed.
     """
 
     def __init__(self, frame: "av.VideoFrame", time: float, presentation: Presentation) -> None:
@@ -45,15 +47,15 @@ class Picture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height as it is shown, in pixels."""
+        """Width and height as displayed, in pixels."""
         width, height = max(1, round(self._frame.width * self._presentation.aspect)), self._frame.height
         return (height, width) if self._presentation.transpose else (width, height)
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
-        """Return red-green-blue pixels, shape (H, W, 3), uint8, rotated and mirrored by its metadata.
+        """Return RGB pixels as displayed, shape (H, W, 3), uint8.
 
         Args:
-            longest: What the longer side is scaled to; None keeps the size.
+            longest: Length to which the longer side is scaled, in pixels; None keeps the size.
         """
         size = self.size
         if longest:
@@ -68,24 +70,29 @@ class Picture:
         return np.ascontiguousarray(pixels[::-1] if self._presentation.flip else pixels)
 
 
-def presentation_of(stream: "av.video.stream.VideoStream", frame: "av.VideoFrame") -> Presentation:
-    """Return how the frames of `stream`, of which `frame` is the first, are to be shown."""
+def read_presentation(stream: "av.video.stream.VideoStream", frame: "av.VideoFrame") -> Presentation:
+    """Return how the frames of a stream are displayed.
+
+    Args:
+        stream: Stream of a video.
+        frame: Its first frame.
+    """
     aspect = float(stream.sample_aspect_ratio or 1)
-    if not 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL:
+    if not 1 / _MAX_PIXEL_ASPECT <= aspect <= _MAX_PIXEL_ASPECT:
         aspect = 1.0
-    a, b, c, d = _matrix_of(frame)
+    a, b, c, d = _display_matrix(frame)
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Presentation(False, a < 0, d < 0, aspect)
     return Presentation(True, c < 0, b < 0, aspect)
 
 
-def _matrix_of(frame: "av.VideoFrame") -> tuple[float, float, float, float]:
-    """Return the part of a frame's display matrix that turns and mirrors: a point goes to (ax + cy, bx + dy)."""
+def _display_matrix(frame: "av.VideoFrame") -> tuple[float, float, float, float]:
+    """Return the rotation and mirroring in a frame's display matrix: a point is moved to (ax + cy, bx + dy)."""
     from av.sidedata.sidedata import Type
 
     try:
         found = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
-    except ValueError:  # there is side data of a kind that the binding does not know yet
+    except ValueError:  # PyAV does not know some kinds of side data
         turns = round(frame.rotation / 90) % 4
         return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[turns]
     if not found:
@@ -94,13 +101,13 @@ def _matrix_of(frame: "av.VideoFrame") -> tuple[float, float, float, float]:
     return tuple(matrix[:2, :2].ravel().tolist())
 
 
-def read_pictures(path: Path) -> Iterator[Picture | Image]:
-    """Yield the frames of a video in the order in which they are shown, decoded as they are asked for.
+def read_frames(path: Path) -> Iterator[VideoFrame | Image]:
+    """Yield the frames of a video in the order of display, decoded lazily.
 
-    Frames that are damaged are left out; so is what follows where a file ends too soon.
+    Damaged frames are skipped; a truncated file ends early.
 
     Raises:
-        MediaError: the file is missing, cannot be decoded, or holds no picture.
+        MediaError: the file is missing, cannot be decoded, or holds no video.
     """
     if is_image(path):
         yield Image(path)
@@ -109,27 +116,31 @@ def read_pictures(path: Path) -> Iterator[Picture | Image]:
     count, presentation = 0, Presentation()
     try:
         with open_media(path) as container:
-            stream = picture_stream(container, path)
+            stream = video_stream(container, path)
             stream.thread_type = "AUTO"
-            rate, start = float(stream.average_rate or 25), start_of(container)
+            rate, start = float(stream.average_rate or 25), start_time(container)
             for frame in container.decode(stream):
                 if not count:
-                    presentation = presentation_of(stream, frame)
+                    presentation = read_presentation(stream, frame)
                     start = frame.time if start is None else start
-                yield Picture(frame, count / rate if frame.time is None else frame.time - start, presentation)
+                yield VideoFrame(frame, count / rate if frame.time is None else frame.time - start, presentation)
                 count += 1
-    except undecodable() as error:
+    except decoding_errors() as error:
         if not count:
             raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
     if not count:
         raise MediaError(f"{path}: holds no frames")
 
 
-def picture_times(path: Path) -> np.ndarray:
-    """Return when each frame of a video is shown, in seconds, sorted, as far as the file goes; nothing is decoded.
+def frame_times(path: Path) -> np.ndarray:
+    """Return the times of the frames of a video, without decoding them.
+
+    Returns:
+        Times in seconds from the start of the file's clock, sorted, shape (N,), float64; of a truncated file those
+        before its end.
 
     Raises:
-        MediaError: as `read_pictures`.
+        MediaError: see `read_frames`.
     """
     if is_image(path):
         return np.zeros(1)
@@ -137,15 +148,15 @@ def picture_times(path: Path) -> np.ndarray:
     times, start = [], None
     try:
         with open_media(path) as container:
-            stream, start = picture_stream(container, path), start_of(container)
+            stream, start = video_stream(container, path), start_time(container)
             packets = container.demux(stream)
-            # Where the file ends too soon, those before are kept.
+            # `extend` keeps the times before an error.
             times.extend(
                 float(packet.pts * packet.time_base)
                 for packet in packets
                 if packet.pts is not None and not packet.is_discard
             )
-    except undecodable() as error:
+    except decoding_errors() as error:
         if not times:
             raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
     if not times:
@@ -154,26 +165,26 @@ def picture_times(path: Path) -> np.ndarray:
     return times - (times[0] if start is None else start)
 
 
-def read_middle_picture(path: Path) -> np.ndarray:
-    """The pixels in the middle of a video, shape (H, W, 3), uint8, red-green-blue.
+def read_middle_frame(path: Path) -> np.ndarray:
+    """Return RGB pixels of the frame in the middle of a video, shape (H, W, 3), uint8.
 
     Raises:
-        MediaError: as `read_pictures`.
+        MediaError: see `read_frames`.
     """
-    times = picture_times(path)
+    times = frame_times(path)
     middle = times[len(times) // 2]
-    picture = None
-    for picture in read_pictures(path):
-        if picture.time >= middle:
-            break
-    return picture.pixels()
+    frames = read_frames(path)
+    frame = next(frames)
+    while frame.time < middle and (following := next(frames, None)) is not None:
+        frame = following
+    return frame.pixels()
 
 
-def length_of(path: Path) -> float:
-    """Return the duration of a recording by its header, or else by its packets, in seconds; 0 for an image.
+def video_duration(path: Path) -> float:
+    """Return the duration of a recording in seconds, by its header, else by its packets; 0 for an image.
 
     Raises:
-        MediaError: it is missing, or no media file.
+        MediaError: the file is missing, or cannot be opened.
     """
     if is_image(path):
         return 0.0
@@ -181,38 +192,42 @@ def length_of(path: Path) -> float:
 
     try:
         with open_media(path) as container:
-            start = start_of(container) or 0.0
+            start = start_time(container) or 0.0
             if container.duration is not None:
-                # Matroska counts from 0, wherever its clock begins.
+                # The duration of Matroska counts from 0, whatever the start of its clock.
                 return container.duration / av.time_base - (start if "matroska" in container.format.name else 0.0)
             ends = (packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None)
             return max(0.0, float(max(ends, default=0)) - start)
-    except undecodable() as error:
+    except decoding_errors() as error:
         raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
 
 
-def require_picture(path: Path) -> None:
-    """Raise `MediaError` if a file cannot be opened or holds no moving picture; an image is one."""
+def require_frame(path: Path) -> None:
+    """Raise `MediaError` if a file cannot be opened, or is neither a video nor an image."""
     if is_image(path):
         return
     try:
         with open_media(path) as container:
-            picture_stream(container, path)
-    except undecodable() as error:
+            video_stream(container, path)
+    except decoding_errors() as error:
         raise MediaError(f"{path}: {UNDECODABLE} ({last_clause(error)})") from error
 
 
-def picture_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
-    """The stream of moving pictures in the opened file `path`.
+def video_stream(container: "av.container.InputContainer", path: Path) -> "av.video.stream.VideoStream":
+    """Return the video stream of an open file: the default one, if one is marked as such.
+
+    Args:
+        container: Container of the file.
+        path: Path of the file, for messages.
 
     Raises:
-        MediaError: there is none.
+        MediaError: the file has no video stream.
     """
     from av.stream import Disposition
 
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not moving:  # a cover is no picture of who speaks
-        raise MediaError(f"{path}: {NO_PICTURE}")
+    if not moving:  # an attached cover does not count
+        raise MediaError(f"{path}: {NO_FRAME}")
     chosen = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
     require_coding(chosen, path)
     return chosen

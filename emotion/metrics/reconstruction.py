@@ -25,7 +25,7 @@ def reconstruction_errors(classifier: Classifier, datamodule: EmotionDataModule,
         see `Autoencoder.errors`.
     """
     encoder = classifier.encoder
-    batches = [encoder.network.errors(*encoder.front_end(batch)) for batch in datamodule.batches(split)]
+    batches = [encoder.backbone.errors(*encoder.front_end(batch)) for batch in datamodule.batches(split)]
     rows = datamodule.table[datamodule.table["split"] == split]
     table = rows[["split", "recording", "speaker"]].assign(emotion=np.array(datamodule.classes)[rows["label"]])
     columns = zip(ERRORS, zip(*batches, strict=True), strict=True)

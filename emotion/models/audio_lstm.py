@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from emotion.config.fields import Count, Dropout
 from emotion.config.model import Pooling
 from emotion.features.base import frame_mask
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureBackbone
 from emotion.models.pooling import StatisticsPooling
 
 
-class AudioLstm(FeatureNetwork):
+class AudioLstm(FeatureBackbone):
     """Project each frame, run bidirectional LSTMs whose output is added to their input, pool over time.
 
     Args:
@@ -39,11 +39,11 @@ class AudioLstm(FeatureNetwork):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.lstms = nn.ModuleList(_BidirectionalLstm(width) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
-        self.row_dim, self.pool = width, StatisticsPooling(width, pooling)
+        self.frame_dim, self.pool = width, StatisticsPooling(width, pooling)
         self.embed_dim = self.pool.embed_dim
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`."""
         rows = self.dropout(self.project(features).transpose(1, 2))
         frames = (frames - 1) // self.stride + 1
         for norm, lstm in zip(self.norms, self.lstms, strict=True):

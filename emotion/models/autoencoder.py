@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from emotion.config.fields import Count, NonNegative
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureBackbone
 
 _TINY = 1e-6
 
 
-class Autoencoder(FeatureNetwork):
+class Autoencoder(FeatureBackbone):
     """Convolutions from features to a latent vector and back (Kingma & Welling, 2014, if it is variational).
 
     https://arxiv.org/abs/1312.6114. The embedding of an item is its latent vector and, as its last value, the logarithm
@@ -55,15 +55,15 @@ class Autoencoder(FeatureNetwork):
         for wide, narrow in pairwise([*reversed(channels), 1]):
             layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(0.1), nn.ConvTranspose2d(wide, narrow, 4, 2, padding=1)]
         self.decode = nn.Sequential(*layers)
-        self.row_dim = self.embed_dim = latent + 1
+        self.frame_dim = self.embed_dim = latent + 1
         self.pool = nn.Flatten()
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`; one row an item."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`; one row an item."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `FeatureNetwork.forward`."""
+        """See `FeatureBackbone.forward`."""
         latent, _ = self._encoded(features)
         _, unexplained = self._errors(latent, features, frames)
         return torch.cat([latent, unexplained.log()[:, None]], dim=1)

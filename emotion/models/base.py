@@ -1,4 +1,4 @@
-"""Base classes of networks and encoders, and the classifier of an encoder and a head."""
+"""Base classes of backbones and encoders, and the classifier of an encoder and a head."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from emotion.features.base import Representation
+from emotion.features.images import ImageFrontEnd, place_in_clip
 from emotion.features.normalization import FrontEnd
-from emotion.features.pictures import PictureFrontEnd, place_in_clip
 from emotion.models.pooling import StatisticsPooling
 
 
-class Network(nn.Module):
+class Backbone(nn.Module):
     """Base class of the trainable part of an encoder."""
 
     def load_pretrained(self) -> None:
-        """Load published weights; most networks have none."""
+        """Load published weights; most backbones have none."""
 
     def fit(self, inputs: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Fit what is not trained by gradient, if anything.
@@ -28,23 +28,23 @@ class Network(nn.Module):
         """
 
 
-class FeatureNetwork(Network):
-    """Base class of networks over frames of features, of audio or action units.
+class FeatureBackbone(Backbone):
+    """Base class of backbones over frames of features, of audio or action units.
 
-    The constructor takes `num_features`, and may take `orders`, the number of equal parts of the features: the features
-    and their deltas, or the layers of a speech encoder. A padded item must give what the item alone gives.
+    The constructor takes `num_features`, and may take `num_channels`, the number of equal parts of the features: the
+    features and their deltas, or the layers of a speech encoder. A padded item must give what the item alone gives.
 
     Attributes:
-        row_dim: Size of a frame embedding.
+        frame_dim: Size of a frame embedding.
         embed_dim: Size of the embedding.
         pool: Module from frame embeddings to an embedding.
     """
 
-    row_dim: int
+    frame_dim: int
     embed_dim: int
     pool: nn.Module
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Embed the frames of each item.
 
         Args:
@@ -52,17 +52,17 @@ class FeatureNetwork(Network):
             frames: Number of frames of each item, shape (B,), int64.
 
         Returns:
-            Frame embeddings, shape (B, row_dim, N'), and their number for each item, shape (B,).
+            Frame embeddings, shape (B, frame_dim, N'), and their number for each item, shape (B,).
         """
-        raise TypeError(f"{type(self).__name__} does not define sequence")
+        raise TypeError(f"{type(self).__name__} does not define encode_frames")
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Return the embeddings of a batch, shape (B, embed_dim); arguments as of `sequence`."""
-        return self.pool(*self.sequence(features, frames))
+        """Return the embeddings of a batch, shape (B, embed_dim); arguments as of `encode_frames`."""
+        return self.pool(*self.encode_frames(features, frames))
 
 
-class PictureNetwork(Network):
-    """Base class of networks over single images of faces.
+class ImageBackbone(Backbone):
+    """Base class of backbones over single images of faces.
 
     The constructor takes `num_channels`, the number of channels of an image.
 
@@ -78,43 +78,43 @@ class PictureNetwork(Network):
 
 
 class Encoder(nn.Module):
-    """A front end and a network: from one modality of a batch to embeddings.
+    """A front end and a backbone: from one modality of a batch to embeddings.
 
     Args:
-        front_end: Module from a batch to the input of the network.
-        network: The network.
-        frozen: Number of epochs at the start of training in which the encoder is frozen, or True for all.
-        learning_rate_factor: Multiplier of the learning rate.
+        front_end: Module from a batch to the input of the backbone.
+        backbone: The backbone.
+        freeze: Number of epochs at the start of training in which the encoder is freeze, or True for all.
+        lr_multiplier: Multiplier of the learning rate.
 
     Attributes:
-        row_dim: Size of a frame embedding.
+        frame_dim: Size of a frame embedding.
         embed_dim: Size of the embedding.
     """
 
-    row_dim: int
+    frame_dim: int
     embed_dim: int
 
     def __init__(
-        self, front_end: nn.Module, network: Network, frozen: bool | int = False, learning_rate_factor: float = 1.0
+        self, front_end: nn.Module, backbone: Backbone, freeze: bool | int = False, lr_multiplier: float = 1.0
     ) -> None:
         super().__init__()
-        self.front_end, self.network = front_end, network
-        self.frozen_epochs = math.inf if frozen is True else int(frozen)
-        self.learning_rate_factor = learning_rate_factor
+        self.front_end, self.backbone = front_end, backbone
+        self.freeze_epochs = math.inf if freeze is True else int(freeze)
+        self.lr_multiplier = lr_multiplier
         self.start_epoch(0)
         self.train()
 
     def start_epoch(self, epoch: int) -> None:
         """Freeze or unfreeze the weights for an epoch, counted from 0; call `train()` afterwards."""
-        self.is_frozen = epoch < self.frozen_epochs
+        self.is_frozen = epoch < self.freeze_epochs
         self.requires_grad_(not self.is_frozen)
         for module in self.modules():
-            if isinstance(module, Representation) and module.frozen:
+            if isinstance(module, Representation) and module.freeze:
                 module.requires_grad_(False)
 
     def load_pretrained(self) -> None:
         """Load published weights, if there are any."""
-        self.network.load_pretrained()
+        self.backbone.load_pretrained()
 
     def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
         """Fit what is not trained by gradient.
@@ -131,17 +131,17 @@ class Encoder(nn.Module):
         """Return which items have the modality, shape (B,), bool."""
         return self.front_end.present(batch)
 
-    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return frame embeddings, shape (B, row_dim, N), and their number for each item, shape (B,)."""
-        raise TypeError(f"{type(self).__name__} does not define sequence")
+    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return frame embeddings, shape (B, frame_dim, N), and their number for each item, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} does not define encode_frames")
 
 
 class FeatureEncoder(Encoder):
-    """An encoder of features over time; `front_end` is a `FrontEnd`, `network` a `FeatureNetwork`."""
+    """An encoder of features over time; `front_end` is a `FrontEnd`, `backbone` a `FeatureBackbone`."""
 
-    def __init__(self, front_end: FrontEnd, network: FeatureNetwork, **learning: Any) -> None:
-        super().__init__(front_end, network, **learning)
-        self.row_dim, self.embed_dim = network.row_dim, network.embed_dim
+    def __init__(self, front_end: FrontEnd, backbone: FeatureBackbone, **learning: Any) -> None:
+        super().__init__(front_end, backbone, **learning)
+        self.frame_dim, self.embed_dim = backbone.frame_dim, backbone.embed_dim
 
     def load_pretrained(self) -> None:
         """See `Encoder.load_pretrained`."""
@@ -149,12 +149,12 @@ class FeatureEncoder(Encoder):
         self.front_end.load_pretrained()
 
     def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """See `Encoder.fit`: the normalisation, then the network."""
+        """See `Encoder.fit`: the normalisation, then the backbone."""
         self.front_end.fit(batches())
         training = self.training
         self.eval()  # without augmentation
         with torch.no_grad():
-            self.network.fit(self._present_inputs(batch) for batch in batches())
+            self.backbone.fit(self._present_inputs(batch) for batch in batches())
         self.train(training)
 
     def _present_inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -162,38 +162,38 @@ class FeatureEncoder(Encoder):
         has = self.present(batch)
         return features[has], frames[has]
 
-    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """See `Encoder.sequence`."""
-        return self.network.sequence(*self.front_end(batch))
+    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `Encoder.encode_frames`."""
+        return self.backbone.encode_frames(*self.front_end(batch))
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Return the embeddings of a batch, shape (B, embed_dim)."""
-        return self.network(*self.front_end(batch))
+        return self.backbone(*self.front_end(batch))
 
 
-class PictureEncoder(Encoder):
+class FrameEncoder(Encoder):
     """An encoder of the face images of a clip, pooled over its frames.
 
     Args:
         front_end: Module from a batch to images.
-        network: Network over single images.
+        backbone: Backbone over single images.
         pooling: Pooling over frames, see `StatisticsPooling`.
         **learning: See `Encoder`.
     """
 
     def __init__(
-        self, front_end: PictureFrontEnd, network: PictureNetwork, pooling: str = "mean", **learning: Any
+        self, front_end: ImageFrontEnd, backbone: ImageBackbone, pooling: str = "mean", **learning: Any
     ) -> None:
-        super().__init__(front_end, network, **learning)
-        self.pool, self.mirror = StatisticsPooling(network.embed_dim, pooling), front_end.mirror
-        self.row_dim, self.embed_dim = network.embed_dim, self.pool.embed_dim
+        super().__init__(front_end, backbone, **learning)
+        self.pool, self.mirror = StatisticsPooling(backbone.embed_dim, pooling), front_end.mirror
+        self.frame_dim, self.embed_dim = backbone.embed_dim, self.pool.embed_dim
 
-    def sequence(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """See `Encoder.sequence`; each item must have a face."""
+    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """See `Encoder.encode_frames`; each item must have a face."""
         pictures, item = self.front_end(batch)
-        embedded = self.network(pictures)
+        embedded = self.backbone(pictures)
         if self.mirror and not self.training:
-            embedded = (embedded + self.network(pictures.flip(3))) / 2
+            embedded = (embedded + self.backbone(pictures.flip(3))) / 2
         if torch.compiler.is_exporting():
             counts = batch["face_mask"].sum(dim=1).clamp(min=1)
             return embedded.unflatten(0, batch["face_mask"].shape).transpose(1, 2), counts
@@ -203,7 +203,7 @@ class PictureEncoder(Encoder):
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Return the embeddings of a batch whose items all have a face, shape (B, embed_dim)."""
-        return self.pool(*self.sequence(batch))
+        return self.pool(*self.encode_frames(batch))
 
 
 class MlpHead(nn.Sequential):
@@ -249,7 +249,7 @@ class Classifier(nn.Module):
     @property
     def learns(self) -> bool:
         """True if there is anything to train."""
-        thaws = any(encoder.frozen_epochs < math.inf for encoder in self.encoders)
+        thaws = any(encoder.freeze_epochs < math.inf for encoder in self.encoders)
         return thaws or any(parameter.requires_grad for parameter in self.train().parameters())
 
     @property

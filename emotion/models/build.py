@@ -21,20 +21,20 @@ from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
 from emotion.features.augment import Augmentation
-from emotion.features.base import Representation, SoundFeatures
+from emotion.features.base import AcousticFeatures, Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.hog3d import Hog3dFrontEnd
-from emotion.features.pictures import PictureFrontEnd
+from emotion.features.images import ImageFrontEnd
 from emotion.features.stack import FeatureStack
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import (
     Classifier,
     Encoder,
+    FeatureBackbone,
     FeatureEncoder,
-    FeatureNetwork,
+    FrameEncoder,
+    ImageBackbone,
     MlpHead,
-    PictureEncoder,
-    PictureNetwork,
 )
 from emotion.models.estimator import EstimatorHead
 from emotion.models.late_fusion import Fusion
@@ -70,11 +70,11 @@ def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sam
         _features(features, sample_rate),
         sample_rate,
         features.trim_db,
-        features.seconds,
+        features.duration_s,
         features.normalize,
         _augmentations(augment, sample_rate),
     )
-    if isinstance(front_end.features, Representation) and len(front_end.of_spectrum):
+    if isinstance(front_end.features, Representation) and len(front_end.spectrum_augmentations):
         raise EmotionError(
             f"augment=vtlp changes a spectrum, which features={next(iter(features.sets))} do not come from"
         )
@@ -83,14 +83,14 @@ def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sam
 
 def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Representation:
     sets = {
-        name: instantiate(feature_set, SoundFeatures, sample_rate=sample_rate, n_fft=features.n_fft)
+        name: instantiate(feature_set, AcousticFeatures, sample_rate=sample_rate, n_fft=features.n_fft)
         for name, feature_set in features.sets.items()
     }
     alone = {name: feature_set for name, feature_set in sets.items() if isinstance(feature_set, Representation)}
     if not alone:
-        return FeatureStack(sets, features.n_fft, features.hop_length, features.deltas)
+        return FeatureStack(sets, features.n_fft, features.hop_length, features.n_delta_orders)
     name, representation = next(iter(alone.items()))
-    if len(sets) > 1 or features.deltas:
+    if len(sets) > 1 or features.n_delta_orders:
         raise EmotionError(f"features={name} has frames of its own, so it stands alone: no other sets, no deltas")
     if features.normalize == "clip" and representation.one_frame:
         raise EmotionError(f"features.normalize=clip leaves nothing of features={name}, one vector: use train")
@@ -121,7 +121,9 @@ def build_fusion(model: FusionModelConfig, inputs: InputConfig, num_classes: int
 def build_estimator(model: EstimatorModelConfig, inputs: InputConfig, num_classes: int, seed: int) -> Classifier:
     """Build an encoder that gives a vector, and an estimator on it."""
     encoder = build_encoder(model.vector, inputs)
-    return Classifier(encoder, _estimator(model, num_classes, seed, [encoder.embed_dim], [model.vector.parts]))
+    return Classifier(
+        encoder, _estimator(model, num_classes, seed, [encoder.embed_dim], [model.vector.n_augmented_copies])
+    )
 
 
 def build_estimator_fusion(
@@ -131,7 +133,7 @@ def build_estimator_fusion(
     encoders = {name: build_encoder(branch, inputs) for name, branch in model.branches.items()}
     fusion = instantiate(model.fusion, Fusion, encoders=encoders)
     sizes = [encoder.embed_dim for encoder in encoders.values()]
-    parts = [branch.parts for branch in model.branches.values()]
+    parts = [branch.n_augmented_copies for branch in model.branches.values()]
     return Classifier(fusion, _estimator(model, num_classes, seed, sizes, parts))
 
 
@@ -143,21 +145,21 @@ def _estimator(
 
 def build_encoder(branch: BranchConfig, inputs: InputConfig) -> Encoder:
     """Build the front end and the network of a branch."""
-    learning = {"frozen": branch.frozen, "learning_rate_factor": branch.learning_rate_factor}
+    learning = {"freeze": branch.freeze, "lr_multiplier": branch.lr_multiplier}
     if branch.pictures:
         augment = _augmentations(inputs.augment, inputs.sample_rate)
-        pictures = PictureFrontEnd(**asdict(branch.pictures), augment=augment)
-        network = instantiate(branch.network, PictureNetwork, num_channels=pictures.channels)
-        return PictureEncoder(pictures, network, branch.pooling, **learning)
+        pictures = ImageFrontEnd(**asdict(branch.pictures), augment=augment)
+        network = instantiate(branch.backbone, ImageBackbone, num_channels=pictures.channels)
+        return FrameEncoder(pictures, network, branch.pooling, **learning)
     if branch.hog3d:
         front_end = Hog3dFrontEnd(**asdict(branch.hog3d))
     elif branch.modality == "action_units":
         units = inputs.action_units
-        front_end = ActionUnitFrontEnd(len(unit_names(units.kinds)), units.normalize)
+        front_end = ActionUnitFrontEnd(len(unit_names(units.columns)), units.normalize)
     else:
         front_end = build_front_end(inputs.features, inputs.augment, inputs.sample_rate)
-    options = {"num_features": front_end.num_features, "orders": front_end.orders}
-    return FeatureEncoder(front_end, instantiate(branch.network, FeatureNetwork, **options), **learning)
+    options = {"num_features": front_end.num_features, "num_channels": front_end.num_channels}
+    return FeatureEncoder(front_end, instantiate(branch.backbone, FeatureBackbone, **options), **learning)
 
 
 def _head(options: HeadConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:

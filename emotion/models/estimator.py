@@ -37,8 +37,9 @@ class EstimatorHead(nn.Module):
         seed: For what an estimator draws at random.
         scaling: `standard` or `quantiles`.
         sizes: Of each of the vectors that come one after the other; by default they are one.
-        parts: How many equal parts each of these vectors has, such as variants of a recording, that are examples of
-            their own, with a vector of one part beside each of them. A recording is what its examples say on average.
+        n_augmented_copies: Number of equal parts of each vector, such as augmented copies of a recording. Each part is
+            an example of its own; a vector of one part is repeated for each. The log-probabilities of the examples of a
+            recording are averaged.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class EstimatorHead(nn.Module):
         seed: int,
         scaling: str = "standard",
         sizes: Sequence[int] = (1,),
-        parts: Sequence[int] = (1,),
+        n_augmented_copies: Sequence[int] = (1,),
     ) -> None:
         super().__init__()
         from sklearn.base import ClassifierMixin
@@ -62,10 +63,13 @@ class EstimatorHead(nn.Module):
             built.set_params(random_state=seed)
         first = [QuantileTransformer(n_quantiles=100, output_distribution="normal")] * (scaling == "quantiles")
         self.num_classes, self.pipeline = num_classes, make_pipeline(*first, StandardScaler(), built)
-        self.sizes, self.parts, self.examples = tuple(sizes), tuple(parts), max(parts)
-        if any(own not in (1, self.examples) or size % own for size, own in zip(sizes, parts, strict=True)):
-            raise EmotionError(f"vectors of {list(sizes)} values cannot be in {list(parts)} parts side by side")
-        shares = [size // own for size, own in zip(sizes, parts, strict=True)]
+        copies = tuple(n_augmented_copies)
+        self.sizes, self.n_augmented_copies, self.examples = tuple(sizes), copies, max(copies)
+        if any(own not in (1, self.examples) or size % own for size, own in zip(sizes, copies, strict=True)):
+            raise EmotionError(
+                f"n_augmented_copies={list(copies)}: vectors of {list(sizes)} values cannot be divided so"
+            )
+        shares = [size // own for size, own in zip(sizes, copies, strict=True)]
         of_each = [np.full(share, np.sqrt(len(shares) * share / sum(shares))) for share in shares]
         self.divisor = np.concatenate(of_each) if len(sizes) > 1 else 1.0
 
@@ -115,7 +119,7 @@ class EstimatorHead(nn.Module):
         if self.examples == 1:
             return vectors
         each = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=1)
-        split = [one.reshape(len(one), own, -1) for one, own in zip(each, self.parts, strict=True)]
+        split = [one.reshape(len(one), own, -1) for one, own in zip(each, self.n_augmented_copies, strict=True)]
         beside = [np.broadcast_to(one, (len(one), self.examples, one.shape[2])) for one in split]
         return np.concatenate(beside, axis=2).reshape(len(vectors) * self.examples, -1)
 

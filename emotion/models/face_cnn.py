@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from emotion.config.fields import Count, Dropout, NonNegativeInt
-from emotion.models.base import PictureNetwork
+from emotion.models.base import ImageBackbone
 
 
-class FaceCnn(PictureNetwork):
+class FaceCnn(ImageBackbone):
     """Residual stages of 3×3 convolutions (He et al., 2016), then the mean over space.
 
     https://arxiv.org/abs/1512.03385.
@@ -41,7 +41,7 @@ class FaceCnn(PictureNetwork):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """See `PictureNetwork.forward`."""
+        """See `ImageBackbone.forward`."""
         maps = self.stages(pictures.contiguous(memory_format=torch.channels_last))
         return self.dropout(maps.mean(dim=(2, 3)))
 

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from emotion.models.base import PictureNetwork
+from emotion.models.base import ImageBackbone
 
 
-class FaceCnnS4(PictureNetwork):
+class FaceCnnS4(ImageBackbone):
     """Three convolutions, each pooled without losing resolution, and all of what is left as the embedding.
 
     With a linear head for eight emotions it has 1,837,496 parameters on pictures of 128 pixels. It was published with
@@ -29,5 +29,5 @@ class FaceCnnS4(PictureNetwork):
         self.embed_dim = widths[-1] * (size - 3 * 3) ** 2
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """See `PictureNetwork.forward`."""
+        """See `ImageBackbone.forward`."""
         return self.layers(pictures)

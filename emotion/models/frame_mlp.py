@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from emotion.config.fields import Count, Dropout
-from emotion.models.base import FeatureNetwork, hidden_layers
+from emotion.models.base import FeatureBackbone, hidden_layers
 
 
-class FrameMlp(FeatureNetwork):
+class FrameMlp(FeatureBackbone):
     """The mean over an item's frames, then hidden layers, see `hidden_layers`.
 
     Args:
@@ -19,12 +19,12 @@ class FrameMlp(FeatureNetwork):
     def __init__(self, num_features: int, hidden: tuple[Count, ...] = (128, 128), dropout: Dropout = 0.5) -> None:
         super().__init__()
         self.layers = nn.Sequential(*hidden_layers([num_features, *hidden], dropout))
-        self.row_dim = self.embed_dim = hidden[-1]
+        self.frame_dim = self.embed_dim = hidden[-1]
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`; one row an item."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`; one row an item."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `FeatureNetwork.forward`."""
+        """See `FeatureBackbone.forward`."""
         return self.layers(features.sum(dim=2) / frames[:, None])

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from emotion.config.fields import Count
 from emotion.features import functionals
 from emotion.features.splines import Splines
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureBackbone
 
 
-class Functionals(FeatureNetwork):
+class Functionals(FeatureBackbone):
     """Statistics of each feature over an item's frames.
 
     Args:
@@ -18,34 +18,34 @@ class Functionals(FeatureNetwork):
         names: See `emotion.features.functionals.Functionals`.
     """
 
-    def __init__(self, num_features: int, names: Sequence[str] = ("mean", "deviation")) -> None:
+    def __init__(self, num_features: int, names: Sequence[str] = ("mean", "std")) -> None:
         super().__init__()
         of_each = functionals.Functionals(names)
         self.pool = _Pool(lambda features, frames: of_each(features, frames).transpose(1, 2).flatten(1))
-        self.row_dim, self.embed_dim = num_features, len(of_each.names) * num_features
+        self.frame_dim, self.embed_dim = num_features, len(of_each.names) * num_features
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`: the features themselves."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`: the features themselves."""
         return features, frames
 
 
-class SplineCoefficients(FeatureNetwork):
+class SplineCoefficients(FeatureBackbone):
     """The course of each feature over an item, wherever that is long or short; see `Splines`.
 
     Args:
         num_features: Of a frame.
-        coefficients: Of each feature.
+        n_coefficients: Number of coefficients of each feature.
         order: Of the splines: 4 is cubic.
     """
 
-    def __init__(self, num_features: int, coefficients: Count = 14, order: Count = 4) -> None:
+    def __init__(self, num_features: int, n_coefficients: Count = 14, order: Count = 4) -> None:
         super().__init__()
-        splines = Splines(coefficients, order)
+        splines = Splines(n_coefficients, order)
         self.pool = _Pool(lambda features, frames: splines(features, frames).flatten(1))
-        self.row_dim, self.embed_dim = num_features, coefficients * num_features
+        self.frame_dim, self.embed_dim = num_features, n_coefficients * num_features
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`: the features themselves."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`: the features themselves."""
         return features, frames
 
 

@@ -150,7 +150,7 @@ class CrossAttention(Fusion):
         modality_dropout: Dropout = 0.0,
     ) -> None:
         super().__init__(encoders, modality_dropout)
-        self.project = nn.ModuleList(nn.Linear(encoder.row_dim, width) for encoder in encoders.values())
+        self.project = nn.ModuleList(nn.Linear(encoder.frame_dim, width) for encoder in encoders.values())
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in encoders)
         self.attend = nn.ModuleList(nn.MultiheadAttention(width, attention_heads, batch_first=True) for _ in encoders)
         self.pool = StatisticsPooling(width)
@@ -158,11 +158,11 @@ class CrossAttention(Fusion):
 
     def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         """Return frame embeddings, shape (B, D, N), and their number for each item, shape (B,)."""
-        return self.encoders[name].sequence(batch)
+        return self.encoders[name].encode_frames(batch)
 
     def shapes(self, name: str) -> list[tuple[int, ...]]:
         """See `Fusion.shapes`."""
-        return [(self.encoders[name].row_dim, 1), ()]
+        return [(self.encoders[name].frame_dim, 1), ()]
 
     def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
         """See `Fusion.join`."""

@@ -5,34 +5,39 @@ from torch import Tensor, nn
 
 from emotion.config.fields import Count, Dropout
 from emotion.config.model import Pooling
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureBackbone
 from emotion.models.pooling import StatisticsPooling
 
 
-class LayerMix(FeatureNetwork):
+class LayerMix(FeatureBackbone):
     """Adds up layers with learned weights, projects each frame, pools over time, as SUPERB does.
 
     Yang et al. (2021), https://arxiv.org/abs/2105.01051.
 
     Args:
         num_features: Of a frame, all layers together.
-        orders: Layers.
+        num_channels: Layers.
         width: Of a projected frame.
         dropout: Of a projected frame's values, in [0, 1).
         pooling: Over time, see `StatisticsPooling`.
     """
 
     def __init__(
-        self, num_features: int, orders: int = 1, width: Count = 256, dropout: Dropout = 0.3, pooling: Pooling = "mean"
+        self,
+        num_features: int,
+        num_channels: int = 1,
+        width: Count = 256,
+        dropout: Dropout = 0.3,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.zeros(orders))
-        self.project = nn.Sequential(nn.Conv1d(num_features // orders, width, 1), nn.ReLU(), nn.Dropout(dropout))
-        self.row_dim, self.pool = width, StatisticsPooling(width, pooling)
+        self.weights = nn.Parameter(torch.zeros(num_channels))
+        self.project = nn.Sequential(nn.Conv1d(num_features // num_channels, width, 1), nn.ReLU(), nn.Dropout(dropout))
+        self.frame_dim, self.pool = width, StatisticsPooling(width, pooling)
         self.embed_dim = self.pool.embed_dim
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`."""
         # In the order in which cached features lie in memory, frame by frame: einsum and matmul would copy them all.
         layers = features.transpose(1, 2).flatten(0, 1).unflatten(1, (len(self.weights), -1))
         mixed = torch.bmm(self.weights.softmax(0).expand(len(layers), 1, -1), layers)[:, 0]

@@ -9,42 +9,45 @@ from torch import Tensor, nn
 
 from emotion.config.fields import Count
 from emotion.errors import EmotionError
-from emotion.models.base import FeatureNetwork
+from emotion.models.base import FeatureBackbone
 
 
-class PartialTucker(FeatureNetwork):
+class PartialTucker(FeatureBackbone):
     """The core of a partial Tucker decomposition, whose factors are those of the training split.
 
     Tucker (1966), https://doi.org/10.1007/BF02289464, by TensorLy's higher-order orthogonal iteration. Features and
     frames are taken as a tensor for each recording; along an axis with a rank it is projected onto that many factors.
 
     Args:
-        num_features: Of a frame; the product of `rows`.
-        rows: The axes that features are made of.
-        columns: The axes that frames are made of; recordings have so many frames, or less and then zeros.
-        ranks: For each axis of `rows` and then `columns`; null keeps all of it.
-        most_values: Factors are fitted to as many recordings of the training split as have so many values, drawn
+        num_features: Of a frame; the product of `feature_shape`.
+        feature_shape: The axes that features are made of.
+        frame_shape: The axes that frames are made of; recordings have so many frames, or less and then zeros.
+        ranks: Rank for each axis of `feature_shape`, then of `frame_shape`; null keeps the axis.
+        max_values: Factors are fitted to as many recordings of the training split as have so many values, drawn
             evenly. Fitting takes about 20 bytes for each.
     """
 
     def __init__(
         self,
         num_features: int,
-        rows: Sequence[int],
-        columns: Sequence[int],
+        feature_shape: Sequence[int],
+        frame_shape: Sequence[int],
         ranks: Sequence[int | None],
-        most_values: Count = 10_000_000,
+        max_values: Count = 10_000_000,
     ) -> None:
         super().__init__()
-        self.shape, self.most_values = (*rows, *columns), most_values
-        if math.prod(rows) != num_features:
-            raise EmotionError(f"rows={list(rows)} are {math.prod(rows)} features, and there are {num_features}")
+        self.shape, self.max_values = (*feature_shape, *frame_shape), max_values
+        if math.prod(feature_shape) != num_features:
+            raise EmotionError(
+                f"feature_shape={list(feature_shape)} has {math.prod(feature_shape)} features; "
+                f"the input has {num_features}"
+            )
         if len(ranks) != len(self.shape) or any(r and not 1 <= r <= n for r, n in zip(ranks, self.shape, strict=True)):
             raise EmotionError(f"ranks={list(ranks)} have to be one for each of {list(self.shape)}, and none larger")
-        self.ranks, self.frames = {axis: rank for axis, rank in enumerate(ranks) if rank}, math.prod(columns)
+        self.ranks, self.frames = {axis: rank for axis, rank in enumerate(ranks) if rank}, math.prod(frame_shape)
         for axis, rank in self.ranks.items():
             self.register_buffer(f"factor_{axis}", torch.eye(self.shape[axis], rank))
-        self.row_dim = self.embed_dim = math.prod(self.ranks.get(axis, n) for axis, n in enumerate(self.shape))
+        self.frame_dim = self.embed_dim = math.prod(self.ranks.get(axis, n) for axis, n in enumerate(self.shape))
         self.pool = nn.Flatten()
 
     def fit(self, inputs: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -53,7 +56,9 @@ class PartialTucker(FeatureNetwork):
             from tensorly.decomposition import partial_tucker
         except ImportError as error:
             raise EmotionError("tensorly is not installed: pip install 'emotion[tensorly]'") from error
-        some = _some((item for features, _ in inputs for item in features), self.most_values // math.prod(self.shape))
+        some = _limit_values(
+            (item for features, _ in inputs for item in features), self.max_values // math.prod(self.shape)
+        )
         tensors = np.stack([self._tensor(item[None])[0].cpu().numpy() for item in some])
         axes = [1 + axis for axis in self.ranks]
         (_, factors), _ = partial_tucker(tensors, rank=list(self.ranks.values()), modes=axes, tol=1e-5)
@@ -62,26 +67,26 @@ class PartialTucker(FeatureNetwork):
             sign = np.sign(factor[np.abs(factor).argmax(axis=0), range(factor.shape[1])])
             getattr(self, f"factor_{axis}").copy_(torch.from_numpy(np.ascontiguousarray(factor * sign)))
 
-    def sequence(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureNetwork.sequence`; one row an item."""
+    def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeatureBackbone.encode_frames`; one row an item."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
-        """See `FeatureNetwork.forward`."""
+        """See `FeatureBackbone.forward`."""
         core = self._tensor(features)
         for axis in self.ranks:
             core = torch.tensordot(core, getattr(self, f"factor_{axis}"), dims=([1 + axis], [0])).movedim(-1, 1 + axis)
         return core.flatten(1)
 
     def _tensor(self, features: Tensor) -> Tensor:
-        """Shape (B, F, N) to (B, *rows, *columns)."""
+        """Shape (B, F, N) to (B, *feature_shape, *frame_shape)."""
         missing = self.frames - features.shape[2]
         if missing < 0:
             raise EmotionError(f"columns make {self.frames} frames, and a recording has {features.shape[2]}")
         return nn.functional.pad(features, (0, missing)).reshape(len(features), *self.shape)
 
 
-def _some(items: Iterable[Tensor], most: int) -> list[Tensor]:
+def _limit_values(items: Iterable[Tensor], most: int) -> list[Tensor]:
     """As many of `items` as `most`, and at least one, each equally likely, always the same ones (Vitter, 1985)."""
     random, kept = np.random.default_rng(0), []
     for number, item in enumerate(items):

@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 from emotion.config.fields import Dropout
 from emotion.errors import EmotionError
-from emotion.features.pictures import CENTER, SPREAD
+from emotion.features.images import CENTER, STD
 from emotion.features.pretrained import fill, from_url, weights_of
-from emotion.models.base import PictureNetwork
+from emotion.models.base import ImageBackbone
 
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class FaceVgg16(PictureNetwork):
+class FaceVgg16(ImageBackbone):
     """The convolutions of torchvision's VGG16 (Simonyan & Zisserman, 2015), then the mean over space.
 
     https://arxiv.org/abs/1409.1556.
@@ -40,8 +40,8 @@ class FaceVgg16(PictureNetwork):
         self.embed_dim = 512
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """See `PictureNetwork.forward`."""
-        pixels = pictures * SPREAD + CENTER
+        """See `ImageBackbone.forward`."""
+        pixels = pictures * STD + CENTER
         return self.dropout(self.layers((pixels - self.mean) / self.deviation).mean(dim=(2, 3)))
 
     def load_pretrained(self) -> None:
@@ -54,7 +54,7 @@ class FaceVgg16(PictureNetwork):
             fill(self.layers, own, self.weights)
 
 
-class FaceFacenet(PictureNetwork):
+class FaceFacenet(ImageBackbone):
     """The InceptionResnetV1 of facenet-pytorch, which was trained to tell people apart (Schroff et al., 2015).
 
     https://arxiv.org/abs/1503.03832.
@@ -77,8 +77,8 @@ class FaceFacenet(PictureNetwork):
         self.embed_dim = 512
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """See `PictureNetwork.forward`; the embedding is not brought to unit length."""
-        pixels = pictures * SPREAD + CENTER
+        """See `ImageBackbone.forward`; the embedding is not brought to unit length."""
+        pixels = pictures * STD + CENTER
         return self.layers(2 * pixels - 1)
 
     def load_pretrained(self) -> None:

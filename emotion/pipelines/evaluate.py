@@ -107,7 +107,7 @@ def _set_up_data(run_dir: Path, config: TrainConfig, same_splits: bool, split: s
     datamodule.setup()
     if splits is not None:
         expected, found = (t.loc[t["split"] == split, "recording"] for t in (splits, datamodule.table))
-        runs.require_recordings(run_dir, expected, found, config.data.on_problem != "stop")
+        runs.require_recordings(run_dir, expected, found, config.data.on_error != "raise")
     return datamodule
 
 

@@ -65,7 +65,7 @@ def _resumed(composed: DictConfig, run_dir: Path, overrides: list[str]) -> tuple
             "that began it"
         )
     if any(runs.is_start(key_of(override)) for override in overrides):
-        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….run out")
+        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….init_from out")
     saved = runs.load_composed(run_dir)
     changed = merge_run_config(saved, composed, overrides)
     for key in DECIDE_SPLITS:

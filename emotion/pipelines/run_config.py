@@ -31,7 +31,7 @@ def merge_run_config(saved: DictConfig, composed: DictConfig, overrides: list[st
     if "data" in keys and "protocol" not in keys:
         keys.insert(0, "protocol")
     if "data" in keys:
-        config.faces = warm_start.faces_elsewhere(saved.faces, composed.faces)
+        config.faces = warm_start.adapt_faces(saved.faces, composed.faces)
     # Whole groups first, so that a value inside one counts.
     for key in sorted(keys, key=lambda key: "." in key):
         if key not in ("resume", "run_dir"):

@@ -102,7 +102,7 @@ def _set_up_data(job: Job) -> EmotionDataModule:
         job.composed.labels = list(datamodule.classes)
         job.config = validate(job.composed)
     if job.splits is not None:
-        may_lack = config.data.on_problem != "stop"
+        may_lack = config.data.on_error != "raise"
         runs.require_recordings(job.run_dir, job.splits["recording"], datamodule.table["recording"], may_lack)
     malloc.trim()
     for split in SPLITS:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError
-from emotion.models.base import Classifier, Encoder, PictureEncoder
+from emotion.models.base import Classifier, Encoder, FrameEncoder
 from emotion.models.estimator import EstimatorHead
 from emotion.plots.figure import new_figure
 
@@ -64,7 +64,7 @@ def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Att
     attributions = {}
     for name, encoder in encoders.items():
         if encoder.present(batch).all():
-            method = _grad_cam if isinstance(encoder, PictureEncoder) else _integrated_gradients
+            method = _grad_cam if isinstance(encoder, FrameEncoder) else _integrated_gradients
             attributions[name] = method(classifier, encoder, batch, label)
     return attributions
 
@@ -84,16 +84,16 @@ def _integrated_gradients(classifier: Classifier, encoder: Encoder, batch: Batch
         method = IntegratedGradients(logits)
         attribution = method.attribute(features, target=label, n_steps=_N_STEPS, internal_batch_size=1)
     stack = getattr(encoder.front_end, "features", None)
-    feature_sets = stack.bands if stack else (("action units", features.shape[1]),)
+    feature_sets = stack.feature_groups if stack else (("action units", features.shape[1]),)
     return Attribution(features[0].numpy(), attribution[0].detach().float().numpy(), feature_sets)
 
 
-def _grad_cam(classifier: Classifier, encoder: PictureEncoder, batch: Batch, label: int) -> Attribution:
+def _grad_cam(classifier: Classifier, encoder: FrameEncoder, batch: Batch, label: int) -> Attribution:
     from captum.attr import LayerAttribution, LayerGradCam
 
     with torch.no_grad():
         images, item = encoder.front_end(batch)
-    last = [module for module in encoder.network.modules() if isinstance(module, nn.Conv2d)][-1]
+    last = [module for module in encoder.backbone.modules() if isinstance(module, nn.Conv2d)][-1]
     with _constant_front_end(encoder) as front_end:
 
         def logits(changed: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pandas as pd
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.dataset import Ragged
 from emotion.labels import EMOTIONS, KNOWN
-from emotion.media.video import read_middle_picture
+from emotion.media.video import read_middle_frame
 from emotion.plots.figure import new_figure
 from emotion.plots.recording import mel_spectrogram
 
@@ -41,7 +41,7 @@ def plot_recordings(table: pd.DataFrame, directory: Path) -> "Figure":
     for row in table.itertuples():
         column, top = emotions.index(row.emotion), speakers.index(row.speaker) * n_parts
         if row.video:
-            panels[top, column].imshow(read_middle_picture(directory / row.video))
+            panels[top, column].imshow(read_middle_frame(directory / row.video))
         spectrogram = panels[top + n_parts - 1, column]
         spectrogram.imshow(mel_spectrogram(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
         if column == 0:

@@ -13,7 +13,7 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.labels import classes
-from emotion.media.video import read_middle_picture
+from emotion.media.video import read_middle_frame
 from emotion.plots.attribution import attribute, plot_attributions
 from emotion.plots.figure import new_figure, save_figure
 from emotion.plots.learning_curves import plot_run_curves, read_curves
@@ -127,7 +127,7 @@ def plot_hardest(rows: pd.DataFrame, recordings: pd.DataFrame, directory: Path, 
     for place, row in enumerate(rows.to_dict("records")):
         column = panels[:, place % _COLUMNS][place // _COLUMNS * len(heights) :][: len(heights)]
         if row["video"]:
-            column[0].imshow(read_middle_picture(directory / row["video"]))
+            column[0].imshow(read_middle_frame(directory / row["video"]))
         if row["audio"]:
             column[-1].imshow(mel_spectrogram(directory / row["audio"]), origin="lower", aspect="auto", cmap="magma")
         title_lines = (

@@ -56,7 +56,7 @@ def write_reconstructions(
     test = errors[errors["split"] == "test"]
     save_figure(_plot_errors(test, datamodule.classes, trained_label), folder / "errors.png")
     _write_examples(folder, classifier, datamodule)
-    if classifier.encoder.network.variational:
+    if classifier.encoder.backbone.variational:
         _write_samples(folder, classifier, trained_label, datamodule.sample_rate)
     splits = [rows for _, rows in errors.groupby("split")]
     return {key: value for rows in splits for key, value in reconstruction_metrics(rows, trained_label).items()}
@@ -88,7 +88,7 @@ def _plot_errors(rows: pd.DataFrame, classes: tuple[str, ...], trained_label: st
 
 @torch.no_grad()
 def _write_examples(folder: Path, classifier: Classifier, datamodule: EmotionDataModule) -> None:
-    dataset, network = datamodule.dataset("test"), classifier.encoder.network
+    dataset, network = datamodule.dataset("test"), classifier.encoder.backbone
     indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
     batch = dataset.__getitems__(indices)
     features, frames = classifier.encoder.front_end(batch)
@@ -108,7 +108,7 @@ def _write_examples(folder: Path, classifier: Classifier, datamodule: EmotionDat
 
 @torch.no_grad()
 def _write_samples(folder: Path, classifier: Classifier, trained_label: str, sample_rate: int) -> None:
-    samples = classifier.encoder.network.samples(_N_SAMPLES)
+    samples = classifier.encoder.backbone.samples(_N_SAMPLES)
     clips = [(f"sample {number}", sample.numpy()) for number, sample in enumerate(samples, start=1)]
     save_figure(plot_features(clips, f"Samples of the autoencoder of {trained_label}"), folder / "samples.png")
     for number, sample in enumerate(samples, start=1):
@@ -118,14 +118,14 @@ def _write_samples(folder: Path, classifier: Classifier, trained_label: str, sam
 def _write_audio(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sample_rate: int) -> None:
     """Synthesise audio from normalised features, shape (F, N), if they are MFCC or a mel spectrogram alone."""
     stack = front_end.features
-    if not isinstance(stack, FeatureStack) or stack.deltas or front_end.normalize != "train":
+    if not isinstance(stack, FeatureStack) or stack.n_delta_orders or front_end.normalize != "train":
         return
     feature_set, *others = stack.sets.values()
     if others or not isinstance(feature_set, LogMel):
         return
     from librosa.feature import inverse
 
-    features = (normalized * front_end.deviation[:, None] + front_end.mean[:, None]).double().numpy()
+    features = (normalized * front_end.std[:, None] + front_end.mean[:, None]).double().numpy()
     if isinstance(feature_set, Mfcc):
         power = inverse.mfcc_to_mel(features, n_mels=feature_set.bank.shape[1])
     else:

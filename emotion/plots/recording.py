@@ -11,7 +11,7 @@ from emotion.features.spectral import LogMel, Mfcc
 from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
-from emotion.media.video import picture_times, read_pictures
+from emotion.media.video import frame_times, read_frames
 from emotion.plots.figure import new_figure
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def plot_recording(path: Path) -> "Figure":
 
 def _sample_frames(path: Path) -> list[tuple[float, np.ndarray]]:
     """Return time in seconds and pixels of frames spread evenly over a video."""
-    times = picture_times(path)
+    times = frame_times(path)
     wanted = iter(np.unique(times[np.linspace(0, len(times) - 1, _N_FRAMES).round().astype(int)]))
     due, sampled = next(wanted), []
-    for frame in read_pictures(path):
+    for frame in read_frames(path):
         if due is not None and frame.time >= due - 1e-4:
             sampled.append((frame.time, frame.pixels(320)))
             due = next(wanted, None)

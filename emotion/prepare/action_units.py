@@ -1,4 +1,4 @@
-"""Facial action units as OpenFace measures them, read from tables: for those who have these instead of videos."""
+"""Facial action units, read from tables of OpenFace."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,62 +10,68 @@ import pandas as pd
 from emotion.errors import EmotionError, suggest
 
 INTENSITIES = tuple(f"AU{number:02}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45))
-"""How strong each unit is, from 0 to 5."""
+"""Columns of the intensity of each unit, in [0, 5]."""
 PRESENCES = tuple(f"AU{number:02}_c" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45))
-"""Whether each unit is there: 0 or 1, or their mean."""
-KINDS = {"intensity": INTENSITIES, "presence": PRESENCES}
-OVER_TIME = ("mean", "frames")
+"""Columns of the presence of each unit, 0 or 1."""
+COLUMN_KINDS = {"intensity": INTENSITIES, "presence": PRESENCES}
+POOLINGS = ("mean", "none")
 
 _NAMES = ("name", "filename", "file", "clip")
 
 
-def unit_names(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The columns of `kinds`, `intensity` or `presence`.
+def unit_names(column_kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of the given kinds.
+
+    Args:
+        column_kinds: `intensity`, `presence`, or both.
 
     Raises:
-        EmotionError: there is no such kind, or none is given.
+        EmotionError: a kind is unknown, or none is given.
     """
-    kinds = tuple(kinds)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise EmotionError(f"action_units.kinds={kind}: {suggest(kind, KINDS)}")
-    if not kinds:
-        raise EmotionError(f"action_units.kinds is empty: choose of {', '.join(KINDS)}")
-    return tuple(name for kind in kinds for name in KINDS[kind])
+    column_kinds = tuple(column_kinds)
+    for kind in column_kinds:
+        if kind not in COLUMN_KINDS:
+            raise EmotionError(f"action_units.columns={kind}: {suggest(kind, COLUMN_KINDS)}")
+    if not column_kinds:
+        raise EmotionError(f"action_units.columns is empty; choose from {', '.join(COLUMN_KINDS)}")
+    return tuple(name for kind in column_kinds for name in COLUMN_KINDS[kind])
 
 
 def read_action_units(
-    table: Path, kinds: Iterable[str], over_time: str, key_of: Callable[[str], str]
+    table: Path, column_kinds: Iterable[str], pooling: str, key_of: Callable[[str], str]
 ) -> dict[str, np.ndarray]:
-    """The units of each recording, shape (frames, A), float32; with `over_time=mean` there is one frame.
+    """Read the action units of recordings.
 
     Args:
-        table: A CSV with a column `name` and one row a recording or one a frame, or a folder with a CSV of OpenFace for
-            each recording, named after it. Columns are separated by commas or semicolons. Frames on which OpenFace
-            failed (`success` 0) are left out.
-        kinds: See `unit_names`.
-        over_time: `mean` or `frames`.
-        key_of: From the name of a clip to the key of its recording.
+        table: CSV file with a column `name` and one row for each recording or frame; or a folder with one CSV file of
+            OpenFace for each recording, named after it. The separator is a comma or a semicolon. Frames on which
+            OpenFace failed (`success` is 0) are skipped.
+        column_kinds: See `unit_names`.
+        pooling: `mean` over the frames of a recording, or `none`.
+        key_of: Function from the name of a clip to the key of its recording.
+
+    Returns:
+        Units of each recording, shape (n_frames, A), float32; n_frames is 1 with `mean`.
 
     Raises:
         EmotionError: the table cannot be read, or lacks a column.
     """
-    if over_time not in OVER_TIME:
-        raise EmotionError(f"action_units.over_time={over_time} is none of {', '.join(OVER_TIME)}")
+    if pooling not in POOLINGS:
+        raise EmotionError(f"action_units.pooling={pooling} is none of {', '.join(POOLINGS)}")
     files = sorted(table.glob("*.csv")) if table.is_dir() else [table]
     if not files:
         raise EmotionError(f"action_units.table={table} is a folder without a CSV")
-    columns = unit_names(kinds)
+    columns = unit_names(column_kinds)
     rows = pd.concat([_read(file, columns, named=table.is_dir()) for file in files], ignore_index=True)
     numbers = rows[list(columns)].apply(pd.to_numeric, errors="coerce")
     with np.errstate(over="ignore"):
         numbers = numbers.astype(np.float32)
     if not np.isfinite(numbers.to_numpy()).all():
-        raise EmotionError(f"{table} has units that are no numbers")
+        raise EmotionError(f"{table} has action units that are not finite numbers")
     rows[list(columns)] = numbers
     groups = rows.groupby(rows["name"].map(key_of), sort=True)
     units = {key: group[list(columns)].to_numpy(np.float32) for key, group in groups}
-    return {key: value.mean(axis=0, keepdims=True) for key, value in units.items()} if over_time == "mean" else units
+    return {key: value.mean(axis=0, keepdims=True) for key, value in units.items()} if pooling == "mean" else units
 
 
 def _read(file: Path, columns: tuple[str, ...], named: bool) -> pd.DataFrame:

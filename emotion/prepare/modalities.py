@@ -1,4 +1,4 @@
-"""What a model may take in of a recording, and how each is made ready."""
+"""The modalities of a recording, and how each is prepared."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,54 +7,53 @@ from typing import Any
 from emotion.prepare.faces import FaceOptions
 
 MODALITIES = {"audio": "waveform", "face": "faces", "action_units": "action_units"}
-"""From what a model takes in to what it is called in a batch."""
+"""The key of each modality in a batch."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """How faces are prepared.
+    """Preparation of faces.
 
     Attributes:
-        options: How they are cut out.
-        trim_db: Frames are taken from where the sound is less than this many decibels below its loudest; None takes
-            them from the whole clip.
-        seconds: And from the first so many seconds of that; None from all of it.
+        options: Options of detection and cropping.
+        trim_db: Use frames only where the audio is less than this many decibels below its maximum; None for all.
+        max_duration_s: Use frames only from the first so many seconds of that part; None for all.
     """
 
     options: FaceOptions
     trim_db: float | None = None
-    seconds: float | None = None
+    max_duration_s: float | None = None
 
     @property
-    def follow_sound(self) -> bool:
-        """Whether the sound tells which frames are looked at."""
-        return self.trim_db is not None or self.seconds is not None
+    def follow_audio(self) -> bool:
+        """True if the frames are selected by the audio."""
+        return self.trim_db is not None or self.max_duration_s is not None
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> "Faces":
-        """From plain data, as the configuration group `faces` has it."""
-        rest = {key: value for key, value in described.items() if key not in ("trim_db", "seconds")}
-        return cls(FaceOptions(**rest), described["trim_db"], described["seconds"])
+        """Create from plain data with the keys of the configuration group `faces`."""
+        rest = {key: value for key, value in described.items() if key not in ("trim_db", "max_duration_s")}
+        return cls(FaceOptions(**rest), described["trim_db"], described["max_duration_s"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The reverse of `from_dict`."""
-        return asdict(self.options) | {"trim_db": self.trim_db, "seconds": self.seconds}
+        """Return plain data, for `from_dict`."""
+        return asdict(self.options) | {"trim_db": self.trim_db, "max_duration_s": self.max_duration_s}
 
 
 @dataclass(frozen=True)
 class ActionUnits:
-    """Where action units are read from, and how; see `emotion.prepare.action_units.read_action_units`.
+    """Preparation of action units; see `emotion.prepare.action_units.read_action_units`.
 
     Attributes:
-        table: A CSV or a folder of them.
-        kinds: Of `intensity` and `presence`.
-        over_time: `mean` or `frames`.
+        table: CSV file, or folder of CSV files.
+        columns: `intensity`, `presence`, or both.
+        pooling: `mean` or `none`.
     """
 
     table: str | None
-    kinds: tuple[str, ...] = ("intensity", "presence")
-    over_time: str = "mean"
+    columns: tuple[str, ...] = ("intensity", "presence")
+    pooling: str = "mean"
 
 
 Prepared = Mapping[str, Faces | ActionUnits | None]
-"""What a model takes in, of `MODALITIES`, and how it is prepared."""
+"""The modalities of a model by name, and how each is prepared; None if there are no options."""

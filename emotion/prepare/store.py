@@ -1,9 +1,9 @@
-"""Arrays of many recordings in one folder: made once, resumed when interrupted, shared between processes.
+"""Arrays of many recordings in one folder, computed once, resumed after an interruption, and shared by processes.
 
-An entry of the cache is a folder with a file for each column of arrays (the items of all recordings one after the
-other, to be memory-mapped) and `index.csv` (one row a recording: where its items are, or what is wrong with its file).
-While it is made it is called `<key>.partial`; rows are appended as recordings are done, and the folder gets its own
-name only when it is whole.
+An entry of the cache is a folder with a file for each column of arrays (the items of all recordings, concatenated and
+memory-mapped) and `index.csv` (one row for each recording: the position of its items, or the problem of its file).
+While it is computed the folder is called `<key>.partial`; rows are appended for finished recordings, and the folder is
+renamed when it is complete.
 """
 
 import csv
@@ -27,15 +27,15 @@ from emotion.progress import track
 log = logging.getLogger(__name__)
 
 _INDEX_COLUMNS = ("recording", "offset", "length", "problem", "note")
-_WRITTEN_EVERY = 0.5  # seconds: what is lost at most when it is interrupted
+_FLUSH_INTERVAL_S = 0.5  # an interruption loses at most the work of this time
 
 
 class Column(NamedTuple):
-    """One kind of array: its file is `<name>.<dtype>`.
+    """One kind of array, in the file `<name>.<dtype>`.
 
     Attributes:
-        dtype: Of its values, such as `uint8`.
-        shape: Of one item, such as `(112, 112, 3)` of one face; `()` of one sample of sound.
+        dtype: Name of the data type, such as `uint8`.
+        shape: Shape of an item, such as `(112, 112, 3)` for a face and `()` for an audio sample.
     """
 
     dtype: str
@@ -43,17 +43,18 @@ class Column(NamedTuple):
 
     @property
     def item_bytes(self) -> int:
-        """Bytes of one item."""
+        """The size of an item, in bytes."""
         return np.dtype(self.dtype).itemsize * prod(self.shape)
 
 
-class Done(NamedTuple):
-    """A recording that was prepared.
+class PreparedItem(NamedTuple):
+    """The arrays of one recording.
 
     Attributes:
-        arrays: For each column, shape (items, *shape); the same number of items in each.
-        problem: What is wrong with the file, if it cannot be used; then there are no items.
-        note: What else there is to say.
+        recording: Key of the recording.
+        arrays: Array of each column, shape (n_items, *shape), with the same number of items.
+        problem: Why the file cannot be used; empty if it can. With a problem there are no items.
+        note: Further message.
     """
 
     recording: str
@@ -67,10 +68,10 @@ class Store:
     """Prepared arrays.
 
     Attributes:
-        columns: The arrays of all recordings, one after the other, memory-mapped; shape (total, *shape).
-        index: One row a recording, by recording: `offset` and `length` in items, `problem`, a text that is empty where
-            the file could be used, and `note`.
-        key: Names this content; whatever is derived from it is cached under it.
+        columns: Concatenated arrays of all recordings, memory-mapped, shape (total, *shape).
+        index: One row for each recording: `offset` and `length` in items, `problem` (empty if the file is usable), and
+            `note`.
+        key: Identifier of the content, for caches of what is derived from it.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -79,7 +80,7 @@ class Store:
 
     @property
     def problems(self) -> pd.Series:
-        """What is wrong, by recording, for those that cannot be used."""
+        """The problems of the recordings that cannot be used, by recording."""
         return self.index["problem"][self.index["problem"] != ""]
 
 
@@ -87,17 +88,17 @@ def load_or_make(
     folder: Path,
     recordings: Sequence[str],
     columns: Mapping[str, Column],
-    make: Callable[[Sequence[str]], Iterable[Done]],
+    make: Callable[[Sequence[str]], Iterable[PreparedItem]],
     activity: str,
 ) -> Store:
-    """The arrays in `folder`, made now if they are not there.
+    """Load arrays from a folder, and compute them first if it does not exist.
 
     Args:
-        folder: An entry of the cache; its name is the key.
-        recordings: Whose arrays they are, in order.
-        columns: What is stored of each.
-        make: Prepares those that it is given, in their order.
-        activity: What is being done, for the progress bar.
+        folder: Entry of the cache; its name is the key.
+        recordings: Keys of the recordings, in order.
+        columns: Columns by name.
+        make: Function that computes the arrays of given recordings, in order.
+        activity: Description of the work, for the progress bar.
 
     Raises:
         EmotionError: the cache cannot be written.
@@ -111,7 +112,12 @@ def load_or_make(
 
 
 def source_of(directory: Path, path: str) -> tuple[str, int, int]:
-    """What identifies a source file: one that changes on disk is prepared again."""
+    """Return path, size and modification time of a file, so that a changed file is prepared again.
+
+    Args:
+        directory: Directory of the corpus.
+        path: Path in it.
+    """
     try:
         status = (directory / path).stat()
     except OSError:
@@ -125,8 +131,8 @@ def _open(path: Path, column: Column) -> np.ndarray:
     return np.memmap(path, column.dtype, "r").reshape(-1, *column.shape)
 
 
-def _make(folder: Path, columns: Mapping[str, Column], rest_after: Callable[[int], Iterable[Done]]) -> None:
-    """Make the folder; `rest_after(n)` prepares all recordings but the first n."""
+def _make(folder: Path, columns: Mapping[str, Column], remaining: Callable[[int], Iterable[PreparedItem]]) -> None:
+    """Compute the arrays of a folder; `remaining(n)` computes those of all recordings but the first n."""
     partial = folder.with_suffix(".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -134,7 +140,7 @@ def _make(folder: Path, columns: Mapping[str, Column], rest_after: Callable[[int
         with ExitStack() as stack:
             files = {name: stack.enter_context(open(_path(partial, name, c), "ab")) for name, c in columns.items()}
             index = stack.enter_context(open(partial / "index.csv", "a", newline="", encoding="utf-8"))
-            _append(rest_after(done), files, index, offset)
+            _append(remaining(done), files, index, offset)
             for file in (*files.values(), index):
                 os.fsync(file.fileno())
         partial.rename(folder)
@@ -145,7 +151,7 @@ def _make(folder: Path, columns: Mapping[str, Column], rest_after: Callable[[int
         ) from error
 
 
-def _append(items: Iterable[Done], files: Mapping[str, BinaryIO], index: TextIO, offset: int) -> None:
+def _append(items: Iterable[PreparedItem], files: Mapping[str, BinaryIO], index: TextIO, offset: int) -> None:
     writer, written = csv.writer(index, lineterminator="\n"), time.monotonic()
     for recording, arrays, problem, note in items:
         length = 0
@@ -155,21 +161,25 @@ def _append(items: Iterable[Done], files: Mapping[str, BinaryIO], index: TextIO,
                 file.write(np.ascontiguousarray(arrays[name]).data)
         writer.writerow((recording, offset, length, problem, note))
         offset += length
-        # Not for each: there may be many thousand small ones.
-        if time.monotonic() - written > _WRITTEN_EVERY:
-            _write_out(files, index)
+        # Not after each item, since there can be many thousands of small ones.
+        if time.monotonic() - written > _FLUSH_INTERVAL_S:
+            _flush(files, index)
             written = time.monotonic()
-    _write_out(files, index)
+    _flush(files, index)
 
 
-def _write_out(files: Mapping[str, BinaryIO], index: TextIO) -> None:
-    """Items reach their files before the rows that count them; `_recover` drops rows that were faster."""
+def _flush(files: Mapping[str, BinaryIO], index: TextIO) -> None:
+    """Flush items before the rows that refer to them; `_recover` removes rows without items."""
     for file in (*files.values(), index):
         file.flush()
 
 
 def _recover(partial: Path, columns: Mapping[str, Column]) -> tuple[int, int]:
-    """Cut an interrupted preparation back to its last whole recording; returns how many it holds, and their items."""
+    """Truncate an interrupted preparation after its last complete recording.
+
+    Returns:
+        Number of complete recordings, and of their items.
+    """
     path = partial / "index.csv"
     if not path.exists():
         for name, column in columns.items():

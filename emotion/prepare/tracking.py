@@ -1,6 +1,6 @@
-"""From the faces found on some frames of a video to the box of one face on any frame. Numbers only, no pictures.
+"""Tracking: from the faces detected in some frames of a video to the box of one face at any time.
 
-A box is left, top, right, bottom, in pixels.
+A box is left, top, right and bottom, in pixels.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 SAME_FACE = 0.2
-"""Boxes on successive frames that overlap at least so much (intersection over union) are of one face."""
-LONGEST_GAP = 1.0
-"""A face that is missed for no longer than this, in seconds, was there all the time."""
+"""Minimum intersection over union of the boxes of one face in successive frames."""
+MAX_GAP_S = 1.0
+"""Maximum time for which an undetected face is assumed to be visible, in seconds."""
 SMOOTHING = 0.15
 """Standard deviation of the Gaussian by which boxes are averaged over time, in seconds."""
 
 
-class Found(NamedTuple):
-    """The faces on one frame.
+class FrameDetections(NamedTuple):
+    """The faces detected in one frame.
 
     Attributes:
-        time: Of the frame, in seconds.
-        boxes: Shape (K, 4).
-        probabilities: Shape (K,).
+        time: Time of the frame, in seconds.
+        boxes: Boxes, shape (K, 4), float64.
+        probabilities: Probabilities of the faces, shape (K,).
     """
 
     time: float
@@ -34,9 +34,9 @@ class Track(NamedTuple):
     """One face over time.
 
     Attributes:
-        times: When it was found, in seconds, rising; shape (T,).
-        boxes: Shape (T, 4).
-        probabilities: Shape (T,).
+        times: Times of its detections, in seconds, increasing, shape (T,).
+        boxes: Boxes, shape (T, 4).
+        probabilities: Probabilities, shape (T,).
     """
 
     times: np.ndarray
@@ -45,12 +45,12 @@ class Track(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """Grows with the size of the face, and with how often and how surely it was found."""
+        """The sum of area × probability over all detections."""
         return float((_area(self.boxes) * self.probabilities).sum())
 
 
-def follow(frames: Sequence[Found]) -> list[Track]:
-    """Link the faces of successive frames, the best overlap first; the weightiest track comes first."""
+def track_faces(frames: Sequence[FrameDetections]) -> list[Track]:
+    """Link the faces of successive frames to tracks, sorted by decreasing weight."""
     tracker = Tracker()
     for frame in frames:
         tracker.add(frame)
@@ -58,16 +58,16 @@ def follow(frames: Sequence[Found]) -> list[Track]:
 
 
 class Tracker:
-    """Links faces while a video is being read."""
+    """Link faces of successive frames to tracks, frame by frame."""
 
     def __init__(self) -> None:
         self._tracks: dict[int, list[tuple[float, np.ndarray, float]]] = {}
         self._next = 0
 
-    def add(self, frame: Found) -> None:
-        """Link the faces of the next frame to those of the frames before it, or take them for new ones."""
+    def add(self, frame: FrameDetections) -> None:
+        """Link the faces of the next frame to existing tracks, the largest overlap first, or start new tracks."""
         time, boxes, probabilities = frame
-        alive = [track for track in self._tracks.values() if time - track[-1][0] <= LONGEST_GAP]
+        alive = [track for track in self._tracks.values() if time - track[-1][0] <= MAX_GAP_S]
         overlap = overlaps(np.array([track[-1][1] for track in alive]).reshape(-1, 4), boxes)
         free = set(range(len(boxes)))
         for index in np.argsort(-overlap, axis=None):
@@ -80,29 +80,28 @@ class Tracker:
             self._next += 1
 
     def tracks(self) -> dict[int, Track]:
-        """The faces, each with the number that it keeps: 0 for the first that was seen, then from left to right."""
+        """Return the tracks by number: in order of their first frame, then from left to right."""
         return {
             number: Track(*(np.array(values) for values in zip(*track, strict=True)))
             for number, track in self._tracks.items()
         }
 
     def forget(self, before: float) -> None:
-        """Let go of what was found before a time, in seconds."""
+        """Remove the detections before a time, in seconds."""
         kept = {number: [row for row in track if row[0] >= before] for number, track in self._tracks.items()}
         self._tracks = {number: track for number, track in kept.items() if track}
 
 
 def boxes_at(track: Track, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the face is at `times`, smoothed over time and interpolated between the frames on which it was found.
-
-    Before the first and after the last of them, and in long gaps, nobody knows where it is.
+    """Return the smoothed and interpolated boxes of a face at given times.
 
     Args:
-        track: The face.
-        times: In seconds, shape (N,).
+        track: Track of the face.
+        times: Times, in seconds, shape (N,).
 
     Returns:
-        The boxes, shape (N, 4), and whether the face is there, shape (N,).
+        Boxes, shape (N, 4), and which of them are valid, shape (N,), bool: those between the first and the last
+        detection, outside of gaps longer than `MAX_GAP_S`.
     """
     weights = np.exp(-0.5 * ((track.times[:, None] - track.times[None]) / SMOOTHING) ** 2)
     smooth = weights @ track.boxes / weights.sum(axis=1, keepdims=True)
@@ -110,11 +109,11 @@ def boxes_at(track: Track, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     after = np.searchsorted(track.times, times).clip(0, len(track.times) - 1)
     before = (np.searchsorted(track.times, times, side="right") - 1).clip(0)
     gap = track.times[after] - track.times[before]
-    return boxes, (track.times[before] <= times) & (times <= track.times[after]) & (gap <= LONGEST_GAP)
+    return boxes, (track.times[before] <= times) & (times <= track.times[after]) & (gap <= MAX_GAP_S)
 
 
 def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box of `one`, shape (A, 4), with each of `other`, shape (B, 4); shape (A, B)."""
+    """Return the intersection over union of boxes, shape (A, B), of shapes (A, 4) and (B, 4)."""
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum(one[:, None, 2:], other[None, :, 2:])
     shared = (high - low).clip(0).prod(axis=2)

@@ -20,7 +20,7 @@ from emotion.corpora.several import RavdessTess
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, no_such_fold, number_of_folds
+from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, count_folds, unknown_fold_error
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def _actors(folds: Iterable[tuple[Collection[int], Collection[int]]]) -> Generat
     return generate
 
 
-def _dev_is_next(tests: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _rotate_dev(tests: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Pair each fold's test actors with those of the next fold, as dev."""
     return list(zip(tests, tests[1:] + tests[:1], strict=True))
 
@@ -94,7 +94,7 @@ def _happy_sad_actor_kfold(rows: list[Row]) -> Iterator[Fold]:
     yield from _kfold(_by_speaker(_only_happy_sad(rows)), "happy_sad_actor_kfold", by=lambda unit: None)
 
 
-def _one_to_other(one: str) -> Generator:
+def _cross_speaker(one: str) -> Generator:
     """Train on the TESS speaker `one`, a fifth of whose words are dev; test the other speaker."""
 
     def generate(rows: list[Row]) -> Iterator[Fold]:
@@ -137,7 +137,7 @@ def _all_test(rows: list[Row]) -> Iterator[Fold]:
 
 def _official(rows: list[Row]) -> Iterator[Fold]:
     """The sides that FER2013's file names tell; an image is on one side only, and trains only if its labels agree."""
-    fold, copies = _by_side_of_fer2013(rows), _labels_of_copies(rows)
+    fold, copies = _official_splits(rows), _labels_of_copies(rows)
     tested = {_image(row) for row in fold["test"]}
     dev = [row for row in fold["dev"] if _image(row) not in tested]
     evaluated = tested | {_image(row) for row in dev}
@@ -151,11 +151,11 @@ def _unique_test(rows: list[Row]) -> Iterator[Fold]:
     yield {
         "train": [],
         "dev": [],
-        "test": list({_image(row): row for row in reversed(_by_side_of_fer2013(rows)["test"])}.values()),
+        "test": list({_image(row): row for row in reversed(_official_splits(rows)["test"])}.values()),
     }
 
 
-def _by_side_of_fer2013(rows: list[Row]) -> Fold:
+def _official_splits(rows: list[Row]) -> Fold:
     sides = {"Training": "train", "PublicTest": "dev", "PrivateTest": "test"}
     fold: Fold = {split: [] for split in SPLITS}
     for row in rows:
@@ -261,9 +261,9 @@ def _kfold(units: list[Unit], salt: str, by: Callable[[Unit], Hashable], folds: 
 
 
 _SPEAKER_INDEPENDENT: dict[str, Generator] = {
-    "actor6": _actors(_dev_is_next([tuple(range(first, first + 4)) for first in range(1, 25, 4)])),
+    "actor6": _actors(_rotate_dev([tuple(range(first, first + 4)) for first in range(1, 25, 4)])),
     "luna5": _actors(LUNA5),
-    "emobox6": _actors(_dev_is_next(list(EMOBOX6))),
+    "emobox6": _actors(_rotate_dev(list(EMOBOX6))),
     "fixed": _actors([((21, 22, 23, 24), (16, 17, 19, 20))]),
     "loso24": _actors([((a,), (a % 24 + 1, (a + 1) % 24 + 1)) for a in ACTORS]),
 }
@@ -278,7 +278,7 @@ GENERATORS: dict[str, dict[str, Generator]] = {
         "happy_sad_actor_kfold": _happy_sad_actor_kfold,
     },
     "demo": _SPEAKER_INDEPENDENT | {"random": _random},
-    "tess": {"oaf_yaf": _one_to_other("OAF"), "yaf_oaf": _one_to_other("YAF"), "random": _random},
+    "tess": {"oaf_yaf": _cross_speaker("OAF"), "yaf_oaf": _cross_speaker("YAF"), "random": _random},
     "ravdess_tess": {"cross": _cross},  # its random split is that of both corpora together
 }
 """Every committed protocol of every corpus: corpus -> protocol -> from its documented rows to its folds."""
@@ -296,7 +296,7 @@ OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {"fer2013": {"official": _offic
 
 
 def make(
-    name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool, on_problem: str = "stop"
+    name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool, on_error: str = "raise"
 ) -> Protocol:
     """Make a protocol that is not committed; the same recordings give the same splits anywhere.
 
@@ -306,7 +306,7 @@ def make(
         rows: The recordings; those with the same value of `copies`, if there is one, stay in one split.
         fold: Number of the fold.
         speaker_independent: See `Protocol`.
-        on_problem: With `stop`, recordings of unknown speakers are an error where speakers are kept apart; else they
+        on_error: With `raise`, recordings of unknown speakers are an error where speakers are kept apart; else they
             are left out.
 
     Raises:
@@ -316,9 +316,9 @@ def make(
     if name not in generators:
         raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
     wanted = {"speakers5": 5, "loso": 3}.get(name, 0)
-    rows = _of_known_speakers(rows, name, on_problem) if wanted else rows
+    rows = _drop_unknown_speakers(rows, name, on_error) if wanted else rows
     if len(_by_speaker(rows)) < wanted <= len({row["speaker"] for row in rows}):
-        rows = _without_copies(rows, name)
+        rows = _drop_duplicates(rows, name)
     speakers = len(_by_speaker(rows))
     if speakers < wanted:
         raise EmotionError(
@@ -327,7 +327,7 @@ def make(
         )
     folds = list(generators[name](sorted(rows, key=lambda row: row["recording"])))
     if not 0 <= int(fold) < len(folds):
-        raise no_such_fold(name, fold, len(folds))
+        raise unknown_fold_error(name, fold, len(folds))
     split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]
     table = pd.DataFrame(split_of, columns=[*COLUMNS, "split"])
     return Protocol(name, int(fold), len(folds), speaker_independent, table)
@@ -347,11 +347,11 @@ def saved(
         dev_shares_speakers: See `Protocol`.
     """
     made = {"speakers5": 5, "loso": splits["speaker"].nunique()}
-    folds = number_of_folds(corpus, name) or made.get(name, 1)
+    folds = count_folds(corpus, name) or made.get(name, 1)
     return Protocol(name, int(fold), folds, speaker_independent, splits[[*COLUMNS, "split"]], dev_shares_speakers)
 
 
-def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]:
+def _drop_unknown_speakers(rows: list[Row], name: str, on_error: str) -> list[Row]:
     """Leave out recordings of unknown speakers, or refuse them; if all are, `make` reports too few."""
     unknown = [row["recording"] for row in rows if row["speaker"] in ("", UNKNOWN_SPEAKER)]
     if unknown and len(unknown) < len(rows):
@@ -359,13 +359,13 @@ def _of_known_speakers(rows: list[Row], name: str, on_problem: str) -> list[Row]
             f"the speakers of {len(unknown):,} of {len(rows):,} recordings are unknown, such as {unknown[0]}, and "
             f"protocol {name} keeps speakers apart"
         )
-        if on_problem == "stop":
-            raise EmotionError(f"{text}; name them, or leave those recordings out with data.on_problem=skip")
+        if on_error == "raise":
+            raise EmotionError(f"{text}; name them, or leave those recordings out with data.on_error=skip")
         log.warning("%s: they are left out", text)
     return [row for row in rows if row["speaker"] not in ("", UNKNOWN_SPEAKER)]
 
 
-def _without_copies(rows: list[Row], name: str) -> list[Row]:
+def _drop_duplicates(rows: list[Row], name: str) -> list[Row]:
     """Keep the first of byte-identical recordings, where all of them would tie too many speakers together."""
     seen: set[str] = set()
     kept = [row for row in rows if not row.get("copies") or not (row["copies"] in seen or seen.add(row["copies"]))]

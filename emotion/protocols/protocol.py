@@ -76,7 +76,7 @@ def load(
     folders = folders[:1] if folders[0] == directory / corpus / name else folders
     folds = sorted(set.intersection(*(set(_folders(folder)) for folder in folders)), key=int)
     if str(fold) not in folds:
-        raise no_such_fold(name, fold, len(folds))
+        raise unknown_fold_error(name, fold, len(folds))
     table = pd.concat(
         [_read_csv(folder / str(fold) / f"{split}.csv").assign(split=split) for folder in folders for split in SPLITS],
         ignore_index=True,
@@ -90,12 +90,12 @@ def available(corpus: str, members: tuple[str, ...] = (), directory: Path = DIRE
     return own | (set.intersection(*(set(_folders(directory / member)) for member in members)) if members else set())
 
 
-def no_such_fold(name: str, fold: int, folds: int) -> EmotionError:
+def unknown_fold_error(name: str, fold: int, folds: int) -> EmotionError:
     """The error of a fold that is not there."""
     return EmotionError(f"protocol {name} has no fold {fold}: protocol.fold goes from 0 to {folds - 1}")
 
 
-def number_of_folds(corpus: str, name: str, directory: Path = DIRECTORY) -> int:
+def count_folds(corpus: str, name: str, directory: Path = DIRECTORY) -> int:
     """How many folds a protocol has; 0 if it is not there for this corpus."""
     return len(_folders(directory / corpus / name))
 

@@ -87,7 +87,7 @@ def group_runs(runs: list[Run], key: str | None = None) -> list[System]:
 
     Args:
         runs: Finished runs. Those on the demo corpus are left out.
-        key: Configuration key that distinguishes systems, such as `model.network.dropout` (default: none).
+        key: Configuration key that distinguishes systems, such as `model.backbone.dropout` (default: none).
 
     Raises:
         EmotionError: all runs are on the demo corpus, or a recording has two predictions for one seed.

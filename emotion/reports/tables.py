@@ -29,7 +29,7 @@ def compare_systems(
 
     Args:
         runs: Finished runs.
-        key: Configuration key that distinguishes systems, such as `model.network.dropout` (default: none).
+        key: Configuration key that distinguishes systems, such as `model.backbone.dropout` (default: none).
         reference: Name of the system with which all others are compared (default: none).
         ensemble: True to add a row for the ensemble of all runs (default: False).
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from emotion.data.dataset import Batch
-from emotion.features.silence import sounding
+from emotion.features.silence import audible_range
 from emotion.prepare.modalities import MODALITIES
 
 SNR_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
@@ -116,7 +116,7 @@ def add_noise(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarra
         noise: Noise of any level, shape (T,).
         snr_db: Signal-to-noise ratio in dB.
     """
-    start, end = sounding(torch.from_numpy(signal)[None], torch.tensor([len(signal)]), _SPEECH_DB)
+    start, end = audible_range(torch.from_numpy(signal)[None], torch.tensor([len(signal)]), _SPEECH_DB)
     speech = signal[int(start) : int(end)]
     factor = _rms(speech) / max(_rms(noise), 1e-12) * 10 ** (-snr_db / 20)
     return signal + factor * noise

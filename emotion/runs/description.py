@@ -27,10 +27,10 @@ def is_start(key: str) -> bool:
     """Return True if a key names a run that another run starts from.
 
     Example:
-        >>> is_start("model.branches.audio.run"), is_start("model.run"), is_start("run")
+        >>> is_start("model.branches.audio.init_from"), is_start("model.init_from"), is_start("run")
         (True, True, False)
     """
-    return key.startswith("model.") and key.endswith(".run")
+    return key.startswith("model.") and key.endswith(".init_from")
 
 
 def describe(

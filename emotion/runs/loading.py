@@ -58,7 +58,7 @@ def load_composed(run_dir: Path) -> DictConfig:
     config = _load_yaml(path)
     if not (OmegaConf.is_dict(config) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
-    if OmegaConf.is_dict(config.get("model")) and "kind" not in config.model:
+    if "on_problem" in config.data or (OmegaConf.is_dict(config.get("model")) and "kind" not in config.model):
         raise EmotionError(f"{run_dir} was made by an older version, which {_READS_OLD_RUNS} reads; train it anew")
     root = config.data.root
     if "download" in config.data:
@@ -164,7 +164,7 @@ def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[s
         run_dir: The directory of the run.
         expected: Keys of the recordings in its `splits.csv`.
         found: Keys of the recordings that can be used now.
-        may_lack: True if missing recordings are reported only, as with `data.on_problem=skip`.
+        may_lack: True if missing recordings are reported only, as with `data.on_error=skip`.
 
     Raises:
         EmotionError: some are missing, and `may_lack` is False.
@@ -175,7 +175,7 @@ def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[s
     text = f"{len(missing):,} recordings of {run_dir}/splits.csv are missing or cannot be used, such as {missing[0]}"
     if not may_lack:
         raise EmotionError(
-            f"{text}; give their folder with data.root=DIR, or go on without them with data.on_problem=skip; "
+            f"{text}; give their folder with data.root=DIR, or go on without them with data.on_error=skip; "
             "other recordings are evaluated with data=… data.root=DIR protocol=all_test"
         )
     log.warning("%s, and take no part", text)

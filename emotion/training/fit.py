@@ -163,7 +163,7 @@ def compile_networks(classifier: Classifier) -> None:
     torch._logging.set_logs(dynamo=logging.CRITICAL, inductor=logging.CRITICAL)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, on machines without it
     for encoder in classifier.encoders:
-        encoder.network.compile(dynamic=True)
+        encoder.backbone.compile(dynamic=True)
 
 
 def _leave_processes(environment: Mapping[str, str]) -> None:

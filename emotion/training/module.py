@@ -57,12 +57,12 @@ class EmotionModule(pl.LightningModule):
             batch = self.mixup(batch, len(self.classes))
         logits = self.classifier(batch)
         loss = self.loss(logits, batch.get("target", batch["label"]))
-        self._keep("train", logits, batch["label"])
+        self._store_outputs("train", logits, batch["label"])
         return loss
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         """Keep the logits; metrics are computed over the whole split."""
-        self._keep("dev", self.classifier(batch), batch["label"])
+        self._store_outputs("dev", self.classifier(batch), batch["label"])
 
     def on_train_epoch_start(self) -> None:
         """Drop the logits of an interrupted epoch."""
@@ -74,7 +74,7 @@ class EmotionModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the training batches, augmented as they were, and the learning rate."""
-        figures = self._figures("train")
+        figures = self._compute_metrics("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
         dev = self.trainer.callback_metrics
@@ -83,14 +83,14 @@ class EmotionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the dev metrics."""
-        for key, value in self._figures("dev").items():
+        for key, value in self._compute_metrics("dev").items():
             group = "dev_by_emotion" if "/" in key else "dev"  # so that TensorBoard shows the few that matter first
             self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimiser and the scheduler. Biases and normalisation parameters have no weight decay."""
         rate, groups = self.optimizer_config.lr, []
-        for factor, parameters in self._by_learning_rate().items():
+        for factor, parameters in self._parameters_by_lr().items():
             decay = [parameter for parameter in parameters if parameter.ndim > 1]
             rest = [parameter for parameter in parameters if parameter.ndim <= 1]
             groups.append({"params": decay, "lr": rate * factor})
@@ -104,11 +104,11 @@ class EmotionModule(pl.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _by_learning_rate(self) -> dict[float, list[nn.Parameter]]:
+    def _parameters_by_lr(self) -> dict[float, list[nn.Parameter]]:
         """Return the parameters by the multiplier of their learning rate."""
         # An outer module comes before the modules inside it, whose multipliers replace its own.
-        slower = [module for module in self.classifier.modules() if hasattr(module, "learning_rate_factor")]
-        factors = {id(p): module.learning_rate_factor for module in slower for p in module.parameters()}
+        slower = [module for module in self.classifier.modules() if hasattr(module, "lr_multiplier")]
+        factors = {id(p): module.lr_multiplier for module in slower for p in module.parameters()}
         groups: dict[float, list[nn.Parameter]] = {1.0: []}
         for parameter in self.classifier.parameters():
             groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
@@ -121,12 +121,12 @@ class EmotionModule(pl.LightningModule):
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
         log.log(level, "epoch %d/%d  %s", number, epochs, message)
 
-    def _keep(self, split: str, logits: Tensor, label: Tensor) -> None:
+    def _store_outputs(self, split: str, logits: Tensor, label: Tensor) -> None:
         # On the device: to fetch them would wait for every step.
         self.seen[split].append((label, logits.detach().float()))
 
-    def _figures(self, split: str) -> dict[str, float]:
-        labels, logits = map(of_all_processes, zip(*self.seen[split], strict=True))
+    def _compute_metrics(self, split: str) -> dict[str, float]:
+        labels, logits = map(gather_processes, zip(*self.seen[split], strict=True))
         self.require_finite(logits)
         return metrics.classification_metrics(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
 
@@ -143,7 +143,7 @@ class EmotionModule(pl.LightningModule):
             )
 
 
-def of_all_processes(parts: Sequence[Tensor]) -> Tensor:
+def gather_processes(parts: Sequence[Tensor]) -> Tensor:
     """Concatenate tensors of all processes of a distributed fit along the first axis, on the CPU."""
     own = torch.cat(list(parts)).cpu()
     if not (distributed.is_available() and distributed.is_initialized()):

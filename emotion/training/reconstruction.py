@@ -11,20 +11,20 @@ from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import FitSettings, Fitted, fit
-from emotion.training.module import EmotionModule, of_all_processes
+from emotion.training.module import EmotionModule, gather_processes
 
 
 class ReconstructionModule(EmotionModule):
     """A LightningModule that trains the autoencoder of a classifier; its head is fitted afterwards.
 
     Args:
-        only: Label of the train split, by whose dev recordings the epoch is chosen.
+        train_emotion: Label of the train split, by whose dev recordings the epoch is chosen.
         *module: Arguments of `EmotionModule` up to the scheduler; the encoder's network is an `Autoencoder`.
     """
 
-    def __init__(self, only: str, *module: Any) -> None:
+    def __init__(self, train_emotion: str, *module: Any) -> None:
         super().__init__(*module)
-        self.only = self.classes.index(only)
+        self.train_emotion = self.classes.index(train_emotion)
         self.errors: dict[str, list[Tensor]] = {"train": [], "dev": [], "dev_of_others": []}
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
@@ -34,7 +34,7 @@ class ReconstructionModule(EmotionModule):
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         """Keep the losses."""
-        own = batch["label"] == self.only
+        own = batch["label"] == self.train_emotion
         for split, rows in (("dev", own), ("dev_of_others", ~own)):
             if rows.any():
                 self._loss(split, select_items(batch, rows))
@@ -66,21 +66,23 @@ class ReconstructionModule(EmotionModule):
 
     def _loss(self, split: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         encoder = self.classifier.encoder
-        loss, error = encoder.network.loss(*encoder.front_end(batch))
+        loss, error = encoder.backbone.loss(*encoder.front_end(batch))
         self.errors[split].append(torch.stack([loss, error], dim=1).detach().float())
         return loss, error
 
     def _means(self, split: str) -> list[float]:
-        remembered = of_all_processes(self.errors[split] or [torch.zeros(0, 2)])
+        remembered = gather_processes(self.errors[split] or [torch.zeros(0, 2)])
         self.require_finite(remembered)
         return remembered.mean(dim=0).tolist()
 
 
-def fit_autoencoder(only: str, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> Fitted:
+def fit_autoencoder(
+    train_emotion: str, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule
+) -> Fitted:
     """Train an autoencoder as `fit` does, then fit its head on dev, where all classes are.
 
     Args:
-        only: Label on whose recordings it is trained.
+        train_emotion: Label on whose recordings it is trained.
         settings: How it is trained.
         classifier: Changed in place.
         datamodule: Set up already.
@@ -89,8 +91,8 @@ def fit_autoencoder(only: str, settings: FitSettings, classifier: Classifier, da
     if not monitor.endswith("loss"):
         raise EmotionError(f"training.monitor={monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion")
     if datamodule.dataset("dev").label.unique().numel() < 2:
-        raise EmotionError(f"the dev split holds {only} only, so no other emotion can be detected there")
-    module = ReconstructionModule(only, classifier, datamodule.classes, settings.optimizer, settings.scheduler)
+        raise EmotionError(f"the dev split holds only {train_emotion}, so no other emotion can be detected there")
+    module = ReconstructionModule(train_emotion, classifier, datamodule.classes, settings.optimizer, settings.scheduler)
     fitted = fit(settings, classifier, datamodule, module)
     if fitted.is_main:
         classifier.cpu().eval()

@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from emotion.config.fields import NonNegative, PositiveFraction, UnitInterval
 from emotion.errors import EmotionError
 from emotion.features.augment import Augmentation
-from emotion.features.resize import resized
+from emotion.features.resize import resize_images
 from emotion.prepare.faces import COLORS
 
 RELATIVE_TO = ("nothing", "mean", "first")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-CENTER, SPREAD = 0.5, 0.25
+CENTER, STD = 0.5, 0.25
 """Of a pixel, from 0 to 1: the network sees (pixel − centre) / spread, unless pictures are relative to others."""
 _FIRST = 3  # pictures of a clip that show the face before it moves
 
 
-class PictureAugmentation(Augmentation):
+class ImageAugmentation(Augmentation):
     """Changes pictures, shape (N, C, H, W), values in [0, 1]; those of one clip, by `item` (N,), change alike."""
 
 
-class Flip(PictureAugmentation):
+class RandomHorizontalFlip(ImageAugmentation):
     """Mirror a clip left to right.
 
     Args:
@@ -36,12 +36,12 @@ class Flip(PictureAugmentation):
         self.probability = probability
 
     def forward(self, pictures: Tensor, item: Tensor) -> Tensor:
-        """See `PictureAugmentation`."""
+        """See `ImageAugmentation`."""
         mirrored = _of_clips(item, lambda clips: torch.rand(clips, device=item.device) < self.probability)
         return torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
 
 
-class Move(PictureAugmentation):
+class RandomAffine(ImageAugmentation):
     """Turn, shift and resize a clip a little, as a face box that is not exact does.
 
     Args:
@@ -55,7 +55,7 @@ class Move(PictureAugmentation):
         self.degrees, self.shift, self.scale = degrees, shift, scale
 
     def forward(self, pictures: Tensor, item: Tensor) -> Tensor:
-        """See `PictureAugmentation`."""
+        """See `ImageAugmentation`."""
         drawn = _of_clips(item, lambda clips: 2 * torch.rand(clips, 4, device=item.device) - 1)
         angle, size = drawn[:, 0] * math.radians(self.degrees), 1 + drawn[:, 1] * self.scale
         cosine, sine = angle.cos() / size, angle.sin() / size
@@ -65,7 +65,7 @@ class Move(PictureAugmentation):
         return nn.functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
-class Light(PictureAugmentation):
+class ColorJitter(ImageAugmentation):
     """Change the brightness and the contrast of a clip.
 
     Args:
@@ -78,14 +78,14 @@ class Light(PictureAugmentation):
         self.brightness, self.contrast = brightness, contrast
 
     def forward(self, pictures: Tensor, item: Tensor) -> Tensor:
-        """See `PictureAugmentation`."""
+        """See `ImageAugmentation`."""
         drawn = _of_clips(item, lambda clips: 2 * torch.rand(clips, 2, device=item.device) - 1)[..., None, None, None]
         middle = pictures.mean(dim=(1, 2, 3), keepdim=True)
         changed = (pictures - middle) * (1 + self.contrast * drawn[:, 1]) + middle + self.brightness * drawn[:, 0]
         return changed.clamp(0, 1)
 
 
-class Erase(PictureAugmentation):
+class RandomErasing(ImageAugmentation):
     """Hide a square of a clip (Zhong et al., 2020, https://arxiv.org/abs/1708.04896).
 
     Args:
@@ -98,7 +98,7 @@ class Erase(PictureAugmentation):
         self.side, self.probability = side, probability
 
     def forward(self, pictures: Tensor, item: Tensor) -> Tensor:
-        """See `PictureAugmentation`."""
+        """See `ImageAugmentation`."""
         drawn = _of_clips(item, lambda clips: torch.rand(clips, 4, device=item.device))
         half = self.side * drawn[:, 0] / 2 * (drawn[:, 3] < self.probability)
         hidden = [
@@ -108,7 +108,7 @@ class Erase(PictureAugmentation):
         return pictures.masked_fill((hidden[0][:, :, None] & hidden[1][:, None])[:, None], 0.5)
 
 
-class PictureFrontEnd(nn.Module):
+class ImageFrontEnd(nn.Module):
     """The pictures of all clips of a batch, one after the other, as a network takes them.
 
     Args:
@@ -138,7 +138,7 @@ class PictureFrontEnd(nn.Module):
         self.size, self.color, self.relative_to = size, color, relative_to
         self.frame_dropout, self.mirror = frame_dropout, mirror
         self.channels = COLORS[color]
-        self.augment = nn.ModuleList(change for change in augment if isinstance(change, PictureAugmentation))
+        self.augment = nn.ModuleList(change for change in augment if isinstance(change, ImageAugmentation))
 
     def present(self, batch: dict[str, Any]) -> Tensor:
         """Which items have a face, shape (B,)."""
@@ -151,19 +151,19 @@ class PictureFrontEnd(nn.Module):
         """
         mask = batch["face_mask"]
         if torch.compiler.is_exporting():
-            pictures = self._in_color(resized(batch["faces"].flatten(0, 1), self.size).float() / 255)
+            pictures = self._in_color(resize_images(batch["faces"].flatten(0, 1), self.size).float() / 255)
             item = torch.arange(mask.shape[0])[:, None].expand_as(mask).flatten()
             place = torch.arange(mask.shape[1]).expand_as(mask).flatten()
-            return (pictures - self._reference(pictures, item, place, mask)) / SPREAD, item
+            return (pictures - self._reference(pictures, item, place, mask)) / STD, item
         if self.training and self.frame_dropout:
             chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
             mask = mask & ((chance >= self.frame_dropout) | (chance == chance.amax(dim=1, keepdim=True)))
         item = mask.nonzero()[:, 0]
-        pictures = self._in_color(resized(batch["faces"][mask], self.size).float() / 255)
+        pictures = self._in_color(resize_images(batch["faces"][mask], self.size).float() / 255)
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)
-        return (pictures - self._reference(pictures, item, place_in_clip(item), mask)) / SPREAD, item
+        return (pictures - self._reference(pictures, item, place_in_clip(item), mask)) / STD, item
 
     def _in_color(self, pictures: Tensor) -> Tensor:
         if pictures.shape[1] == self.channels:
