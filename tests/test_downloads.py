@@ -18,7 +18,7 @@ from conftest import build_datamodule
 from emotion import runs
 from emotion.corpora.ravdess import Ravdess
 from emotion.downloads import Request, download, sources
-from emotion.downloads.folder import ASIDE
+from emotion.downloads.folder import INCOMPLETE
 from emotion.downloads.transfer import Session
 from emotion.downloads.unpack import ArchiveError, unpack
 from emotion.errors import EmotionError
@@ -85,7 +85,7 @@ def test_a_corpus_is_downloaded_verified_and_ready(server, tmp_path):
         and f"python train.py data=ravdess data.root={tmp_path}" in done.stdout
     )
     assert unpacked(tmp_path) == {name: noise(name) for name in SUNG}
-    assert not list((tmp_path / "ravdess" / ASIDE).rglob("*.zip*"))  # nothing but the lock
+    assert not list((tmp_path / "ravdess" / INCOMPLETE).rglob("*.zip*"))  # nothing but the lock
     table = Ravdess().scan(Ravdess().locate(str(tmp_path)), "song")
     assert len(table) == len(SUNG) and (table["video"] != "").all()
 
@@ -148,7 +148,7 @@ def test_an_interrupted_download_goes_on_where_it_ended(server, tmp_path):
     server.faults = {SONG: ["cut off", "always:404"]}
     with pytest.raises(EmotionError, match="404"):
         download(request(server, tmp_path, "video-song"))
-    (partial,) = (tmp_path / "ravdess" / ASIDE).rglob("*.partial")
+    (partial,) = (tmp_path / "ravdess" / INCOMPLETE).rglob("*.partial")
     have = partial.stat().st_size
     assert have == len(server.files[SONG]) // 2
 
@@ -165,7 +165,7 @@ def test_killed_at_any_moment_it_is_never_taken_for_whole(server, tmp_path, told
     running = subprocess.Popen(
         [sys.executable, "-m", "emotion.cli", *command, "--to", tmp_path], stdout=subprocess.DEVNULL
     )
-    aside = tmp_path / "ravdess" / ASIDE
+    aside = tmp_path / "ravdess" / INCOMPLETE
     while not any(path.stat().st_size for path in aside.rglob("*.partial")):
         time.sleep(0.01)
     running.kill()
@@ -186,7 +186,7 @@ def test_a_killed_unpacking_is_done_again(server, tmp_path, monkeypatch):
     from emotion.downloads import folder as module
 
     def killed(*arguments):
-        (tmp_path / "ravdess" / ASIDE / "Video_Song_Actor_01.unpacked" / SUNG[0]).write_bytes(b"half")
+        (tmp_path / "ravdess" / INCOMPLETE / "Video_Song_Actor_01.unpacked" / SUNG[0]).write_bytes(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -213,7 +213,7 @@ def test_sound_of_some_actors_is_added_to_that_of_others(published, tmp_path):
 def test_several_at_once_and_archives_kept(server, tmp_path):
     folders = download(request(server, tmp_path, "video-song", actors=(1, 2), jobs=2, keep_archives=True))
     assert [folder.name for folder in folders] == ["Video_Song_Actor_01", "Video_Song_Actor_02"]
-    kept = {path.name: path.read_bytes() for path in (tmp_path / "ravdess" / ASIDE).rglob("*.zip")}
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "ravdess" / INCOMPLETE).rglob("*.zip")}
     assert kept == server.files
     shutil.rmtree(folders[0])
     server.asked.clear()
@@ -229,7 +229,7 @@ def test_actor_18_never_sang(server, tmp_path):
 
 def test_other_content_than_what_was_published_is_refused(server, tmp_path):
     server.files["Audio_Speech_Actors_01-24.zip"] = archive({"Actor_01/03-01-01-01-01-01-01.wav": b"forged"})
-    with pytest.raises(EmotionError, match="published were 208468073 and md5 bc696df654c87fed845eb13823edef8a"):
+    with pytest.raises(EmotionError, match="but 208468073 and md5 bc696df654c87fed845eb13823edef8a"):
         download(request(server, tmp_path, "speech"))
 
 

@@ -191,7 +191,7 @@ def test_unknown_speakers_are_nobody(tmp_path, compose, blank, protocol, caplog)
     typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", f"protocol={protocol}")
     words = (
         "the speakers of 4 of 14 recordings are unknown, such as folder/happy/1, and protocol "
-        f"{protocol} keeps speakers apart"
+        f"{protocol} separates speakers"
     )
     with pytest.raises(EmotionError, match=f"{words}; name them, or leave those recordings out"):
         build_datamodule(compose(*typed))
@@ -258,7 +258,7 @@ def test_copies_that_tie_all_speakers_together(tmp_path, compose, caplog):
     typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
     table = build_datamodule(compose(*typed)).protocol.table
     assert len(table) == 7 and table.groupby("speaker")["split"].nunique().max() == 1
-    assert "5 byte-identical copies are left out, since with them too few speakers can be kept apart" in caplog.text
+    assert "5 byte-identical copies are left out, since with them protocol" in caplog.text
 
 
 # Tables.

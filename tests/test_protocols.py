@@ -9,17 +9,10 @@ from emotion.config.compose import DIRECTORY as CONF
 from emotion.corpora.ravdess import Ravdess, documented_takes
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError
-from emotion.protocols.generate import (
-    EMOBOX6,
-    GENERATORS,
-    IDENTICAL_PAIR,
-    LUNA5,
-    OF_ANY_CORPUS,
-    OF_ONE_CORPUS,
-    generate,
-    make,
-)
+from emotion.protocols.definitions import EMOBOX6, GENERATORS, LUNA5, OF_ANY_CORPUS, OF_ONE_CORPUS
+from emotion.protocols.generate import generate, make
 from emotion.protocols.protocol import DIRECTORY, count_folds
+from emotion.protocols.splitting import IDENTICAL_PAIR
 
 SETTINGS = {path.stem: OmegaConf.load(path) for path in (CONF / "protocol").glob("*.yaml")}
 ALL = [(corpus, name) for corpus in GENERATORS for name in GENERATORS[corpus]]

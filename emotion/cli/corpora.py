@@ -144,11 +144,11 @@ def _download(arguments: argparse.Namespace) -> None:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    from emotion.downloads.sources import WHAT
+    from emotion.downloads.sources import RAVDESS_PARTS
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if strange := [name for name in names if name not in WHAT]:
-        raise argparse.ArgumentTypeError(f"{strange[0]!r} is none of {', '.join(WHAT)}")
+    if strange := [name for name in names if name not in RAVDESS_PARTS]:
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is none of {', '.join(RAVDESS_PARTS)}")
     return names
 
 

@@ -13,7 +13,8 @@ from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.labels import FROM_DATA, emotions_in, scheme
 from emotion.prepare.modalities import Prepared
-from emotion.protocols.generate import OF_ANY_CORPUS, make, saved
+from emotion.protocols.definitions import OF_ANY_CORPUS
+from emotion.protocols.generate import from_saved_splits, make
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ def build_datamodule(
     """
     corpus = instantiate(data.corpus, Corpus, on_error=data.on_error)
     if data.download:
-        from emotion.downloads import provide
+        from emotion.downloads import ensure_downloaded
 
-        provide(corpus, data.root, data.channel, needs_video="face" in modalities)
+        ensure_downloaded(corpus, data.root, data.channel, needs_video="face" in modalities)
     found = _protocol(corpus, data, protocol, labels, splits)
     if labels == FROM_DATA:
         at_hand = corpus.scan(corpus.locate(data.root), data.channel)
@@ -77,7 +78,9 @@ def _protocol(
     if splits is not None:
         if not committed:
             _report_added(corpus, data, labels, splits)
-        return saved(settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares)
+        return from_saved_splits(
+            settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares
+        )
     if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     directory = corpus.locate(data.root)

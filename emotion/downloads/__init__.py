@@ -1,6 +1,6 @@
-"""Get corpora from their official homes: verified, resumed where it was cut off, and either whole or absent."""
+"""Downloads of corpora from their official sources: resumed, verified, and complete or absent."""
 
-from emotion.downloads.folder import Request, download, provide
+from emotion.downloads.folder import Request, download, ensure_downloaded
 from emotion.downloads.sources import SOURCES
 
-__all__ = ["SOURCES", "Request", "download", "provide"]
+__all__ = ["SOURCES", "Request", "download", "ensure_downloaded"]

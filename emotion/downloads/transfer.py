@@ -1,4 +1,4 @@
-"""Files from servers: resumed where they were cut off, and verified."""
+"""HTTP downloads that are retried, resumed and verified."""
 
 import hashlib
 import json
@@ -19,26 +19,26 @@ from emotion import __version__
 from emotion.errors import EmotionError, is_not_writable
 
 log = logging.getLogger(__name__)
-logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_LoggingRetry` logs the same in fewer words
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # `_LoggingRetry` logs the same more briefly
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-"""What servers answer that may answer otherwise a little later."""
+"""HTTP status codes after which a request is repeated."""
 _CHUNK = 1 << 18  # bytes
 _MAX_LIST_BYTES = 32 << 20  # bytes
-_MAX_PAUSE_S = 120  # seconds
+_MAX_PAUSE_S = 120
 _MAX_REDIRECTS = 5
-_CONNECT = 15  # seconds
+_CONNECT_TIMEOUT_S = 15
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file on a server.
 
     Attributes:
-        name: What it is called, a plain name.
-        address: Of what it holds.
-        size: Bytes; None if unknown.
-        checksums: Such as `md5 900150983cd24fb0d6963f7d28e17f72`.
+        name: File name.
+        address: Address of the content.
+        size: Size in bytes, or None if unknown.
+        checksums: Checksums, such as `md5 900150983cd24fb0d6963f7d28e17f72`.
     """
 
     name: str
@@ -48,23 +48,23 @@ class Remote:
 
 
 class _LoggingRetry(Retry):
-    """Tells that a server is asked again, in a line."""
+    """A `Retry` that logs each repeated request in one line."""
 
     def increment(self, *arguments: Any, **named: Any) -> Retry:
         response, error = named.get("response"), named.get("error")
-        log.info("asked again: %s", _why(error) if error else f"the server answers {getattr(response, 'status', '')}")
+        log.info("retrying: %s", _reason(error) if error else f"the server answers {getattr(response, 'status', '')}")
         return super().increment(*arguments, **named)
 
 
 class Session:
-    """Asks servers, and asks again, with ever longer pauses, where that may help.
+    """An HTTP session that repeats requests after transient errors, with exponential backoff.
 
-    Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
 
     Args:
-        retries: How often without a byte more.
-        timeout: Seconds without a byte, after which a server is asked again.
-        pause: Seconds before the second time that it is asked again, doubled every time; a server may ask for more.
+        retries: Maximum number of attempts without progress (default: 5).
+        timeout: Time without data after which a request is repeated, in seconds (default: 60).
+        pause: Time before the second repetition, in seconds, doubled each time (default: 1).
     """
 
     def __init__(self, retries: int = 5, timeout: float = 60, pause: float = 1) -> None:
@@ -73,7 +73,7 @@ class Session:
         self._session = requests.Session()
         self._session.max_redirects = _MAX_REDIRECTS
         self._session.headers.update({"User-Agent": f"emotion/{__version__}", "Accept-Encoding": "identity"})
-        asked_again = _LoggingRetry(
+        retry = _LoggingRetry(
             total=retries,
             redirect=False,
             status_forcelist=TRANSIENT,
@@ -82,14 +82,14 @@ class Session:
             retry_after_max=_MAX_PAUSE_S,
             raise_on_status=False,
         )
-        self._session.mount("https://", HTTPAdapter(max_retries=asked_again))
-        self._session.mount("http://", HTTPAdapter(max_retries=asked_again))
+        self._session.mount("https://", HTTPAdapter(max_retries=retry))
+        self._session.mount("http://", HTTPAdapter(max_retries=retry))
 
     def json(self, address: str) -> Any:
-        """What a server lists at `address`.
+        """Return the JSON document at an address.
 
         Raises:
-            EmotionError: it cannot be reached, refuses, or answers with something else.
+            EmotionError: the server cannot be reached, refuses, or does not answer with a JSON document.
         """
         with _one_line_errors(address), self._get(address) as answer:
             body = b""
@@ -102,34 +102,34 @@ class Session:
             except (ValueError, RecursionError) as error:
                 raise EmotionError(f"{address} did not answer with a list of files; try again later") from error
 
-    def fetch(self, remote: Remote, path: Path, advance: Callable[[int], None]) -> None:
-        """Bring `remote` to `path`, which goes on where an earlier attempt ended, and is verified.
+    def fetch(self, remote: RemoteFile, path: Path, advance: Callable[[int], None]) -> None:
+        """Download and verify a file, resuming an earlier attempt.
 
         Args:
-            remote: What.
-            path: Where; only whole files get this name. `path` with `.partial` after it is what there is so far.
-            advance: Told how many bytes there are more, or less where it begins anew.
+            remote: File to download.
+            path: Target; the incomplete file has the suffix `.partial`.
+            advance: Function that receives the number of new bytes, negative if the download restarts.
 
         Raises:
-            EmotionError: it could not be fetched, or is not what it should be. What there is stays for the next
-                time, unless its checksum is wrong.
+            EmotionError: the file cannot be downloaded, or its size or checksum is wrong. An incomplete file is kept
+                for the next attempt, unless its checksum is wrong.
         """
         partial = path.with_name(f"{path.name}.partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         advance(_size(partial))
-        wrong = ""
-        for _ in range(2):  # a file put together in parts may be of two versions; the second time it is in one
+        defect = ""
+        for _ in range(2):  # a resumed file may consist of two versions; the second attempt does not resume
             self._complete(remote, partial, advance)
-            wrong = _find_defect(remote, partial)
-            if not wrong:
+            defect = _find_defect(remote, partial)
+            if not defect:
                 partial.replace(path)
                 return
             advance(-_size(partial))
             partial.unlink()
-        raise EmotionError(f"{remote.address} has {wrong}; it was removed: try again later, or another --mirror")
+        raise EmotionError(f"{remote.address} has {defect}; it was removed: try again later, or another --mirror")
 
-    def _complete(self, remote: Remote, partial: Path, advance: Callable[[int], None]) -> None:
-        """Append to `partial` what it lacks."""
+    def _complete(self, remote: RemoteFile, partial: Path, advance: Callable[[int], None]) -> None:
+        """Append the missing bytes to an incomplete file."""
         failures, most = 0, _size(partial)
         while remote.size is None or _size(partial) < remote.size:
             with _one_line_errors(remote.address):
@@ -141,32 +141,34 @@ class Session:
             except (HTTPError, OSError) as error:
                 if is_not_writable(error):
                     raise
-                reason = _why(error)
+                reason = _reason(error)
             failures = 0 if _size(partial) > most else failures + 1
             most = max(most, _size(partial))
             if failures > self.retries:
                 raise EmotionError(
-                    f"{remote.address} could not be fetched ({reason}); give the command again to go on after "
+                    f"{remote.address} could not be downloaded ({reason}); repeat the command to resume after "
                     f"{_size(partial):,} bytes"
                 )
             self.stopped.wait(min(self.pause * 2**failures / 2, _MAX_PAUSE_S))
 
-    def _append(self, answer: requests.Response, remote: Remote, partial: Path, advance: Callable[[int], None]) -> bool:
-        """Write what a server sends; returns whether that was all."""
-        have = _size(partial)
+    def _append(
+        self, answer: requests.Response, remote: RemoteFile, partial: Path, advance: Callable[[int], None]
+    ) -> bool:
+        """Write the body of an answer; return True if the file is complete."""
+        size = _size(partial)
         with answer:
-            begins = _begins(answer)
-            if answer.status_code == requests.codes.requested_range_not_satisfiable or begins not in (0, have):
-                advance(-have)
+            start = _start_offset(answer)
+            if answer.status_code == requests.codes.requested_range_not_satisfiable or start not in (0, size):
+                advance(-size)
                 partial.unlink(missing_ok=True)
                 return False
-            if begins != have:  # no ranges: all of it comes again
-                advance(-have)
-            with partial.open("ab" if begins else "wb") as file:
-                written = begins
-                while chunk := answer.raw.read1(_CHUNK):  # what has come, so that nothing of it is lost
+            if start != size:  # the server does not support ranges
+                advance(-size)
+            with partial.open("ab" if start else "wb") as file:
+                written = start
+                while chunk := answer.raw.read1(_CHUNK):  # without waiting for a full chunk, so that nothing is lost
                     if self.stopped.is_set():
-                        raise EmotionError(f"{remote.name} was left after {written:,} bytes")
+                        raise EmotionError(f"{remote.name} was stopped after {written:,} bytes")
                     if remote.size is not None and written + len(chunk) > remote.size:
                         raise EmotionError(
                             f"{remote.address} sends more than the {remote.size:,} bytes that it should have; try "
@@ -179,7 +181,7 @@ class Session:
 
     def _get(self, address: str, start: int = 0) -> requests.Response:
         headers = {"Range": f"bytes={start}-"} if start else {}
-        answer = self._session.get(address, headers=headers, stream=True, timeout=(_CONNECT, self.timeout))
+        answer = self._session.get(address, headers=headers, stream=True, timeout=(_CONNECT_TIMEOUT_S, self.timeout))
         if answer.status_code in (200, 206, 416):
             return answer
         answer.close()
@@ -193,13 +195,13 @@ def _one_line_errors(address: str) -> Iterator[None]:
         yield
     except requests.RequestException as error:
         raise EmotionError(
-            f"{address} could not be reached ({_why(error)}): is there a network, or a proxy to be named in "
-            "HTTPS_PROXY? Or give another server with --mirror"
+            f"{address} could not be reached ({_reason(error)}); check the network, set HTTPS_PROXY for a proxy, or "
+            "choose another server with --mirror"
         ) from error
 
 
-def _why(error: BaseException) -> str:
-    """The innermost reason, without the addresses of objects."""
+def _reason(error: BaseException) -> str:
+    """Return the message of the innermost cause, without the addresses of objects."""
     while (inner := getattr(error, "reason", None) or (error.args[0] if error.args else None)) is not None:
         if not isinstance(inner, BaseException):
             break
@@ -210,8 +212,8 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:200]
 
 
-def _begins(answer: requests.Response) -> int:
-    """The first byte that an answer holds; -1 where it does not say so."""
+def _start_offset(answer: requests.Response) -> int:
+    """Return the offset of the first byte of an answer, or -1 if it is unknown."""
     if answer.status_code != requests.codes.partial_content:
         return 0
     given = answer.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0]
@@ -222,8 +224,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _find_defect(remote: Remote, path: Path) -> str:
-    """Empty where size and checksums are as they should be."""
+def _find_defect(remote: RemoteFile, path: Path) -> str:
+    """Return a description of a wrong size or checksum, or an empty string."""
     if remote.size is not None and _size(path) != remote.size:
         return f"{_size(path):,} bytes instead of {remote.size:,}"
     for checksum in remote.checksums:
@@ -237,6 +239,6 @@ def _find_defect(remote: Remote, path: Path) -> str:
     return ""
 
 
-def is_whole(remote: Remote, path: Path) -> bool:
-    """Whether `path` is what `remote` should be."""
+def is_complete(remote: RemoteFile, path: Path) -> bool:
+    """Return True if a file exists and has the size and checksums of a remote file."""
     return path.is_file() and not _find_defect(remote, path)

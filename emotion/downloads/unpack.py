@@ -1,4 +1,4 @@
-"""Unpack untrusted archives: nothing outside the directory, no links, no bombs."""
+"""Safe unpacking of untrusted archives."""
 
 import shutil
 import stat
@@ -13,36 +13,36 @@ from emotion.errors import EmotionError, error_message, is_not_writable
 
 _MAX_FILES = 100_000
 _MAX_RATIO = 50
-"""How many times as large as an archive its files may be; sound becomes two to four times as large."""
-_ALWAYS = 64 << 20  # bytes that small archives may become
+"""Maximum ratio of unpacked to packed size; audio has 2 to 4."""
+_MIN_LIMIT = 64 << 20  # bytes; small archives may exceed the ratio up to this size
 
 
 class ArchiveError(EmotionError):
-    """It is damaged, or holds what no corpus needs."""
+    """Raised for an archive that is damaged or refused."""
 
 
-def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda path: True) -> None:
-    """Unpack the files of a zip archive for which `wants(path)`.
+def unpack(archive: Path, folder: Path, includes: Callable[[str], bool] = lambda path: True) -> None:
+    """Unpack a ZIP archive.
 
     Args:
-        archive: A zip file; its checksums are verified.
-        folder: Where to; what is there already is replaced.
-        wants: Told the path of a file in the archive.
+        archive: ZIP file; its checksums are verified.
+        folder: Target; existing files are replaced.
+        includes: Function from the path of a file in the archive to True if it is unpacked (default: all files).
 
     Raises:
-        ArchiveError: it is none, damaged, or holds paths that lead out of it, links, two files of one name, encrypted
-            ones, or unreasonably many or large ones. Only of a damaged one some is unpacked.
-        EmotionError: the disk has no room for it.
+        ArchiveError: the file is not a ZIP archive, is damaged, or holds paths outside of it, links, duplicate names,
+            encrypted files, or too many or too large files. Only a damaged archive is unpacked in part.
+        EmotionError: the disk is full.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.filename.endswith("/")]
             _check(archive, members)
-            wanted = [
-                member for member in members if wants(member.filename) and not _is_macos_metadata(member.filename)
+            selected = [
+                member for member in members if includes(member.filename) and not _is_macos_metadata(member.filename)
             ]
-            require_space(folder, sum(member.file_size for member in wanted), f"unpack {archive.name}")
-            for member in wanted:
+            require_space(folder, sum(member.file_size for member in selected), f"unpack {archive.name}")
+            for member in selected:
                 path = folder / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as source, path.open("wb") as target:
@@ -54,7 +54,7 @@ def unpack(archive: Path, folder: Path, wants: Callable[[str], bool] = lambda pa
 
 
 def require_space(folder: Path, size: int, purpose: str) -> None:
-    """Raise `EmotionError` where the disk of `folder` has less than `size` bytes left."""
+    """Raise `EmotionError` if the disk of `folder` has less than `size` bytes left."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -68,7 +68,7 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
 def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > _MAX_FILES:
         raise ArchiveError(f"{archive} is refused: it holds {len(members):,} files, more than any corpus")
-    total, allowed = sum(member.file_size for member in members), _MAX_RATIO * archive.stat().st_size + _ALWAYS
+    total, allowed = sum(member.file_size for member in members), _MAX_RATIO * archive.stat().st_size + _MIN_LIMIT
     if total > allowed:
         raise ArchiveError(f"{archive} is refused: it would grow to {decimal(total)}, more than {decimal(allowed)}")
     seen = set()
@@ -95,5 +95,5 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _is_macos_metadata(name: str) -> bool:
-    """What its Finder adds to archives."""
+    """Return True for the files that macOS adds to archives."""
     return name.startswith("__MACOSX/") or PurePosixPath(name).name in (".DS_Store",)

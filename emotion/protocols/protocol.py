@@ -1,4 +1,4 @@
-"""Read a protocol's three CSVs and hold them to what they promise."""
+"""Loading of committed protocols, with checks against leakage."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from emotion.labels import KNOWN
 SPLITS = ("train", "dev", "test")
 COLUMNS = ("recording", "speaker", "emotion")
 DIRECTORY = Path(__file__).parent
-"""The committed protocols lie here, as `<corpus>/<protocol>/<fold>/{train,dev,test}.csv`."""
+"""Directory of the committed protocols, `<corpus>/<protocol>/<fold>/{train,dev,test}.csv`."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,16 @@ class Protocol:
     """One fold of one protocol.
 
     Attributes:
-        name: The protocol's name, such as `luna5`.
-        fold: Which of its folds.
-        folds: How many it has.
-        speaker_independent: Whether it promises that no speaker of test is in train or dev, nor one of dev in train.
-        table: Columns `recording`, `speaker`, `emotion` and `split`, one row a recording.
-        dev_shares_speakers: An exception from the promise, where a corpus has too few speakers: dev may hold other
-            recordings of those who train.
+        name: Name of the protocol, such as `luna5`.
+        fold: Number of the fold, from 0.
+        folds: Number of folds.
+        speaker_independent: True if no speaker is in two splits.
+        table: One row for each recording, with the columns `recording`, `speaker`, `emotion` and `split`.
+        dev_shares_speakers: True if dev may hold other recordings of the speakers of train, as an exception for corpora
+            with few speakers.
+
+    Raises:
+        EmotionError: a recording, or a speaker of a speaker-independent protocol, is in two splits.
     """
 
     name: str
@@ -38,17 +41,17 @@ class Protocol:
     def __post_init__(self) -> None:
         _refuse_overlap(self, "recording", self.table)
         if self.speaker_independent:
-            sides = self.table["split"].replace("dev", "train") if self.dev_shares_speakers else self.table["split"]
-            _refuse_overlap(self, "speaker", self.table.assign(split=sides))
+            splits = self.table["split"].replace("dev", "train") if self.dev_shares_speakers else self.table["split"]
+            _refuse_overlap(self, "speaker", self.table.assign(split=splits))
 
 
 def _refuse_overlap(protocol: Protocol, column: str, table: pd.DataFrame) -> None:
-    sides = table.groupby(column)["split"].nunique()
-    shared = sides.index[sides > 1]
+    n_splits = table.groupby(column)["split"].nunique()
+    shared = n_splits.index[n_splits > 1]
     if len(shared):
         raise EmotionError(
-            f"protocol {protocol.name} fold {protocol.fold} has {len(shared)} {column}(s) on two sides, such as "
-            f"{shared[0]}; it promises none, so its CSVs have to be mended"
+            f"protocol {protocol.name} fold {protocol.fold} has {len(shared)} {column}(s) in two splits, such as "
+            f"{shared[0]}; correct its CSV files"
         )
 
 
@@ -61,13 +64,19 @@ def load(
     members: tuple[str, ...] = (),
     directory: Path = DIRECTORY,
 ) -> Protocol:
-    """Read `<directory>/<corpus>/<name>/<fold>/{train,dev,test}.csv`.
+    """Load a committed protocol.
 
-    Where several corpora have no CSVs of their own, the members' are put together, side by side.
+    Args:
+        corpus: Name of the corpus.
+        name: Name of the protocol.
+        fold: Number of the fold, from 0.
+        speaker_independent: See `Protocol`.
+        dev_shares_speakers: See `Protocol`.
+        members: Names of the members of a combined corpus, whose splits are concatenated if it has none itself.
+        directory: Directory of the protocols.
 
     Raises:
-        EmotionError: the protocol is not there for this corpus, has no such fold, a CSV is malformed, or it breaks its
-            promise: see `Protocol`.
+        EmotionError: the protocol or fold does not exist for the corpus, a CSV file is malformed, or splits overlap.
     """
     choices = available(corpus, members, directory)
     if name not in choices:
@@ -85,18 +94,18 @@ def load(
 
 
 def available(corpus: str, members: tuple[str, ...] = (), directory: Path = DIRECTORY) -> set[str]:
-    """The protocols that are committed for a corpus, or for all of its members."""
+    """Return the names of the protocols that are committed for a corpus, or for all of its members."""
     own = set(_folders(directory / corpus))
     return own | (set.intersection(*(set(_folders(directory / member)) for member in members)) if members else set())
 
 
 def unknown_fold_error(name: str, fold: int, folds: int) -> EmotionError:
-    """The error of a fold that is not there."""
+    """Return the error for a fold that does not exist."""
     return EmotionError(f"protocol {name} has no fold {fold}: protocol.fold goes from 0 to {folds - 1}")
 
 
 def count_folds(corpus: str, name: str, directory: Path = DIRECTORY) -> int:
-    """How many folds a protocol has; 0 if it is not there for this corpus."""
+    """Return the number of folds of a committed protocol; 0 if it is not committed for the corpus."""
     return len(_folders(directory / corpus / name))
 
 
