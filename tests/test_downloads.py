@@ -112,7 +112,7 @@ FAULTS = {
     "wrong checksum once": (SONG, ["wrong checksum"], "whole"),
     "wrong checksum every time": (SONG, ["always:wrong checksum"], "instead of"),
     "longer than listed": (SONG, ["always:too long"], "sends more than"),
-    "shorter than listed": (SONG, ["always:too short"], "could not be fetched"),
+    "shorter than listed": (SONG, ["always:too short"], "could not be downloaded"),
     "429 twice": (SONG, ["429", "429"], "whole"),
     "500 every time": (SONG, ["always:500"], "answers 500"),
     "503 once, for the list": ("list", ["503"], "whole"),

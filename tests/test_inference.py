@@ -15,7 +15,7 @@ import soundfile
 
 from emotion.errors import EmotionError
 from emotion.inference import Prediction, Predictor, Problem, output
-from emotion.inference.recordings import find
+from emotion.inference.recordings import find_media
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
 from scenes import scene, write_video
@@ -142,13 +142,13 @@ def test_files_are_found_by_name_folder_and_pattern(tmp_path):
     (tmp_path / "empty").mkdir()
 
     def names(*wanted):
-        return [path.name for path in find([str(tmp_path / one) for one in wanted]).files]
+        return [path.name for path in find_media([str(tmp_path / one) for one in wanted]).files]
 
     assert names("") == ["a.wav", "b.mp3", "d.png", "c.MP4"]
     assert names("*.wav", "a.wav") == ["a.wav"]
     assert names("**/*.MP4") == ["c.MP4"]
     assert names("notes.txt") == ["notes.txt"]  # whoever names a file means it
-    missing = find([str(tmp_path / name) for name in ("empty", "no.wav", "*.flac")]).missing
+    missing = find_media([str(tmp_path / name) for name in ("empty", "no.wav", "*.flac")]).missing
     assert [text.rsplit(": ", 1)[1].split()[0] for text in missing] == ["no", "no", "no"]
 
 

@@ -101,5 +101,5 @@ def test_without_a_device_it_is_said(trained, monkeypatch):
     absent = microphone(np.zeros(1))
     absent.query_devices = lambda kind: (_ for _ in ()).throw(ValueError("No input device matching"))
     monkeypatch.setitem(sys.modules, "sounddevice", absent)
-    with pytest.raises(EmotionError, match="no microphone can be used"):
+    with pytest.raises(EmotionError, match="no microphone is available"):
         next(live.follow_devices(Predictor.from_run(trained), 1, 1))

@@ -214,8 +214,8 @@ def test_videos_that_are_hardly_one(what, predictor, face, tmp_path, told):
 
 def test_a_video_that_goes_on_for_hours_is_not_decoded(predictor, face, tmp_path, monkeypatch, told):
     encoded(tmp_path / "a.mp4", "mpeg4", [face] * 30)
-    monkeypatch.setattr(recordings, "LONGEST", 2.0)
-    with pytest.raises(EmotionError, match="minutes long; cut it, or follow it with emotion predict --timeline"):
+    monkeypatch.setattr(recordings, "MAX_DURATION_S", 2.0)
+    with pytest.raises(EmotionError, match="minutes long; cut it, or use emotion predict --timeline"):
         predictor(tmp_path / "a.mp4")
     told("Long videos", "a video of more than 35 minutes", "is not judged as one: cut it, or `--timeline`")
 

@@ -162,8 +162,8 @@ def test_overlays_of_the_wrong_kind(cli, photo, clip, tmp_path):
 @pytest.mark.parametrize("name", ["", " ", "\t"])
 def test_an_empty_name_is_no_file(cli, name, clip, monkeypatch):
     monkeypatch.chdir(clip.parent)
-    refused(cli("predict", name), "an empty name is no file")
-    refused(cli("predict", clip, name), "an empty name is no file")
+    refused(cli("predict", name), "a name is empty")
+    refused(cli("predict", clip, name), "a name is empty")
 
 
 @pytest.mark.parametrize("flags", [["--window", "1"], ["--hop", "0.5"], ["--window", "1", "--hop", "0.5"]])

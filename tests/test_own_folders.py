@@ -57,7 +57,7 @@ def test_every_suffix_is_found(tmp_path, change):
     every = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
     touch(*(tmp_path / "happy" / f"{number}{change(suffix)}" for number, suffix in enumerate(every)))
     table = scanned(tmp_path)
-    assert len(table) == len(every) == len(recordings.find([str(tmp_path)]).files)
+    assert len(table) == len(every) == len(recordings.find_media([str(tmp_path)]).files)
     for number, suffix in enumerate(every):
         row = table.loc[f"folder/happy/{number}"]
         assert bool(row["audio"]) == (suffix not in IMAGE_SUFFIXES + SILENT_SUFFIXES)
@@ -69,7 +69,7 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path, caplog):
     assert list(scanned(tmp_path).index) == ["folder/happy/a"]
     expected = "3 files of other kinds left out (1 .xyz, 1 no suffix, 1 .txt), such as happy/b.xyz"
     assert expected in caplog.text
-    assert recordings.find([str(tmp_path)]).notes == (f"{tmp_path}: {expected}",)
+    assert recordings.find_media([str(tmp_path)]).notes == (f"{tmp_path}: {expected}",)
 
 
 def test_what_is_reported_is_reported_once(tmp_path, caplog):
@@ -95,7 +95,7 @@ def test_linked_folders_are_followed_and_searched_once(tmp_path):
     assert sorted(media_files(corpus, (".wav",), skipped_files)) == ["happy/a.wav", "sad/b.wav"]
     assert sorted(skipped_files.links) == ["above", "angry", "happy/loop", "sad/again"]
     assert skipped_files.messages() == ["4 links to folders that are searched anyway left out, such as above"]
-    assert len(recordings.find([str(corpus)]).files) == 2
+    assert len(recordings.find_media([str(corpus)]).files) == 2
 
 
 def test_a_linked_folder_is_labelled_as_the_folder_itself_is(tmp_path):

@@ -96,7 +96,7 @@ def test_a_long_recording_has_a_timeline_and_a_very_long_one_is_refused(trained,
     assert shown.timeline is not None
     assert shown.faces is None
     assert page.show(predictor, None) == page.PageOutput()
-    monkeypatch.setattr(page, "LONGEST", 5.0)
+    monkeypatch.setattr(page, "MAX_DURATION_S", 5.0)
     refused = page.show(predictor, str(tmp_path / "long.wav"))
     assert refused.probabilities is None
     assert "minutes long" in refused.note

@@ -77,8 +77,8 @@ def test_faces_keep_their_numbers(face, tmp_path):
     assert [sorted(faces) for _, faces in windows] == [[0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0]]
     for end, faces in windows:
         for number, seen in faces.items():
-            assert seen.pictures.shape[1:] == (32, 32, 3)
-            assert len(seen.pictures) == len(seen.boxes) <= 4
+            assert seen.crops.shape[1:] == (32, 32, 3)
+            assert len(seen.crops) == len(seen.boxes) <= 4
             assert ((end - 2 <= seen.boxes[:, 0]) & (seen.boxes[:, 0] < end)).all()
             middle = seen.boxes[:, [1, 3]].mean()
             assert middle == pytest.approx(20 + 112 if number == 0 else 380 + 112, abs=15)

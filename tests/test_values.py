@@ -186,9 +186,9 @@ def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
     from emotion.inference import recordings
 
     assert Folder().locate("~/x") == tmp_path / "größe" / "x"
-    assert recordings.find(["~/x/none.wav"]).missing
+    assert recordings.find_media(["~/x/none.wav"]).missing
     (tmp_path / "größe" / "x" / "a.wav").touch()
-    assert recordings.find(["~/x/a.wav"]).files == (tmp_path / "größe" / "x" / "a.wav",)
+    assert recordings.find_media(["~/x/a.wav"]).files == (tmp_path / "größe" / "x" / "a.wav",)
 
 
 def test_sweeps_over_paths_stay_sweeps(tmp_path):

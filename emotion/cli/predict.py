@@ -42,7 +42,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from emotion.media.image import is_image
     from emotion.progress import track
 
-    found = recordings.find(arguments.files)
+    found = recordings.find_media(arguments.files)
     for note in found.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     drawn = [output for output in (arguments.plot, arguments.overlay) if output]

@@ -1,4 +1,4 @@
-"""What prediction needs of a finished run, small enough to be passed on: a run directory in half precision."""
+"""Bundles: run directories with the files that prediction needs, and weights in half precision."""
 
 import shutil
 from pathlib import Path
@@ -20,16 +20,16 @@ _KEPT = (
 
 
 def bundle(run_dir: Path, directory: Path) -> None:
-    """Copy a finished run without what only training needs; its weights are rounded to two bytes each.
+    """Copy the files of a finished run that prediction needs, with weights in half precision.
 
-    What comes out is a run directory: `emotion predict --run`, `evaluate.py` and `emotion export` take it.
+    The result is a run directory for `emotion predict --run`, `evaluate.py` and `emotion export`.
 
     Args:
-        run_dir: The run.
-        directory: Must not exist, or be empty.
+        run_dir: Directory of the run.
+        directory: New or empty directory.
 
     Raises:
-        EmotionError: the run was not finished, or there is something in `directory`.
+        EmotionError: the run is not finished, or `directory` is not empty.
     """
     if directory.exists() and any(directory.iterdir()):
         raise EmotionError(f"{directory} is not empty; choose another folder")

@@ -23,7 +23,7 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path
 from emotion.inference.networks import Network, network_of
 from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_of, inputs_of
-from emotion.inference.recordings import Reader, Recording, find
+from emotion.inference.recordings import Reader, Recording, find_media
 from emotion.models.base import Classifier
 
 TOLERANCE = 1e-4
@@ -201,7 +201,7 @@ def _difference(network: Network, model: Predict, recordings: list[Recording]) -
 def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
     """The files on which an exported model is checked."""
     if files:
-        found = find(files)
+        found = find_media(files)
         if found.missing:
             raise EmotionError(found.missing[0])
         return list(found.files)

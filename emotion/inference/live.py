@@ -1,4 +1,4 @@
-"""The running estimate of a microphone and a camera, or of a file at its own pace, in the terminal."""
+"""Live predictions of microphone and camera, or of a file in real time, in the terminal."""
 
 import threading
 import time
@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.inference.output import clock
+from emotion.inference.output import format_time
 from emotion.inference.predictions import Prediction
 from emotion.inference.predictor import Predictor
 from emotion.inference.recordings import Recording
 from emotion.media.audio import to_waveform
 from emotion.media.files import MediaError
 from emotion.media.image import StillImage
+from emotion.prepare.faces import FaceCropper, Frame
 from emotion.prepare.tracking import boxes_at, track_faces
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Estimate:
     """The prediction of the last few seconds.
 
     Attributes:
-        time: At their end, in seconds from the start.
+        time: Time of their end, in seconds from the start.
         prediction: The prediction; None if there is neither audio nor a face.
     """
 
@@ -42,10 +43,16 @@ class Estimate:
 
 
 def follow_file(predictor: Predictor, path: Path, window: float, hop: float) -> Iterator[Estimate]:
-    """Judge a file window by window, each when a person who plays it has come to its end; its weightiest face alone.
+    """Predict a file window by window in real time; of several faces, the first one only.
+
+    Args:
+        predictor: The predictor.
+        path: Audio file or video.
+        window: Duration of a window, in seconds.
+        hop: Step from one window to the next, in seconds.
 
     Raises:
-        EmotionError: it cannot be used.
+        EmotionError: the file cannot be used.
     """
     started, last = time.monotonic(), -1.0
     for segment in predictor.timeline(path, window, hop):
@@ -56,39 +63,39 @@ def follow_file(predictor: Predictor, path: Path, window: float, hop: float) -> 
 
 
 def follow_devices(predictor: Predictor, window: float, hop: float, camera: int = 0) -> Iterator[Estimate]:
-    """Judge what the microphone and the camera last gave, until interrupted.
+    """Predict the last seconds of microphone and camera, until interrupted.
 
     Args:
-        predictor: Tells by what it takes in which of them are needed.
+        predictor: The predictor; its modalities decide which devices are used.
         window: Duration on which a prediction is based, in seconds.
         hop: Time from one estimate to the next, in seconds.
-        camera: Its number.
+        camera: Number of the camera (default: 0).
 
     Raises:
-        EmotionError: a device or the package for it is missing.
+        EmotionError: a device, or the package for it, is missing.
     """
+    reader = predictor.reader
     with ExitStack() as devices:
-        listens, looks = ("audio" in predictor.reader.modalities), predictor.reader.cropper is not None
-        microphone = devices.enter_context(_microphone(window)) if listens else None
-        seen = (
-            devices.enter_context(_camera(camera, window, predictor.reader.cropper.options.frames)) if looks else None
-        )
+        microphone = devices.enter_context(_microphone(window)) if "audio" in reader.modalities else None
+        frames = None
+        if reader.cropper:
+            frames = devices.enter_context(_camera(camera, window, reader.cropper.options.frames))
         started = time.monotonic()
         while True:
             time.sleep(hop)
             arrays = {}
-            if microphone is not None and (waveform := microphone.last()).size:
-                with suppress(MediaError):  # it is silent
-                    sound = to_waveform(waveform, microphone.rate, predictor.reader.sample_rate)
-                    arrays |= predictor.reader.from_waveform(sound).arrays
-            if seen is not None and (faces := _faces(predictor, seen)) is not None:
+            if microphone is not None and (samples := microphone.last()).size:
+                with suppress(MediaError):  # silence
+                    waveform = to_waveform(samples, microphone.rate, reader.sample_rate)
+                    arrays |= reader.from_waveform(waveform).arrays
+            if frames is not None and reader.cropper and (faces := _faces(reader.cropper, frames)) is not None:
                 arrays["face"] = faces
             prediction = predictor.predict_recordings([Recording("live", arrays)])[0] if arrays else None
             yield Estimate(time.monotonic() - started, prediction)
 
 
 def show(estimates: Iterable[Estimate], labels: tuple[str, ...]) -> None:
-    """Draw each estimate over the last one; a line for each where nobody looks at a terminal."""
+    """Display the current estimate in a terminal; print a line for each if stdout is not a terminal."""
     from rich.console import Console
     from rich.live import Live
 
@@ -105,9 +112,9 @@ def show(estimates: Iterable[Estimate], labels: tuple[str, ...]) -> None:
 def _line(estimate: Estimate) -> str:
     prediction = estimate.prediction
     if prediction is None:
-        return f"{clock(estimate.time)}  no audio and no face"
+        return f"{format_time(estimate.time)}  no audio and no face"
     probability, modalities = prediction.probabilities[prediction.emotion], " and ".join(prediction.modalities)
-    return f"{clock(estimate.time)}  {prediction.emotion} {probability:.2f}  {modalities}"
+    return f"{format_time(estimate.time)}  {prediction.emotion} {probability:.2f}  {modalities}"
 
 
 def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
@@ -125,12 +132,18 @@ def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
 
 @dataclass
 class _RecordedAudio:
-    """The last samples of a microphone, mono, at `rate` Hz."""
+    """The last samples of a microphone.
+
+    Attributes:
+        rate: Sampling rate, in Hz.
+        blocks: Blocks of mono samples, each of shape (T,), float32.
+    """
 
     rate: int
-    blocks: deque
+    blocks: deque[np.ndarray]
 
     def last(self) -> np.ndarray:
+        """Return the samples, shape (T,), float32."""
         return np.concatenate([np.zeros(0, np.float32), *self.blocks])
 
 
@@ -154,51 +167,51 @@ def _microphone(seconds: float) -> Iterator[_RecordedAudio]:
         ):
             yield recorded
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise EmotionError(f"no microphone can be used ({error}); plug one in, or name a file") from error
+        raise EmotionError(f"no microphone is available ({error}); connect one, or name a file") from error
 
 
 @contextmanager
-def _camera(number: int, seconds: float, frames: int) -> Iterator[deque]:
-    """The pictures of the last seconds, at most `frames` of them."""
+def _camera(number: int, seconds: float, n_frames: int) -> Iterator[deque[StillImage]]:
+    """Yield a queue of the frames of the last seconds, at most `n_frames`."""
     before = cv2.utils.logging.setLogLevel(0)  # the error below is one line
     device = cv2.VideoCapture(number)
     cv2.utils.logging.setLogLevel(before)
     if not device.isOpened():
-        raise EmotionError(f"camera {number} cannot be opened; plug one in, choose another --camera, or name a file")
-    pictures: deque = deque(maxlen=frames)
-    ends = threading.Event()
+        raise EmotionError(f"camera {number} cannot be opened; connect one, choose another --camera, or name a file")
+    frames: deque[StillImage] = deque(maxlen=n_frames)
+    stop = threading.Event()
 
-    def watch() -> None:
+    def read_frames() -> None:
         due = time.monotonic()
-        while not ends.is_set():
-            there, pixels = device.read()
-            if not there:
-                pictures.clear()
+        while not stop.is_set():
+            success, pixels = device.read()
+            if not success:
+                frames.clear()
                 return
             if time.monotonic() >= due:
-                pictures.append(StillImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time.monotonic()))
-                due += seconds / frames
+                frames.append(StillImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), time.monotonic()))
+                due += seconds / n_frames
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=read_frames, daemon=True)
     thread.start()
     try:
-        yield pictures
+        yield frames
     finally:
-        ends.set()
+        stop.set()
         thread.join(timeout=2)
         device.release()
 
 
-def _faces(predictor: Predictor, pictures: deque) -> np.ndarray | None:
-    """The face that is seen most on the last pictures, shape (N, H, W, 1 or 3), if there is any."""
-    cropper, latest = predictor.reader.cropper, list(pictures)
+def _faces(cropper: FaceCropper, frames: deque[StillImage]) -> np.ndarray | None:
+    """Return the crops of the most visible face, shape (N, H, W, 1 or 3), uint8; None if there is no face."""
+    latest: list[Frame] = list(frames)
     if not latest:
         return None
     if not cropper.options.detects_faces:
-        return np.stack([cropper.crop(picture, np.zeros(4)) for picture in latest])
+        return np.stack([cropper.crop(frame, np.zeros(4)) for frame in latest])
     tracks = track_faces(cropper.detect(latest, cropper.options.detection_size))
     if not tracks:
         return None
-    boxes, there = boxes_at(tracks[0], np.array([picture.time for picture in latest]))
-    cut = [cropper.crop(picture, box) for picture, box, seen in zip(latest, boxes, there, strict=True) if seen]
-    return np.stack(cut) if cut else None
+    boxes, visible = boxes_at(tracks[0], np.array([frame.time for frame in latest]))
+    crops = [cropper.crop(frame, box) for frame, box, shown in zip(latest, boxes, visible, strict=True) if shown]
+    return np.stack(crops) if crops else None

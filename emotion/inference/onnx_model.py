@@ -1,4 +1,4 @@
-"""A model that was exported as ONNX, run without torch."""
+"""Prediction with an exported ONNX model, without torch."""
 
 import json
 import os
@@ -14,21 +14,25 @@ from emotion.prepare.modalities import Faces, Prepared
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 KEY, FORMAT = "emotion", 2
-"""Under which the model is described in its file, and the version of that."""
+"""Key of the metadata in the file, and their version."""
 INPUTS = {
     "waveform": "(batch, samples) float32, mono, full scale [-1, 1], zero after each recording's end",
-    "waveform_length": "(batch,) int64, samples of each recording; 0 where it has no audio",
-    "faces": "(batch, pictures, 1 or 3, size, size) uint8, grey or red-green-blue",
-    "face_count": "(batch,) int64, pictures of each recording, the first ones; 0 where it shows no face",
+    "waveform_length": "(batch,) int64, number of samples of each recording; 0 if it has no audio",
+    "faces": "(batch, frames, 1 or 3, size, size) uint8, grey or RGB",
+    "face_count": "(batch,) int64, number of frames of each recording; 0 if it has no face",
 }
+"""The inputs of an exported model."""
 _INPUTS_OF = {"audio": ("waveform", "waveform_length"), "face": ("faces", "face_count")}
 
 
 def inputs_of(modalities: Iterable[str]) -> list[str]:
-    """The inputs, of `INPUTS`, of an exported model, in their order.
+    """Return the names of the inputs of an exported model, in order.
+
+    Args:
+        modalities: Modalities of the model.
 
     Raises:
-        EmotionError: a modality has none.
+        EmotionError: a modality cannot be exported.
     """
     modalities = list(modalities)
     for modality in modalities:
@@ -38,32 +42,33 @@ def inputs_of(modalities: Iterable[str]) -> list[str]:
 
 
 def arrays_of(modalities: Prepared, recordings: Sequence[Recording]) -> dict[str, np.ndarray]:
-    """The inputs of an exported model for a batch of recordings."""
+    """Return the inputs of an exported model for a batch of recordings."""
     arrays = {}
     if "audio" in modalities:
-        samples, length = _padded([recording.arrays.get("audio", np.zeros(0, np.int16)) for recording in recordings])
+        samples, length = _pad([recording.arrays.get("audio", np.zeros(0, np.int16)) for recording in recordings])
         arrays |= {"waveform": samples.astype(np.float32) / INT16_FULL_SCALE, "waveform_length": length}
     if "face" in modalities:
         options = modalities["face"].options
         nothing = np.zeros((0, *options.shape), np.uint8)
-        pictures, count = _padded([recording.arrays.get("face", nothing) for recording in recordings])
-        arrays |= {"faces": np.ascontiguousarray(pictures.transpose(0, 1, 4, 2, 3)), "face_count": count}
+        crops, count = _pad([recording.arrays.get("face", nothing) for recording in recordings])
+        arrays |= {"faces": np.ascontiguousarray(crops.transpose(0, 1, 4, 2, 3)), "face_count": count}
     return arrays
 
 
-def _padded(items: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _pad(items: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a zero-padded batch, shape (B, T, …), and the length of each item, shape (B,)."""
     length = np.array([len(item) for item in items], np.int64)
-    together = np.zeros((len(items), max(1, length.max()), *items[0].shape[1:]), items[0].dtype)
-    for row, item in zip(together, items, strict=True):
+    padded = np.zeros((len(items), max(1, length.max()), *items[0].shape[1:]), items[0].dtype)
+    for row, item in zip(padded, items, strict=True):
         row[: len(item)] = item
-    return together, length
+    return padded, length
 
 
 class OnnxModel:
-    """What `emotion export --format onnx` wrote, as `emotion.inference.predictor.Predictor` wants it.
+    """A model that `emotion export --format onnx` wrote; see `emotion.inference.predictor.Model`.
 
     Args:
-        path: The file.
+        path: ONNX file.
 
     Raises:
         EmotionError: the file cannot be used.
@@ -81,15 +86,15 @@ class OnnxModel:
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0: one for each core
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of kinds that share no base
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise EmotionError(f"{path} is not an ONNX model that can be read: {error_message(error)}") from error
         described = self.session.get_modelmeta().custom_metadata_map.get(KEY)
         if described is None:
-            raise EmotionError(f"{path} was not written by emotion export: it does not say what it takes in")
+            raise EmotionError(f"{path} was not written by emotion export: it has no metadata of its inputs")
         try:
             self._read_metadata(json.loads(described))
         except (KeyError, TypeError, ValueError) as error:
-            raise EmotionError(f"{path} describes itself in a way that is not understood: {error!r}") from error
+            raise EmotionError(f"{path} has metadata that cannot be read: {error!r}; export the model again") from error
 
     def _read_metadata(self, described: dict[str, Any]) -> None:
         if described["format"] != FORMAT:
@@ -100,5 +105,5 @@ class OnnxModel:
         self._inputs = inputs_of(self.modalities)
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Probabilities, shape (B, C)."""
+        """Return probabilities, shape (B, C), float64."""
         return self.session.run(None, arrays_of(self.modalities, recordings))[0].astype(np.float64)

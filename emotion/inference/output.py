@@ -81,7 +81,7 @@ def to_table(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "Table":
     if segments := [outcome for outcome in predicted if isinstance(outcome, Segment)]:
         if len(set(columns["recording"])) == 1:
             del columns["recording"]  # the title says it
-        columns["time"] = [f"{clock(segment.start)}–{clock(segment.end)}" for segment in segments]
+        columns["time"] = [f"{format_time(segment.start)}–{format_time(segment.end)}" for segment in segments]
         if any(segment.face for segment in segments):
             columns["face"] = [str(segment.face or "") for segment in segments]
     columns["emotion"] = [f"[bold]{_prediction(outcome).emotion}[/]" for outcome in predicted]
@@ -119,7 +119,7 @@ def _probability(prediction: Prediction, label: str) -> str:
     return f"[bold]{probability}[/]" if label == prediction.emotion else probability
 
 
-def clock(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Return minutes and seconds, such as 1:02.5."""
     minutes, rest = divmod(round(seconds, 2), 60)
     return f"{int(minutes)}:{rest:05.2f}".rstrip("0").removesuffix(".")

@@ -1,4 +1,4 @@
-"""A video with the predictions: a box and a label at each face, and a timeline with the current time below."""
+"""Videos and images with predictions: a box and a label at each face, and a timeline below a video."""
 
 import io
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from emotion.prepare.tracking import MAX_GAP_S
 if TYPE_CHECKING:
     import av
 
-_LONGEST = 1280  # pixels of the longer side of the picture
+_MAX_SIZE = 1280  # longer side of a frame, in pixels
 _DOTS_PER_INCH = 100
 
 
 def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
-    """Write a video as H.264 and AAC, with its own sound and its own times; one frame at a time is in memory.
+    """Write a video with predictions as H.264 and AAC, with the original audio and times.
 
     Args:
-        path: The video.
-        segments: Its timeline.
+        path: Video.
+        segments: Timeline of the video.
         labels: The emotions.
-        output: An `.mp4` file.
+        output: File to write, with the suffix `.mp4`.
 
     Raises:
-        EmotionError: `path` has no video, or `output` is of another kind.
+        EmotionError: `path` has no video, or `output` has another suffix.
     """
     import av
 
@@ -45,21 +45,21 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_media(path) as source, atomic_path(output) as temporary:
         video = video_stream(source, path)
-        sound = source.streams.best("audio")
+        audio = source.streams.best("audio")
         with av.open(str(temporary), "w", format="mp4") as target:
-            writer = _Writer(target, video, sound, start_time(source) or 0.0)
+            writer = _Writer(target, video, audio, start_time(source) or 0.0)
             artist = presentation = None
             try:
-                for frame in source.decode(*([video, sound] if sound else [video])):
+                for frame in source.decode(*([video, audio] if audio else [video])):
                     if isinstance(frame, av.AudioFrame):
                         writer.write_audio(frame)
                     elif frame.time is not None:
                         presentation = presentation or read_presentation(video, frame)
-                        picture = VideoFrame(frame, frame.time - writer.start, presentation)
-                        artist = artist or _Artist(picture.size, segments, labels)
-                        writer.write_frame(artist.draw(picture), frame)
+                        shown = VideoFrame(frame, frame.time - writer.start, presentation)
+                        artist = artist or _Artist(shown.size, segments, labels)
+                        writer.write_frame(artist.draw(shown), frame)
             except av.FFmpegError as error:
-                if artist is None:  # else the part before the damage is kept
+                if artist is None:  # otherwise the part before the damage is kept
                     raise MediaError(f"{path}: cannot be decoded ({error})") from error
             writer.close()
         if artist is None:
@@ -70,13 +70,13 @@ def write_image_overlay(path: Path, segments: Sequence[Segment], labels: tuple[s
     """Write an image with a box and a label at each face.
 
     Args:
-        path: The image.
-        segments: Its timeline, of one window.
+        path: Image.
+        segments: Timeline of the image, of one window.
         labels: The emotions.
-        output: A `.jpg` or `.png` file.
+        output: File to write, with the suffix `.jpg` or `.png`.
 
     Raises:
-        EmotionError: `path` is no image.
+        EmotionError: `path` is not an image.
     """
     image = Image(path)
     pixels = _Artist(image.size, segments, labels).draw_faces(image)
@@ -86,72 +86,76 @@ def write_image_overlay(path: Path, segments: Sequence[Segment], labels: tuple[s
 
 
 class _Writer:
-    """Encodes pictures and sound as they come, from time 0 on.
+    """Encode frames and audio, with times from 0 on.
 
     Args:
-        target: The file that is written.
-        video: The stream of pictures that is read.
-        sound: The stream of sound that is read, if there is one.
-        start: When the clock of the source begins, in seconds.
+        target: Container to write.
+        video: Video stream of the source.
+        audio: Audio stream of the source, or None.
+        start: Start of the clock of the source, in seconds.
     """
 
     def __init__(
         self,
         target: "av.container.OutputContainer",
         video: "av.video.stream.VideoStream",
-        sound: "av.audio.stream.AudioStream | None",
+        audio: "av.audio.stream.AudioStream | None",
         start: float,
     ) -> None:
         self.target, self.start = target, start
-        self.pictures = target.add_stream("libx264", rate=video.average_rate or 25, options={"preset": "veryfast"})
-        self.pictures.pix_fmt = "yuv420p"
-        self.pictures.codec_context.time_base = video.time_base
-        self.sound = None
-        if sound:
-            layout = "mono" if sound.channels == 1 else "stereo"
-            self.sound = target.add_stream("aac", rate=min(sound.rate, 48_000), layout=layout)
-            self.sound.bit_rate = 128_000
+        self.video = target.add_stream("libx264", rate=video.average_rate or 25, options={"preset": "veryfast"})
+        self.video.pix_fmt = "yuv420p"
+        self.video.codec_context.time_base = video.time_base
+        self.audio = None
+        if audio:
+            layout = "mono" if audio.channels == 1 else "stereo"
+            self.audio = target.add_stream("aac", rate=min(audio.rate, 48_000), layout=layout)
+            self.audio.bit_rate = 128_000
 
     def write_frame(self, pixels: np.ndarray, original: "av.VideoFrame") -> None:
+        """Encode RGB pixels, shape (H, W, 3), at the time of a frame of the source."""
         import av
 
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts = original.pts - round(self.start / original.time_base)
         frame.time_base = original.time_base
-        if not self.pictures.codec_context.is_open:
-            self.pictures.height, self.pictures.width = pixels.shape[:2]
-        self.target.mux(self.pictures.encode(frame))
+        if not self.video.codec_context.is_open:
+            self.video.height, self.video.width = pixels.shape[:2]
+        self.target.mux(self.video.encode(frame))
 
     def write_audio(self, frame: "av.AudioFrame") -> None:
+        """Encode an audio frame of the source."""
         if frame.pts is not None:
             frame.pts -= round(self.start / frame.time_base)
-        self.target.mux(self.sound.encode(frame))
+        if self.audio:
+            self.target.mux(self.audio.encode(frame))
 
     def close(self) -> None:
-        for stream in (self.pictures, self.sound):
+        """Flush the encoders."""
+        for stream in (self.video, self.audio):
             if stream:
                 self.target.mux(stream.encode(None))
 
 
 @dataclass(frozen=True)
 class _Face:
-    """One face over the whole recording: where it is (rows as in `Segment.boxes`), and its predictions."""
+    """One face over the whole recording: its boxes, see `Segment.boxes`, and its segments."""
 
     boxes: np.ndarray
     segments: list[Segment]
 
 
 class _Artist:
-    """Draws on pictures of one size.
+    """Draw predictions on frames of one size.
 
     Args:
-        size: Width and height of a picture.
-        segments: The timeline.
+        size: Width and height of a frame, in pixels.
+        segments: Timeline of the recording.
         labels: The emotions.
     """
 
     def __init__(self, size: tuple[int, int], segments: Sequence[Segment], labels: tuple[str, ...]) -> None:
-        self.scale = min(1.0, _LONGEST / max(size))
+        self.scale = min(1.0, _MAX_SIZE / max(size))
         self.longest = round(max(size) * self.scale)
         width = round(size[0] * self.scale)
         self.colours = {
@@ -166,18 +170,18 @@ class _Artist:
             if (own := [segment for segment in segments if (segment.face or 0) == number])
         ]
 
-    def draw_faces(self, picture: VideoFrame | Image) -> np.ndarray:
-        """Draw boxes and labels on a picture, shape (H, W, 3)."""
-        pixels = picture.pixels(self.longest).copy()
+    def draw_faces(self, frame: VideoFrame | Image) -> np.ndarray:
+        """Return a frame with boxes and labels, shape (H, W, 3), uint8."""
+        pixels = frame.pixels(self.longest).copy()
         for face in self.faces:
-            self._draw_face(pixels, face, picture.time)
+            self._draw_face(pixels, face, frame.time)
         return pixels
 
-    def draw(self, picture: VideoFrame) -> np.ndarray:
-        """The picture with boxes and labels above the strip, shape (H, W, 3), both even as H.264 wants them."""
-        pixels = self.draw_faces(picture)
+    def draw(self, frame: VideoFrame) -> np.ndarray:
+        """Return a frame with boxes and labels above the timeline, shape (H, W, 3), uint8; H and W are even."""
+        pixels = self.draw_faces(frame)
         strip = self.strip.copy()
-        place = round(self.first + (self.last - self.first) * min(1.0, picture.time / self.end))
+        place = round(self.first + (self.last - self.first) * min(1.0, frame.time / self.end))
         cv2.line(strip, (place, 0), (place, len(strip)), (0, 0, 0), 2)
         whole = np.vstack([pixels, strip])
         return np.ascontiguousarray(whole[: len(whole) // 2 * 2, : whole.shape[1] // 2 * 2])
@@ -191,7 +195,7 @@ class _Artist:
         )
         size = max(0.5, self.longest / 1000)
         if nearest.face is None:
-            if not nearest.start <= time <= nearest.end:  # then there are faces
+            if not nearest.start <= time <= nearest.end:  # the other segments have faces
                 return
             left, top = 10, round(32 * size)
         elif len(face.boxes) and abs(face.boxes[:, 0] - time).min() <= MAX_GAP_S:
@@ -210,7 +214,7 @@ class _Artist:
 
 
 def _strip(segments: Sequence[Segment], labels: tuple[str, ...], width: int) -> tuple[np.ndarray, float, float]:
-    """The timeline as wide as the picture, and where its time begins and ends, in pixels."""
+    """Return the timeline as an image of a given width, and the positions of its start and end, in pixels."""
     figure = timeline_figure(segments, labels, width / _DOTS_PER_INCH)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)

@@ -1,4 +1,4 @@
-"""A local page on which people try a model on recordings of their own."""
+"""A local web page that predicts uploaded recordings."""
 
 import logging
 import os
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     import gradio
     from matplotlib.figure import Figure
 
-LARGEST = "100mb"
+MAX_UPLOAD = "100mb"
 """Maximum size of an uploaded file."""
-LONGEST = 600.0
+MAX_DURATION_S = 600.0
 """Maximum duration of a recording, in seconds."""
 _WINDOW, _HOP = 3.0, 1.0  # seconds; of the timeline
-_KEPT = 3600  # seconds until uploaded files are deleted
+_DELETE_AFTER_S = 3600  # seconds after which uploaded files are deleted
 _ABOUT = """# Which emotion does it show?
 Upload or record a clip of one person. The model was trained on **acted** emotions and is often wrong about real life.
 It is not for decisions about people; see `emotion card`. Nothing leaves this machine."""
 
 
 class PageOutput(NamedTuple):
-    """What the page shows of a recording, in the order of its components."""
+    """The outputs of the page for one recording, in the order of its components."""
 
     probabilities: dict[str, float] | None = None
     note: str = ""
@@ -41,14 +41,16 @@ class PageOutput(NamedTuple):
 
 
 def show(predictor: Predictor, path: str | None) -> PageOutput:
-    """Predict a recording for the page; errors become its note."""
+    """Predict a recording for the page; an error becomes its note."""
     if path is None:
         return PageOutput()
     file = Path(path)
     try:
         seconds = video_duration(file)
-        if seconds > LONGEST:
-            raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; at most {LONGEST / 60:.0f} are allowed here")
+        if seconds > MAX_DURATION_S:
+            raise MediaError(
+                f"{path}: is {seconds / 60:.0f} minutes long; at most {MAX_DURATION_S / 60:.0f} are allowed here"
+            )
         recording = predictor.reader.read(file)
         prediction = predictor.predict_recordings([recording])[0]
         segments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
@@ -79,7 +81,9 @@ def build(predictor: Predictor) -> "gradio.Blocks":
     def update(path: str | None) -> PageOutput:
         return show(predictor, path)
 
-    with gradio.Blocks(title="emotion", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as page:
+    with gradio.Blocks(
+        title="emotion", analytics_enabled=False, delete_cache=(_DELETE_AFTER_S, _DELETE_AFTER_S)
+    ) as page:
         gradio.Markdown(_ABOUT)
         with gradio.Row():
             with gradio.Column():
@@ -137,7 +141,7 @@ def serve(predictor: Predictor, host: str, port: int) -> None:
             share=False,
             quiet=True,
             prevent_thread_lock=True,
-            max_file_size=LARGEST,
+            max_file_size=MAX_UPLOAD,
             footer_links=[],
             # Gradio's own fonts come from the internet.
             theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),

@@ -1,4 +1,4 @@
-"""A model answers about recordings that are in no corpus. Nothing here needs torch until a run does."""
+"""Prediction of files and waveforms. torch is imported only if a run is loaded."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Model(Protocol):
 
 
 class Predictor:
-    """A predictor of the emotion of recordings that are in no corpus.
+    """Predict the emotion of files and waveforms.
 
     Example:
         >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
@@ -72,7 +72,7 @@ class Predictor:
             device: `cpu` or `cuda` (default: `cpu`).
 
         Raises:
-            EmotionError: it is no finished run, or its model needs more than a file.
+            EmotionError: `run_dir` is not a finished run, or its model needs more than a file.
         """
         from emotion.inference.networks import network_of
 
@@ -83,7 +83,7 @@ class Predictor:
         """Load an ONNX file of `emotion export`; audio models need no torch.
 
         Raises:
-            EmotionError: it is no such file.
+            EmotionError: the file is not an exported model.
         """
         from emotion.inference.onnx_model import OnnxModel
 
@@ -134,7 +134,7 @@ class Predictor:
 
     def _from_waveform(self, waveform: np.ndarray, sample_rate: int | None) -> Recording:
         if "audio" not in self.reader.modalities:
-            raise EmotionError("this model takes in faces, not a waveform")
+            raise EmotionError("this model predicts from faces, not from a waveform")
         if not sample_rate or sample_rate < 1:
             raise EmotionError("a waveform needs its sample_rate, in Hz")
         if waveform.ndim not in (1, 2) or not waveform.size or waveform.dtype.name not in _DTYPES:
@@ -148,7 +148,7 @@ class Predictor:
 
     def predict_recordings(self, recordings: Iterable[Recording]) -> list[Prediction]:
         """Return the predictions of recordings of `reader`, in their order."""
-        return [prediction for some in _bounded(recordings) for prediction in self._predict_batch(some)]
+        return [prediction for batch in _batches(recordings) for prediction in self._predict_batch(batch)]
 
     def _predict_batch(self, recordings: list[Recording]) -> list[Prediction]:
         return [
@@ -163,7 +163,7 @@ class Predictor:
         ]
 
 
-def _bounded(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+def _batches(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
     """Yield batches of successive recordings of at most `_SAMPLES`, or of a single recording."""
     batch: list[Recording] = []
     longest = 0

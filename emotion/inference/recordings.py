@@ -1,4 +1,4 @@
-"""People's own files: found, and read as the files of a corpus are."""
+"""Files of the user: collected from paths, and read as in training."""
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,23 +18,23 @@ from emotion.prepare.faces import FaceCropper
 from emotion.prepare.modalities import Prepared
 from emotion.prepare.waveforms import to_int16
 
-_CROP = 2
-"""To a model of face crops, an image up to so many times their size is one too."""
+_MAX_CROP_RATIO = 2
+"""A model of face crops takes an image up to this multiple of their size as a crop."""
 
-LONGEST = 35 * 60
-"""Maximum duration of a video that is predicted as one, in seconds, since all of it has to be decoded."""
+MAX_DURATION_S = 35 * 60
+"""Maximum duration of a video that is predicted as a whole, in seconds, since all of it is decoded."""
 
 _MIN_PEAK = 4  # of 32,768: 78 dB below full scale
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a model can take in of one recording.
+    """The inputs of a model for one recording.
 
     Attributes:
-        name: Its path, or another name.
-        arrays: By modality: `audio`, int16 samples, shape (T,); `face`, uint8, shape (N, H, W, 1 or 3).
-        notes: What is wrong with the other modalities, each in words.
+        name: Path, or another name.
+        arrays: Arrays by modality: `audio`, shape (T,), int16; `face`, shape (N, H, W, 1 or 3), uint8.
+        notes: Why other modalities are missing.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Files to be predicted.
+class MediaFiles:
+    """Files to predict.
 
     Attributes:
-        files: In the order in which they were asked for, each once.
-        missing: What was asked for and is not there, each in words.
-        notes: What folders hold besides, in words.
+        files: Paths in the order of the request, without duplicates.
+        missing: Messages about requested files that do not exist.
+        notes: Messages about skipped files in folders.
     """
 
     files: tuple[Path, ...] = ()
@@ -57,16 +57,19 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def find(wanted: Iterable[str]) -> Found:
-    """The files that are meant by paths of files, of folders (all media files in them) and by patterns such as `*.mp4`.
+def find_media(names: Iterable[str]) -> MediaFiles:
+    """Return the files for given paths of files, folders (all media files in them) and patterns such as `*.mp4`.
 
-    A file that is named itself is taken whatever its suffix.
+    A named file is included whatever its suffix.
+
+    Raises:
+        EmotionError: a name is empty.
     """
     files: dict[Path, None] = {}
     missing, notes = [], []
-    for text in wanted:
+    for text in names:
         if not text.strip():
-            raise EmotionError("an empty name is no file; name files, folders or patterns, such as . for this folder")
+            raise EmotionError("a name is empty; name files, folders or patterns, such as . for this folder")
         path = Path(text) if Path(text).exists() else Path(text).expanduser()
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
         found = [file for match in matches for file in (_media_below(match, notes) if match.is_dir() else [match])]
@@ -74,28 +77,28 @@ def find(wanted: Iterable[str]) -> Found:
         if not matches:
             missing.append(f"{text}: no such file")
         elif not found:
-            missing.append(f"{text}: no sound, video or image is in this folder")
-    return Found(tuple(files), tuple(missing), tuple(notes))
+            missing.append(f"{text}: no audio, video or image is in this folder")
+    return MediaFiles(tuple(files), tuple(missing), tuple(notes))
 
 
 def _media_below(folder: Path, notes: list[str]) -> list[Path]:
-    left_out = SkippedFiles()
-    found = [folder / path for path in media_files(folder, MEDIA_SUFFIXES, left_out)]
-    notes += [f"{folder}: {message}" for message in left_out.messages()]
-    return found
+    skipped = SkippedFiles()
+    paths = [folder / path for path in media_files(folder, MEDIA_SUFFIXES, skipped)]
+    notes += [f"{folder}: {message}" for message in skipped.messages()]
+    return paths
 
 
 def is_audible(samples: np.ndarray) -> bool:
-    """Whether there is more in some int16 samples, shape (T,), than the noise of rounding."""
+    """Return True if samples, shape (T,), int16, hold more than rounding noise."""
     return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _MIN_PEAK
 
 
 class Reader:
-    """Reads recordings as a run read those of its corpus.
+    """Read recordings as they were prepared in training.
 
     Args:
-        modalities: What the model takes in, and how it is prepared.
-        sample_rate: Of the sound, in Hz.
+        modalities: Modalities of the model, and how they are prepared.
+        sample_rate: Sampling rate of the audio, in Hz.
     """
 
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
@@ -106,18 +109,18 @@ class Reader:
             if options.detect == "cropped":
                 self._whole, options = FaceCropper(options), replace(options, detect="mtcnn")
             self.cropper = FaceCropper(options)
-        self._follows = "face" in modalities and modalities["face"].follow_audio
-        self._listens = "audio" in modalities or self._follows
+        self._follows_audio = "face" in modalities and modalities["face"].follow_audio
+        self._needs_audio = "audio" in modalities or self._follows_audio
 
     def read(self, path: Path) -> Recording:
-        """What the model can take in of a file; several threads may read at a time.
+        """Read a file; several threads may call this at a time.
 
         Raises:
-            MediaError: there is nothing.
+            MediaError: the file has no modality that the model uses.
         """
         arrays, notes, oddities = {}, {}, []
         try:
-            samples = self._samples(path, oddities.append) if self._listens else None
+            samples = self._samples(path, oddities.append) if self._needs_audio else None
         except MediaError as error:
             samples, notes["audio"] = None, str(error)
         if samples is not None:
@@ -130,9 +133,9 @@ class Reader:
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
         reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
-            sound, faces = (reasons.get(modality, "") for modality in ("audio", "face"))
-            # Nobody expects a picture in a recording of sound, and what is damaged is named once.
-            if sound and (faces == NO_FRAME or (faces.startswith(UNDECODABLE) and sound.startswith(UNDECODABLE))):
+            audio, faces = (reasons.get(modality, "") for modality in ("audio", "face"))
+            # Missing video is no news for an audio file, and damage is reported once.
+            if audio and (faces == NO_FRAME or (faces.startswith(UNDECODABLE) and audio.startswith(UNDECODABLE))):
                 del reasons["face"]
             raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
         if "audio" in arrays:
@@ -140,15 +143,16 @@ class Reader:
         return Recording(str(path), arrays, tuple(reasons.values()))
 
     def from_waveform(self, waveform: np.ndarray, name: str = "waveform", notes: Sequence[str] = ()) -> Recording:
-        """What the model can take in of a mono waveform at `sample_rate`, shape (T,), full scale [-1, 1].
+        """Return the recording of a mono waveform.
 
         Args:
-            waveform: As `emotion.media.audio.read_audio` or `to_waveform` return it.
-            name: Name of the recording.
-            notes: What was odd about it.
+            waveform: Waveform at `sample_rate`, shape (T,), full scale [-1, 1], as `read_audio` and `to_waveform` of
+                `emotion.media.audio` return it.
+            name: Name of the recording (default: `waveform`).
+            notes: Messages about it (default: none).
 
         Raises:
-            MediaError: it is silent.
+            MediaError: the waveform is silent.
         """
         samples = to_int16(waveform)
         if not is_audible(samples):
@@ -162,15 +166,13 @@ class Reader:
 
     def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_frame(path)
-        if (seconds := video_duration(path)) > LONGEST:
-            raise MediaError(
-                f"{path}: is {seconds / 60:.0f} minutes long; cut it, or follow it with emotion predict --timeline"
-            )
+        if (seconds := video_duration(path)) > MAX_DURATION_S:
+            raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; cut it, or use emotion predict --timeline")
         window = None
-        if samples is not None and self._follows:
-            from emotion.data.sources import audible_window  # which needs torch
+        if samples is not None and self._follows_audio:
+            from emotion.data.sources import audible_window  # imports torch
 
             window = audible_window(samples, self.sample_rate, self.modalities["face"])
-        if self._whole and is_image(path) and max(Image(path).size) <= _CROP * self._whole.options.size:
+        if self._whole and is_image(path) and max(Image(path).size) <= _MAX_CROP_RATIO * self._whole.options.size:
             return self._whole(path, None)[0]
         return self.cropper(path, window)[0]

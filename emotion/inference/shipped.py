@@ -1,4 +1,4 @@
-"""The model that comes with the package: one of sound and one of faces, and of both the mean of what they say."""
+"""The model that comes with the package: an audio model and a face model, joined by their mean log-probability."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from emotion.models.late_fusion import MeanLogProbability
 
 DIRECTORY = Path(__file__).parents[1] / "shipped"
 PARTS = ("audio", "face")
-"""Each is a run directory, as `emotion.inference.bundle.bundle` leaves it."""
+"""Run directories below `DIRECTORY`, as `emotion.inference.bundle.bundle` writes them."""
 
 
 def shipped_network(device: str = "cpu") -> Network:
-    """Both parts as one network; of a recording that lacks sound or a face, the other one answers.
+    """Load both parts as one network; a recording without audio or without a face is predicted by the other part.
 
     Args:
-        device: Where it is computed.
+        device: Device of the network, such as `cpu` (default) or `cuda`.
     """
     encoders, heads, modalities = {}, {}, {}
     for part in PARTS:

@@ -1,6 +1,6 @@
-"""How emotions change over a long recording: a window slides over its sound and each of its faces.
+"""Timelines: predictions of a sliding window over the audio and each face of a long recording.
 
-The recording is read once, and of it no more than a few windows are in memory.
+The recording is read once, with a few windows in memory.
 """
 
 import logging
@@ -27,11 +27,11 @@ from emotion.prepare.waveforms import to_int16
 log = logging.getLogger(__name__)
 
 _BATCH = 16
-_SHOWN = 0.5
-"""Minimum number of frames of a window with a face, for a prediction of that face."""
-_LEAST = 0.5
-"""The last window may be shorter, but no shorter than this part of the others, unless it is the only one."""
-_KEEP_S = 3 * MAX_GAP_S  # seconds for which it is kept where faces were
+_MIN_VISIBLE = 0.5
+"""Minimum fraction of the frames of a window in which a face is visible, for a prediction of that face."""
+_MIN_LAST_WINDOW = 0.5
+"""Minimum duration of the last window as a fraction of the others, unless it is the only one."""
+_KEEP_S = 3 * MAX_GAP_S  # time for which detections are kept
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Segment:
     """The prediction of one window, and of one face in it.
 
     Attributes:
-        start: Of the window, in seconds.
-        end: Of the window.
-        face: Its number, 1 for the first that is seen; it is kept as long as the face is not lost for a second. None
-            where there is none, or where the model looks at whole frames or at none.
-        boxes: Where the face is: rows of time (seconds), left, top, right and bottom (pixels), shape (N, 5).
+        start: Start of the window, in seconds.
+        end: End of the window, in seconds.
+        face: Number of the face, from 1; a face keeps it unless it is lost for more than a second. None if there is no
+            face, or the model uses whole frames or no frames.
+        boxes: Rows of time in seconds and left, top, right and bottom in pixels, shape (N, 5).
         prediction: The prediction.
     """
 
@@ -55,9 +55,14 @@ class Segment:
 
 
 class FaceTrackCrops(NamedTuple):
-    """A face in a window: its pictures, shape (N, H, W, 1 or 3), and its boxes, see `Segment`."""
+    """The crops of a face in a window.
 
-    pictures: np.ndarray
+    Attributes:
+        crops: Crops, shape (N, H, W, 1 or 3), uint8.
+        boxes: See `Segment`.
+    """
+
+    crops: np.ndarray
     boxes: np.ndarray
 
 
@@ -69,12 +74,12 @@ def follow_emotions(
     Args:
         reader: Reader of the model.
         predict: Function from recordings to their predictions.
-        path: A file of sound, a video or an image.
-        window: Duration of each window, in seconds; best near that of the training recordings.
-        hop: From the start of one to that of the next, in seconds, at most `window`.
+        path: Audio file, video or image.
+        window: Duration of a window, in seconds; best near that of the training recordings.
+        hop: Step from one window to the next, in seconds, at most `window`.
 
     Yields:
-        By time, and then by face.
+        Predictions, sorted by time and face.
 
     Raises:
         EmotionError: the recording cannot be used.
@@ -82,14 +87,14 @@ def follow_emotions(
     if not 0 < hop <= window:
         raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
     problems: list[str] = []
-    answered = False
+    has_segments = False
     waiting = _read(reader, path, float(window), float(hop), problems)
-    while some := list(islice(waiting, _BATCH)):
-        predictions = predict([recording for recording, *_ in some])
-        for (_, start, end, face, boxes), prediction in zip(some, predictions, strict=True):
-            answered = True
+    while batch := list(islice(waiting, _BATCH)):
+        predictions = predict([recording for recording, *_ in batch])
+        for (_, start, end, face, boxes), prediction in zip(batch, predictions, strict=True):
+            has_segments = True
             yield Segment(start, end, face, boxes, prediction)
-    if not answered:
+    if not has_segments:
         raise MediaError("; ".join(dict.fromkeys(problems)) or f"{path}: no face was found on it")
 
 
@@ -97,26 +102,26 @@ _Read = tuple[Recording, float, float, int | None, np.ndarray]
 
 
 def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[str]) -> Iterator[_Read]:
-    """Yield the recordings of windows with their faces; add what cannot be used to `problems`."""
-    sound: Iterator[np.ndarray] = iter(())
+    """Yield the recordings of windows with their faces; append errors to `problems`."""
+    audio: Iterator[np.ndarray] = iter(())
     faces: Iterator[tuple[float, dict[int | None, FaceTrackCrops]]] = iter(())
     if "audio" in reader.modalities and not is_image(path):
-        sound = _stop_at_damage(audio_windows(path, reader.sample_rate, window, hop, problems.append), problems)
+        audio = _stop_at_damage(audio_windows(path, reader.sample_rate, window, hop, problems.append), problems)
     if reader.cropper:
         faces = _stop_at_damage(face_windows(reader.cropper, path, window, hop), problems)
     numbers: dict[int | None, int | None] = {None: None}
     silent = False
-    for index, (samples, (end, seen)) in enumerate(zip_longest(sound, faces, fillvalue=(0.0, {}))):
+    for index, (samples, (end, visible)) in enumerate(zip_longest(audio, faces, fillvalue=(0.0, {}))):
         start, arrays = round(index * hop, 6), {}
         if isinstance(samples, np.ndarray):
             silent = (silent or index == 0) and not is_audible(samples)
             arrays = {"audio": samples} if is_audible(samples) else {}
             end = round(max(end, start + len(samples) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
-        for number, (pictures, boxes) in seen.items():
+        for number, (crops, boxes) in visible.items():
             face = numbers.setdefault(number, len(numbers))
-            yield Recording(str(path), arrays | {"face": pictures}, notes), start, end, face, boxes
-        if arrays and not seen:
+            yield Recording(str(path), arrays | {"face": crops}, notes), start, end, face, boxes
+        if arrays and not visible:
             yield Recording(str(path), arrays, notes), start, end, None, np.zeros((0, 5))
     if silent:
         problems.insert(0, f"{path}: is silent")
@@ -130,14 +135,14 @@ def _stop_at_damage(windows: Iterable, problems: list[str]) -> Iterator:
 
 
 def _is_long_enough(length: float, index: int, window: float, hop: float) -> bool:
-    """Whether what is left at the end of a recording becomes a window of its own, the one of number `index`."""
-    return index == 0 or (length > window - hop and length >= _LEAST * window)
+    """Return True if the rest of a recording becomes a window of its own, with the number `index`."""
+    return index == 0 or (length > window - hop and length >= _MIN_LAST_WINDOW * window)
 
 
 def audio_windows(
     path: Path, sample_rate: int, window: float, hop: float, report: Report = log.warning
 ) -> Iterator[np.ndarray]:
-    """Yield the samples of successive windows, int16, shape (T,); `report` is as in `read_audio`."""
+    """Yield the samples of successive windows, each of shape (T,), int16; for `report` see `read_audio`."""
     length, step = round(window * sample_rate), max(1, round(hop * sample_rate))
     held, index = np.zeros(0, np.float32), 0
     for chunk in stream_audio(path, sample_rate, report):
@@ -152,33 +157,38 @@ def audio_windows(
 def face_windows(
     cropper: FaceCropper, path: Path, window: float, hop: float
 ) -> Iterator[tuple[float, dict[int | None, FaceTrackCrops]]]:
-    """The ends of successive windows, and the faces in them by their numbers; None is that of whole frames."""
+    """Yield the end of each window, and its faces by their numbers; the number of whole frames is None."""
     options = cropper.options
     faces = _Faces(cropper)
-    to_keep, to_search = _FrameSampler(window / options.frames), _FrameSampler(options.detection_interval_s)
+    to_keep, to_detect = _FrameSampler(window / options.frames), _FrameSampler(options.detection_interval_s)
     windows = ((index * hop, index * hop + window) for index in count())
     (start, end), index, time, step = next(windows), 0, 0.0, 0.0
-    for picture in read_frames(path):
-        step, time = picture.time - time, picture.time
-        faces.add(picture, to_keep.should_sample(time), options.detects_faces and to_search.should_sample(time))
-        while faces.known_until >= end:
+    for frame in read_frames(path):
+        step, time = frame.time - time, frame.time
+        faces.add(frame, to_keep.should_sample(time), options.detects_faces and to_detect.should_sample(time))
+        while faces.complete_until >= end:
             yield end, faces.between(start, end)
             (start, end), index = next(windows), index + 1
-            faces.forget(start)
+            faces.remove_before(start)
     faces.finish()
-    over = time + step
-    while _is_long_enough(over - start, index, window, hop):
-        yield round(min(end, over), 6), faces.between(start, end)
+    duration = time + step
+    while _is_long_enough(duration - start, index, window, hop):
+        yield round(min(end, duration), 6), faces.between(start, end)
         (start, end), index = next(windows), index + 1
 
 
 class _FrameSampler:
-    """Ticks at the first of rising times, and then every `interval` seconds, as near as the times allow."""
+    """Select frames at a regular interval, starting with the first one.
+
+    Args:
+        interval: Time between selected frames, in seconds.
+    """
 
     def __init__(self, interval: float) -> None:
         self.interval, self.next = interval, -math.inf
 
     def should_sample(self, time: float) -> bool:
+        """Return True if the frame at `time`, in seconds, is selected; times must increase."""
         if time < self.next - 1e-4:  # times are rounded
             return False
         late = max(0.0, time - self.next) if math.isfinite(self.next) else math.inf
@@ -187,82 +197,89 @@ class _FrameSampler:
 
 
 class _Faces:
-    """Finds and cuts out the faces of a video that is read from its start.
+    """Crops of all faces of a video that is read frame by frame.
 
-    A picture waits until it is known whether a face that is lost comes back within `MAX_GAP_S`.
+    A frame waits for up to `MAX_GAP_S`, until it is certain whether a lost face returns.
+
+    Args:
+        cropper: Detects and crops faces.
+
+    Attributes:
+        complete_until: Time up to which all crops are known, in seconds.
     """
 
     def __init__(self, cropper: FaceCropper) -> None:
         self.cropper, self.tracker = cropper, Tracker()
-        self.unsearched: list[Frame] = []
-        self.waiting: list[Frame] = []
+        self.to_detect: list[Frame] = []
+        self.to_crop: list[Frame] = []
         self.times: list[float] = []
-        self.seen: list[tuple[int | None, np.ndarray, np.ndarray]] = []  # number, picture, time and box
-        self.known_until = -math.inf
+        self.crops: list[tuple[int | None, np.ndarray, np.ndarray]] = []  # number; crop; time and box
+        self.complete_until = -math.inf
 
-    def add(self, picture: Frame, keep: bool, search: bool) -> None:
+    def add(self, frame: Frame, keep: bool, detect: bool) -> None:
+        """Add the next frame; `keep` to crop its faces, `detect` to detect faces in it."""
         if keep:
-            self.waiting.append(picture)
-        if search:
-            self.unsearched.append(picture)
+            self.to_crop.append(frame)
+        if detect:
+            self.to_detect.append(frame)
         if not self.cropper.options.detects_faces:
-            self._settle(picture.time)
-        elif len(self.unsearched) == _BATCH:
-            self._search()
-            self._settle(picture.time - MAX_GAP_S)
+            self._crop(frame.time)
+        elif len(self.to_detect) == _BATCH:
+            self._detect()
+            self._crop(frame.time - MAX_GAP_S)
 
     def finish(self) -> None:
-        """No picture follows."""
-        if self.unsearched:
-            self._search()
-        self._settle(math.inf)
+        """Process the remaining frames, after the last one."""
+        if self.to_detect:
+            self._detect()
+        self._crop(math.inf)
 
     def between(self, start: float, end: float) -> dict[int | None, FaceTrackCrops]:
-        """The faces that are on enough of the pictures from `start` to `end`."""
+        """Return the faces that are visible in enough frames from `start` to `end`, in seconds, by number."""
         count = sum(start <= time < end for time in self.times)
-        found: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for number, picture, box in self.seen:
+        faces: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for number, crop, box in self.crops:
             if start <= box[0] < end:
-                found.setdefault(number, []).append((picture, box))
+                faces.setdefault(number, []).append((crop, box))
         return {
             number: FaceTrackCrops(*(np.stack(part) for part in zip(*rows, strict=True)))
-            for number, rows in found.items()
-            if len(rows) >= _SHOWN * count
+            for number, rows in faces.items()
+            if len(rows) >= _MIN_VISIBLE * count
         }
 
-    def forget(self, before: float) -> None:
-        """Let go of all pictures before a time, in seconds."""
-        self.times = [time for time in self.times if time >= before]
-        self.seen = [row for row in self.seen if row[2][0] >= before]
+    def remove_before(self, time: float) -> None:
+        """Remove all crops before a time, in seconds."""
+        self.times = [own for own in self.times if own >= time]
+        self.crops = [crop for crop in self.crops if crop[2][0] >= time]
 
-    def _search(self) -> None:
-        for found in self._find(self.unsearched):
-            self.tracker.add(found)
-        self.unsearched = []
+    def _detect(self) -> None:
+        for detections in self._detections(self.to_detect):
+            self.tracker.add(detections)
+        self.to_detect = []
 
-    def _find(self, pictures: list[Frame]) -> list[FrameDetections]:
-        found = self.cropper.detect(pictures, self.cropper.options.detection_size)
-        if any(len(faces.boxes) for faces in found):
-            return found
-        # Perhaps they are small: if one closer look finds any, all are looked at so.
-        if len(self.cropper.detect([pictures[len(pictures) // 2]], RETRY_SIZE)[0].boxes):
-            return [self.cropper.detect([picture], RETRY_SIZE)[0] for picture in pictures]
-        return found
+    def _detections(self, frames: list[Frame]) -> list[FrameDetections]:
+        detections = self.cropper.detect(frames, self.cropper.options.detection_size)
+        if any(len(own.boxes) for own in detections):
+            return detections
+        # Faces may be small: if one frame at a higher resolution has any, all frames are searched so.
+        if len(self.cropper.detect([frames[len(frames) // 2]], RETRY_SIZE)[0].boxes):
+            return [self.cropper.detect([frame], RETRY_SIZE)[0] for frame in frames]
+        return detections
 
-    def _settle(self, until: float) -> None:
-        """Cut out the faces on the pictures that wait, up to a time."""
-        ready = [picture for picture in self.waiting if picture.time <= until]
-        self.waiting = [picture for picture in self.waiting if picture.time > until]
-        times = np.array([picture.time for picture in ready])
+    def _crop(self, until: float) -> None:
+        """Crop the faces of the waiting frames up to a time."""
+        ready = [frame for frame in self.to_crop if frame.time <= until]
+        self.to_crop = [frame for frame in self.to_crop if frame.time > until]
+        times = np.array([frame.time for frame in ready])
         if not self.cropper.options.detects_faces:
-            there = {None: (np.array([(0, 0, *picture.size) for picture in ready]), np.ones(len(ready), bool))}
+            faces = {None: (np.array([(0, 0, *frame.size) for frame in ready]), np.ones(len(ready), bool))}
         else:
-            there = {number: boxes_at(track, times) for number, track in self.tracker.tracks().items()}
-        for place, picture in enumerate(ready):
-            for number, (boxes, shown) in there.items():
-                if shown[place]:
-                    row = np.array([picture.time, *boxes[place]])
-                    self.seen.append((number, self.cropper.crop(picture, boxes[place]), row))
+            faces = {number: boxes_at(track, times) for number, track in self.tracker.tracks().items()}
+        for place, frame in enumerate(ready):
+            for number, (boxes, visible) in faces.items():
+                if visible[place]:
+                    row = np.array([frame.time, *boxes[place]])
+                    self.crops.append((number, self.cropper.crop(frame, boxes[place]), row))
         self.times += times.tolist()
-        self.known_until = until
+        self.complete_until = until
         self.tracker.forget(until - _KEEP_S)

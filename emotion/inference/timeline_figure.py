@@ -1,4 +1,4 @@
-"""A timeline as a picture: how probable each emotion is over time, a panel for each face."""
+"""Figure of a timeline: the probability of each emotion over time, one panel for each face."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ _MAX_FACES = 4
 def timeline_figure(
     segments: Sequence[Segment], labels: tuple[str, ...], width: float = 11.0, title: str = ""
 ) -> "Figure":
-    """Bands as wide as their emotions are probable; where a face is not seen, nothing.
+    """Plot stacked probabilities over time, with gaps where a face is not visible.
 
     Args:
-        segments: Of one recording.
+        segments: Timeline of one recording.
         labels: The emotions.
-        width: In inches.
-        title: Of the figure.
+        width: Width of the figure, in inches (default: 11).
+        title: Title of the figure (default: none).
     """
     faces = most_visible_faces(segments)
     figure, panels = new_figure(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True, squeeze=False)
@@ -31,11 +31,11 @@ def timeline_figure(
     for axes, face in zip(panels[:, 0], faces, strict=True):
         own = [segment for segment in segments if segment.face == face]
         for run in _without_gaps(own):
-            axes.stackplot(*_bands(run, labels), colors=palette, labels=labels if run[0] is own[0] else (), lw=0)
+            axes.stackplot(*_curves(run, labels), colors=palette, labels=labels if run[0] is own[0] else (), lw=0)
         axes.set(xlim=(0, last), ylim=(0, 1), ylabel="probability" if face is None else f"face {face}")
         axes.set_yticks([0, 0.5, 1])
         axes.margins(0)
-    panels[-1, 0].set_xlabel("seconds")
+    panels[-1, 0].set_xlabel("time (s)")
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", reverse=True, frameon=False)
     if title:
@@ -43,26 +43,26 @@ def timeline_figure(
     return figure
 
 
-def most_visible_faces(segments: Sequence[Segment], most: int = _MAX_FACES) -> list[int | None]:
-    """The faces with the most windows, by their numbers; None only where there is none else."""
+def most_visible_faces(segments: Sequence[Segment], n_faces: int = _MAX_FACES) -> list[int | None]:
+    """Return the numbers of the faces with the most windows, sorted; `[None]` if there is no face."""
     numbers = [segment.face for segment in segments if segment.face is not None]
     ranked = sorted(set(numbers), key=lambda number: -numbers.count(number))
-    return sorted(ranked[:most]) or [None]
+    return sorted(ranked[:n_faces]) or [None]
 
 
 def _without_gaps(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Stretches in which each window overlaps the next."""
-    stretches: list[list[Segment]] = []
+    """Group successive windows that overlap."""
+    groups: list[list[Segment]] = []
     for segment in segments:
-        if stretches and segment.start < stretches[-1][-1].end:
-            stretches[-1].append(segment)
+        if groups and segment.start < groups[-1][-1].end:
+            groups[-1].append(segment)
         else:
-            stretches.append([segment])
-    return stretches
+            groups.append([segment])
+    return groups
 
 
-def _bands(segments: Sequence[Segment], labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and the probabilities at them: those of windows at their middles, level from there to both ends."""
+def _curves(segments: Sequence[Segment], labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return times, shape (N,), at the centres of windows and both ends, and probabilities, shape (C, N)."""
     times = [segments[0].start, *((segment.start + segment.end) / 2 for segment in segments), segments[-1].end]
     rows = [[segment.prediction.probabilities[label] for label in labels] for segment in segments]
     return np.array(times), np.array([rows[0], *rows, rows[-1]]).T
