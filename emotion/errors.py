@@ -1,4 +1,4 @@
-"""Errors a person can act on, and the one place that turns them into a line and an exit status."""
+"""Errors of the user, and their output as one line with an exit status."""
 
 import difflib
 import errno
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-_ENDED_BY_SIGPIPE = 128 + 13  # as a shell reports other commands that write to a pipe that nobody reads
-_MIN_SIMILARITY = 0.6  # of two words, from 0 to 1
+_ENDED_BY_SIGPIPE = 128 + 13  # exit status of a command whose output pipe was closed
+_MIN_SIMILARITY = 0.6  # of two words, in [0, 1]
 
 
 class EmotionError(Exception):
-    r"""Something the user can mend; its text is one line that names the thing and the remedy.
+    r"""Raised for an error that the user can correct; its message is one line that names the cause and the remedy.
 
-    What would move a cursor or break the line, such as in names of files, is written out.
+    Control characters, such as in file names, are escaped.
 
     Example:
         >>> str(EmotionError("strange\x1b name.wav: no\n such file\n"))
@@ -31,7 +31,7 @@ class EmotionError(Exception):
 
 
 def printable(text: str) -> str:
-    r"""A text without what would move a cursor, break a line or be no text at all, which is written out.
+    r"""Escape the characters of a text that are not printable, including surrogates.
 
     Example:
         >>> printable("two\nlines, caf\udce9")
@@ -41,7 +41,7 @@ def printable(text: str) -> str:
 
 
 def error_message(error: BaseException) -> str:
-    r"""Return the message of an error of another library, as one line.
+    r"""Return the message of an exception of another library as one line.
 
     Example:
         >>> error_message(ValueError("not a number:\n  x")), error_message(EOFError())
@@ -51,7 +51,7 @@ def error_message(error: BaseException) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Say which of `known` was probably meant, or list them all.
+    """Return a hint with the most similar known words, or with all of them.
 
     Example:
         >>> suggest("mfcc_cn", ["mfcc_cnn", "audio_lstm"])
@@ -61,22 +61,21 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     likeness = {other: difflib.SequenceMatcher(a=other, b=word).ratio() for other in known}
-    # Near is what is alike, and not much less so than what is most alike.
-    least = max([_MIN_SIMILARITY, *(value - 0.15 for value in likeness.values())])
-    near = sorted((other for other in known if likeness[other] >= least), key=likeness.get, reverse=True)
+    threshold = max([_MIN_SIMILARITY, *(value - 0.15 for value in likeness.values())])
+    near = sorted((other for other in known if likeness[other] >= threshold), key=lambda other: -likeness[other])
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print an expected error as one line on stderr and exit with status 1.
+    """Print an expected error as one line on stderr, and exit with status 1.
 
-    With the environment variable EMOTION_TRACEBACK=1 the whole traceback is shown instead. Unexpected errors are
-    defects of this package and always keep theirs; a disk that is full or must not be written is none.
+    With the environment variable EMOTION_TRACEBACK=1 the traceback is printed instead. Unexpected errors are defects of
+    this package and keep their traceback; a full or read-only disk is expected.
     """
-    # What fails in a thread, as TensorBoard's does when a disk is full, is raised once more where it was asked for.
+    # An error in a thread, such as TensorBoard's on a full disk, is raised again in the main thread.
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal of few letters lacks is written out
+        if isinstance(stream, io.TextIOWrapper):  # characters that the terminal cannot encode are escaped
             stream.reconfigure(errors="backslashreplace")
     threading.excepthook = lambda thread: None if _is_expected(thread.exc_value) else threading.__excepthook__(thread)
     try:
@@ -97,16 +96,16 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _pipe_is_broken() -> bool:
-    """Return True if nobody reads standard output or errors any more, such as `head` that has seen enough.
+    """Return True if stdout or stderr is a pipe that was closed, such as by `head`.
 
-    Such a stream is closed, or Python would complain about what is still buffered when it ends.
+    The stream is redirected to the null device, since Python would report an error when it flushes the buffer at exit.
     """
-    gone = False
+    broken = False
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and _is_broken(stream.fileno()):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            gone = True
-    return gone
+            broken = True
+    return broken
 
 
 def _is_broken(descriptor: int) -> bool:
@@ -119,12 +118,12 @@ def _is_broken(descriptor: int) -> bool:
 
 
 def is_not_writable(error: BaseException | None) -> bool:
-    """Whether a disk is full, or must not be written."""
+    """Return True if an error means that a disk is full or read-only."""
     return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
 
 
 def _is_expected(error: BaseException | None) -> bool:
-    """Whether one line is enough to tell of an error."""
+    """Return True if an error is printed without traceback."""
     expected = isinstance(error, EmotionError) or is_not_writable(error)
     return expected and not os.environ.get(TRACEBACK_VARIABLE)
 

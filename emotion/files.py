@@ -1,4 +1,4 @@
-"""Where things are cached, and files that are either whole or absent."""
+"""Cache directory, atomic writes, and locks."""
 
 import hashlib
 import json
@@ -17,14 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def cache_directory() -> Path:
-    """The folder for everything that can be made again: `EMOTION_CACHE`, else the user's cache."""
+    """Return the cache directory: the environment variable `EMOTION_CACHE`, else the user's cache."""
     configured = os.environ.get("EMOTION_CACHE")
     return Path(configured).expanduser() if configured else platformdirs.user_cache_path("emotion", appauthor=False)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not."""
+    """Yield a temporary path that replaces `path` at the end of the block, and is removed if an exception is raised.
+
+    Raises:
+        EmotionError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,27 +43,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, atomically."""
+    """Write a text as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` to `path` as indented JSON, atomically."""
+    """Write plain data as indented JSON, atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def fingerprint(content: object) -> str:
-    """A short hash of plain data: the name under which something derived from it is cached."""
+    """Return a hash of plain data with 16 hexadecimal digits, as a key of the cache."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def locked(path: Path, waiting_for: str, remedy: str = "set EMOTION_CACHE to another folder") -> Iterator[None]:
-    """Hold the lock file `path`; while another process has it, say what is `waiting_for` and wait.
+    """Hold a lock file during the block, and wait while another process holds it.
+
+    Args:
+        path: Lock file.
+        waiting_for: Message that is logged before waiting.
+        remedy: What to do if the lock file cannot be written, for the error message.
 
     Raises:
-        EmotionError: its folder cannot be written, of which `remedy` is the remedy.
+        EmotionError: the lock file cannot be written.
     """
     lock = filelock.FileLock(path)
     try:

@@ -1,4 +1,4 @@
-"""The emotions, and the label schemes that they can be mapped onto."""
+"""The emotions, and the label schemes onto which they are mapped."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -9,7 +9,7 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "s
 """The eight emotions of RAVDESS, in the order of its file names."""
 
 KNOWN = (*EMOTIONS, "bored", "contempt")
-"""Everything that a recording may be labelled with."""
+"""All emotions with which a recording may be labelled."""
 
 OF_CORPUS = {
     "ravdess": EMOTIONS,
@@ -17,7 +17,7 @@ OF_CORPUS = {
     "emodb": ("neutral", "happy", "sad", "angry", "fearful", "disgust", "bored"),
     "fer2013": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
 }
-"""What each corpus holds."""
+"""The emotions of each corpus."""
 
 
 def _same(emotions: tuple[str, ...]) -> dict[str, str]:
@@ -29,10 +29,10 @@ SCHEMES: dict[str, dict[str, str]] = {
     "emodb": _same(OF_CORPUS["emodb"]),
     "fer2013": _same(OF_CORPUS["fer2013"]),
     "ferplus": _same((*OF_CORPUS["fer2013"], "contempt")),
-    # The basic emotions that most corpora share; calm is what RAVDESS alone tells apart from neutral.
+    # The basic emotions that most corpora share; only RAVDESS distinguishes calm from neutral.
     "seven": {"neutral": "neutral", "calm": "neutral", **_same(OF_CORPUS["fer2013"])},
     "happy_sad": _same(("happy", "sad")),
-    # Surprise can be either, so it takes no part.
+    # Surprise can be positive or negative, so it is excluded.
     "valence": {
         **dict.fromkeys(("sad", "angry", "fearful", "disgust"), "negative"),
         **dict.fromkeys(("neutral", "calm"), "neutral"),
@@ -43,31 +43,29 @@ SCHEMES: dict[str, dict[str, str]] = {
         for one, other in combinations(OF_CORPUS, 2)
     },
 }
-"""Each scheme maps an emotion onto a label; a recording whose emotion it does not name takes no part. `shared_…` are
-the emotions that two corpora have in common."""
+"""Mappings from emotions to labels by name; recordings with other emotions are excluded. `shared_…` are the common
+emotions of two corpora."""
 
 
 FROM_DATA = "from_data"
-"""The name that stands for the emotions of the recordings at hand; a run keeps the list of them instead."""
+"""Name of the scheme of all emotions that occur in the data; a run saves the list of them."""
 
 
 def emotions_in(found: Iterable[str]) -> list[str]:
-    """Return the emotions that occur, each once and in the order of `KNOWN`: what `labels=from_data` stands for.
+    """Return the distinct emotions in the order of `KNOWN`, for `labels=from_data`.
 
     Raises:
-        EmotionError: there are fewer than two, which nothing can tell apart.
+        EmotionError: there are fewer than two.
     """
     found = set(found)
     if len(found) < 2:
-        alone = ", ".join(found) or "of no emotion"
-        raise EmotionError(
-            f"labels={FROM_DATA}: the recordings have the label {alone} alone; at least two labels are needed"
-        )
+        only = f"only the label {', '.join(found)}" if found else "no label"
+        raise EmotionError(f"labels={FROM_DATA}: the recordings have {only}; at least two labels are needed")
     return [emotion for emotion in KNOWN if emotion in found]
 
 
 def label_names(name: str | Sequence[str]) -> str:
-    """Return a label scheme as one text: its name, or its emotions with commas between them.
+    """Return a label scheme as text: its name, or its emotions separated by commas.
 
     Example:
         >>> label_names("valence"), label_names(["happy", "sad"])
@@ -77,13 +75,13 @@ def label_names(name: str | Sequence[str]) -> str:
 
 
 def scheme(name: str | Sequence[str]) -> dict[str, str]:
-    """Return the mapping emotion -> label of a scheme.
+    """Return the mapping from emotions to labels of a scheme.
 
     Args:
-        name: Name of a scheme, or a list of emotions, each of which is a label; a list may be written as one text.
+        name: Name of a scheme, or a list of emotions, each of which is a label; also as text with commas.
 
     Raises:
-        EmotionError: no scheme has that name, or a list holds something else than two or more emotions.
+        EmotionError: the name is unknown, or the list does not hold two or more distinct emotions.
 
     Example:
         >>> scheme("sad,happy")
@@ -96,12 +94,12 @@ def scheme(name: str | Sequence[str]) -> dict[str, str]:
         return SCHEMES[name]
     emotions = text.split(",")
     if unknown := [emotion for emotion in emotions if emotion not in KNOWN]:
-        raise EmotionError(f"labels=[{text}]: {unknown[0]!r} is no emotion: {suggest(unknown[0], KNOWN)}")
+        raise EmotionError(f"labels=[{text}]: {unknown[0]!r} is not an emotion: {suggest(unknown[0], KNOWN)}")
     if len(set(emotions)) < max(2, len(emotions)):
         raise EmotionError(f"labels=[{text}]: at least two emotions are needed, each once")
     return _same(tuple(emotions))
 
 
 def classes(name: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of a scheme in their fixed order, which is that of a model's outputs."""
+    """Return the labels of a scheme in the order of the outputs of a model."""
     return tuple(dict.fromkeys(scheme(name).values()))

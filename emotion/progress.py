@@ -1,4 +1,4 @@
-"""A progress bar for long work, shown only where a person looks."""
+"""Progress bars on terminals."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
-    """Iterate over `items` with a bar on stderr, if stderr is a terminal and there is anything to do.
+    """Iterate over items with a progress bar on stderr, if stderr is a terminal and there are any items.
 
     Args:
-        items: What is worked on.
-        description: What is done.
-        total: How many there are; None where nobody knows.
+        items: Items.
+        description: Description of the work.
+        total: Number of items, or None if unknown.
     """
     if total == 0 or not sys.stderr.isatty():
         yield from items

@@ -1,4 +1,4 @@
-"""Many trainings in one command: each is a job, none of which stops the others, and together they make a table."""
+"""Sweeps: many trainings in one command, in which a failed job does not stop the others."""
 
 import logging
 import os
@@ -22,38 +22,36 @@ from emotion.files import write_text
 log = logging.getLogger(__name__)
 
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-_started: list[Path] = []  # where the jobs lie of the sweep that this process leads
+_started: list[Path] = []  # directory of the sweep that this process started
 
 
 class Sweep(Callback):
-    """Claims a directory for a run or a sweep that begins, and remembers that of a sweep; Hydra makes one of every
-    command.
-    """
+    """Hydra callback that claims a new directory for each run and sweep."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before it makes the directory of a run."""
+        """Claim the directory of a run, before Hydra creates it."""
         if "run" not in config and not any(os.environ.get(name, "0") != "0" for name in _RANKS):
-            with one_line_errors():  # or Hydra goes on after a warning
+            with one_line_errors():  # Hydra turns exceptions of callbacks into warnings
                 _check(config)
                 if _is_by_default(config, "hydra.run.dir"):
                     _set(config, "hydra.run.dir", runs.claim_new(Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before the first job."""
+        """Claim the directory of a sweep, before its first job."""
         with one_line_errors():
             if _is_by_default(config, "hydra.sweep.dir"):
                 _set(config, "hydra.sweep.dir", runs.claim_new(Path(config.hydra.sweep.dir)))
         folder, storage = Path(config.hydra.sweep.dir), str(OmegaConf.select(config, "hydra.sweeper.storage") or "")
         if storage.startswith("sqlite:///"):
             database = Path(storage.removeprefix("sqlite:///"))
-            database.parent.mkdir(parents=True, exist_ok=True)  # SQLite makes files, but no folders
+            database.parent.mkdir(parents=True, exist_ok=True)  # SQLite creates files, but not folders
             if database.parent in folder.parents:
-                folder = database.parent  # so that a search that goes on tells of its earlier trials too
+                folder = database.parent  # so that the summary includes earlier trials of the search
         _started.append(folder)
 
 
 def _check(config: DictConfig) -> None:
-    """Refuse values that are wrong, or not available here, before a directory is made."""
+    """Refuse invalid values and unavailable devices, before a directory is created."""
     trainer = validate(config).trainer
     typed = [key_of(override) for override in config.hydra.overrides.task]
     if trainer.accelerator in ("gpu", "cuda") or any(key.startswith("trainer.") for key in typed):
@@ -63,21 +61,21 @@ def _check(config: DictConfig) -> None:
 
 
 def _is_by_default(config: DictConfig, key: str) -> bool:
-    """Return True if nobody has typed where a run or sweep goes."""
+    """Return True if the directory of a run or sweep is the default."""
     typed = [key_of(override) for override in [*config.hydra.overrides.task, *config.hydra.overrides.hydra]]
     return not {"run_dir", "resume", key} & set(typed)
 
 
 def _set(config: DictConfig, key: str, path: Path) -> None:
-    """Change a directory in a composed configuration, and in those of the jobs that follow from it."""
+    """Change a directory in a composed configuration, and in those of its jobs."""
     with read_write(config.hydra), open_dict(config.hydra):
         OmegaConf.update(config, key, str(path))
         config.hydra.overrides.hydra.append(f"{key}={quoted(str(path))}")
 
 
 @contextmanager
-def summarised() -> Iterator[None]:
-    """Print a summary of the jobs at the end of a command that is a sweep, however it ends.
+def sweep_summary() -> Iterator[None]:
+    """Print a summary of the jobs at the end of a sweep, also after errors and interruptions.
 
     Raises:
         EmotionError: no job finished, or some failed.
@@ -86,7 +84,7 @@ def summarised() -> Iterator[None]:
     try:
         yield
     except EmotionError:
-        _print_summary()  # a failed job, which the sweep raises after all others
+        _print_summary()  # the error of a failed job is raised after all jobs
         raise
     except Exception as error:
         if _print_summary() is not False:
@@ -100,7 +98,7 @@ def summarised() -> Iterator[None]:
 
 
 def _print_summary() -> bool | None:
-    """Print what became of the jobs; returns whether any finished, or None if this is no sweep."""
+    """Print the status of the jobs; return True if any finished, or None if this is not a sweep."""
     if not _started:
         return None
     from emotion.reports.trials import read_trials, summarise
@@ -114,16 +112,19 @@ def _print_summary() -> bool | None:
 
 
 def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: int) -> float:
-    """`train` as one job of a sweep: an error is logged and kept in `error.txt`, then raised; the sweep goes on.
+    """Train as one job of a sweep; an error is logged, written to `error.txt`, and raised.
 
     Args:
-        config: Of this job.
-        run_dir: Of this job.
-        overrides: Of this job.
-        number: Of this job.
+        config: Composed configuration of the job.
+        run_dir: Its run directory.
+        overrides: Its overrides.
+        number: Its number, from 0.
+
+    Returns:
+        See `emotion.pipelines.train.train`.
 
     Raises:
-        EmotionError: whatever stopped the training.
+        EmotionError: the training failed.
     """
     _train_alone(run_dir, overrides)
     try:
@@ -132,14 +133,14 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
 
         return train(config, run_dir, overrides, hints=False)
     except runs.DirectoryTakenError:
-        raise  # what is there is of another run
+        raise  # the directory holds another run
     except Exception as error:
         expected = isinstance(error, EmotionError) and not os.environ.get(TRACEBACK_VARIABLE)
         message = str(error) if expected else traceback.format_exc()
         log.error("job %s failed: %s", run_dir.name, message)
         runs.write_overrides(run_dir, overrides)
         write_text(run_dir / "error.txt", message.strip() + "\n")
-        # Its traceback would keep alive what the job has in memory.
+        # The original traceback would keep the memory of the job alive.
         raise EmotionError(str(error) or type(error).__name__) from None
 
 

@@ -101,7 +101,7 @@ def test_a_report_of_such_runs(tmp_path, train_in_process):
 
 def test_one_label_is_too_few(tmp_path, train_in_process):
     root = make(tmp_path / "recordings", sad=5)
-    with pytest.raises(EmotionError, match="have the label sad alone; at least two labels are needed"):
+    with pytest.raises(EmotionError, match="have only the label sad; at least two labels are needed"):
         train_in_process("data=folder", f"data.root={root}", "labels=from_data")
 
 

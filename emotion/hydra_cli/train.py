@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from emotion.config.compose import DIRECTORY
 from emotion.errors import one_line_errors
 from emotion.hydra_cli.command_line import command_line
-from emotion.sweeps import summarised
+from emotion.sweeps import sweep_summary
 
 
 @hydra.main(version_base="1.3", config_path=str(DIRECTORY), config_name="train")
@@ -29,7 +29,7 @@ def _train(config: DictConfig) -> float:
 
 def main() -> None:
     """Run the command line."""
-    with command_line("train"), summarised():
+    with command_line("train"), sweep_summary():
         _train()
 
 
