@@ -211,27 +211,26 @@ def real_data():
 
 
 ROBUSTNESS = ROOT / "docs" / "robustness.md"
-_TOLD: list[tuple[str, str, str]] = []
+_ROBUSTNESS_ROWS: list[tuple[str, str, str]] = []
 
 
 @pytest.fixture
-def told():
-    """Tell what a hostile input or a mishap came to, for docs/robustness.md.
+def record_robustness():
+    """Record the outcome of a hostile input or an accident, for docs/robustness.md.
 
-    The page is a record of the tests: each row that they tell must be in it.
-    `EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust` writes it anew.
+    Each recorded row must be in that page. `EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust` writes it anew.
     """
 
-    def tell(group, what, happened, replaced=()):
+    def record(group, what, happened, replaced=()):
         for found, name in dict(replaced).items():
             happened = happened.replace(found, name)
         row = (group, what, " ".join(happened.removeprefix("error: ").split()))
-        _TOLD.append(row)
+        _ROBUSTNESS_ROWS.append(row)
         if not os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
             known = map(_in_our_words, ROBUSTNESS.read_text().splitlines())
             assert _in_our_words(_line(row)) in known, "EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust writes it anew"
 
-    return tell
+    return record
 
 
 def _line(row):
@@ -239,13 +238,13 @@ def _line(row):
 
 
 def _in_our_words(line):
-    """Without what libraries, whose words change, have to say in brackets."""
+    """Return a line without text in brackets, which holds messages of libraries that may change."""
     return re.sub(r" \([^)]*\)", "", line)
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "told" in item.fixturenames:
+        if "record_robustness" in item.fixturenames:
             item.add_marker("robust")
 
 
@@ -254,7 +253,7 @@ def pytest_sessionfinish():
         before, *old = ROBUSTNESS.read_text().split("\n## ")
         groups = {name: text for name, _, text in (part.partition("\n\n") for part in old)}
         head = "| input | what happened | what was lost |\n|---|---|---|\n"
-        for row in _TOLD:  # in the place of what was there of the same input, or after the others
+        for row in _ROBUSTNESS_ROWS:  # in the place of what was there of the same input, or after the others
             lines = {line.split(" | ")[0]: line for line in groups.get(row[0], head).splitlines()}
             groups[row[0]] = "\n".join((lines | {_line(row).split(" | ")[0]: _line(row)}).values()) + "\n"
         ROBUSTNESS.write_text(before + "".join(f"\n## {name}\n\n{text}" for name, text in groups.items()))

@@ -147,5 +147,5 @@ def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, trai
     trained = json.loads((run_dir / "metrics.json").read_text())
     assert trained["test/uar"] > 0.125 / 2
     typed = [f"run={run_dir}"]
-    judged = evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert judged["test/uar"] == trained["test/uar"]
+    evaluated = evaluate(compose(*typed, config_name="evaluate"), typed)
+    assert evaluated["test/uar"] == trained["test/uar"]

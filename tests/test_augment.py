@@ -179,7 +179,7 @@ def test_every_choice_changes_training_alone(compose, choice):
     plain = front_end.eval()(batch)[0]
     assert torch.equal(front_end(batch)[0], plain)
     trained = front_end.train()(batch)[0]
-    # Mixup is told to the front end through the batch; faces have a front end of their own.
+    # Mixup is record_robustness to the front end through the batch; faces have a front end of their own.
     changes = choice not in ("none", "mixup", *OF_FACES)
     assert torch.equal(trained, plain) is not changes
 

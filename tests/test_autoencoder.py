@@ -32,9 +32,9 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_only_one_emotion_is_trained_on(run):
-    sides = runs.load_splits(run)
-    assert set(sides["emotion"][sides["split"] == "train"]) == {"happy"}
-    assert set(sides["emotion"][sides["split"] == "test"]) == {"happy", "sad"}
+    splits = runs.load_splits(run)
+    assert set(splits["emotion"][splits["split"] == "train"]) == {"happy"}
+    assert set(splits["emotion"][splits["split"] == "test"]) == {"happy", "sad"}
 
 
 @pytest.mark.slow
@@ -68,8 +68,8 @@ def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
     assert figures["test/uar"] == runs.load_metrics(run)["test/uar"]
     row = pd.read_csv(run / "predictions.csv").iloc[-1]
     take = row["recording"].split("/")[1]
-    (said,) = Predictor.from_run(run).predict([demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav"])
-    assert said.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
+    (prediction,) = Predictor.from_run(run).predict([demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav"])
+    assert prediction.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
 
 
 @pytest.mark.slow
@@ -138,8 +138,8 @@ def test_the_head_is_a_logistic_regression(classes):
     head = ErrorHead(classes)
     head.fit(embeddings, labels)
     expected = LogisticRegression(class_weight="balanced", C=100.0).fit(embeddings[:, -1:].numpy(), labels.numpy())
-    said = head(embeddings).softmax(dim=1)
-    np.testing.assert_allclose(said, expected.predict_proba(embeddings[:, -1:].numpy()), atol=1e-4)
+    prediction = head(embeddings).softmax(dim=1)
+    np.testing.assert_allclose(prediction, expected.predict_proba(embeddings[:, -1:].numpy()), atol=1e-4)
 
 
 @pytest.mark.slow

@@ -233,8 +233,8 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
 
     from emotion.inference import Predictor
 
-    (said,) = Predictor.from_run(run_dir).predict([file])
-    assert said.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
+    (prediction,) = Predictor.from_run(run_dir).predict([file])
+    assert prediction.probabilities["happy"] == pytest.approx(row["happy"], abs=1e-4)
     # The factors are those of the training split.
     config = runs.load_config(run_dir)
     datamodule, classifier = build_datamodule(config), build_classifier(config, 8)

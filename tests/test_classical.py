@@ -107,8 +107,10 @@ def test_a_run_of_every_estimator(train_in_process, model, demo_root):
     assert {"best.skops", "best.ckpt"} == {path.name for path in (run_dir / "checkpoints").iterdir()}
     expected = table[table["split"] == "test"].set_index("recording")
     files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in expected.index[:8]]
-    for said, row in zip(Predictor.from_run(run_dir).predict(files), expected.itertuples(), strict=False):
-        assert list(said.probabilities.values()) == pytest.approx([getattr(row, label) for label in EMOTIONS], abs=1e-4)
+    for prediction, row in zip(Predictor.from_run(run_dir).predict(files), expected.itertuples(), strict=False):
+        assert list(prediction.probabilities.values()) == pytest.approx(
+            [getattr(row, label) for label in EMOTIONS], abs=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -122,8 +124,8 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     labels = {split: datamodule.dataset(split).label.numpy() for split in vectors}
     for row in grid.itertuples():
         ours = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
-        said = ours.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
-        assert np.nanmean(recall_per_class(labels["dev"], said, 8)) == pytest.approx(row[2], abs=1e-6)
+        prediction = ours.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
+        assert np.nanmean(recall_per_class(labels["dev"], prediction, 8)) == pytest.approx(row[2], abs=1e-6)
     assert grid["C"][grid["dev/uar"].idxmax()] == classifier.head.pipeline[-1].C
     assert runs.load_metrics(run_dir)["dev/uar"] == pytest.approx(grid["dev/uar"].max())
     np.testing.assert_allclose(classifier.head.pipeline[0].mean_, vectors["train"].mean(axis=0), atol=1e-6)
@@ -147,13 +149,13 @@ def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose
     differs = (tables[0][list(EMOTIONS)] != tables[1][list(EMOTIONS)]).any(axis=1)
     assert differs.groupby(tables[0]["split"]).mean().to_dict() == {"dev": 0, "test": 1}
 
-    def judge(split):
+    def evaluate_split(split):
         asked = [f"run={run_dir}", f"split={split}"]
         return evaluate(compose(*asked, config_name="evaluate"), asked)
 
-    assert judge("test")["test/uar"] == new["test/uar"]
+    assert evaluate_split("test")["test/uar"] == new["test/uar"]
     with pytest.raises(EmotionError, match="64 of the 64 recordings of this dev split were used to train"):
-        judge("dev")
+        evaluate_split("dev")
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from emotion.models.estimator import EstimatorHead
 MODELS = sorted(path.stem for path in (DIRECTORY / "model").glob("*.yaml"))
 FEATURES = sorted(path.stem for path in (DIRECTORY / "features").glob("*.yaml") if path.stem != "deltas")
 FUSIONS = sorted(path.stem for path in (DIRECTORY / "model" / "fusion").glob("*.yaml"))
-TOLD = {name: (DIRECTORY / "features" / f"{name}.yaml").read_text() for name in FEATURES}
-ALONE = [name for name, told in TOLD.items() if "Stands alone" in told]
+TEXTS = {name: (DIRECTORY / "features" / f"{name}.yaml").read_text() for name in FEATURES}
+ALONE = [name for name, text in TEXTS.items() if "Stands alone" in text]
 # Rounded to eight bits, the noise of arithmetic is as large as what weights of chance make of sound.
 OPTIONS = {"vggish": ["features.sets.vggish.postprocess=false"]}
 # Every model, those of sound with two kinds of features; every feature set with a model that takes any; every fusion.
@@ -22,7 +22,7 @@ PAIRS = [(m, m if m in FEATURES else "mfcc") for m in MODELS] + [("mfcc_cnn", "l
 PAIRS += [(f"late_fusion model/fusion={fusion} model.branches.face=action_units", "mfcc") for fusion in FUSIONS]
 OTHERS = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 # One vector has no course, from which the weights of an LSTM could learn.
-PAIRS += [("vggish" if "one vector" in TOLD[f] else "audio_lstm", f) for f in OTHERS]
+PAIRS += [("vggish" if "one vector" in TEXTS[f] else "audio_lstm", f) for f in OTHERS]
 PAIRS += [("audio_lstm", "[mfcc,chroma,rms,deltas]")]
 SLOW = {"face_cnn_s4", "face_facenet", "face_vgg16", "hubert", "vggish", "wav2vec2", "wavlm"}
 SLOW |= {"random_forest", "spline_variants", "xgboost"}

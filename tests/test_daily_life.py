@@ -40,7 +40,7 @@ def corpus(demo_root, tmp_path):
     return folder
 
 
-def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, told):
+def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, record_robustness):
     table = Ravdess().scan(corpus)
     before = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     changed = corpus / table["audio"].iloc[3]
@@ -51,21 +51,23 @@ def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, told)
     rows = after.index.iloc[3]
     fresh = after.columns["waveforms"][rows["offset"] : rows["offset"] + rows["length"]]
     np.testing.assert_array_equal(fresh, waveforms.to_int16(read_audio(changed, 16_000)))
-    told("Daily life", "a file of the corpus was replaced", "is noticed by its size and time, and prepared again")
+    record_robustness(
+        "Daily life", "a file of the corpus was replaced", "is noticed by its size and time, and prepared again"
+    )
 
 
-def test_a_cache_of_an_older_version_is_left_alone(corpus, tmp_path, monkeypatch, told):
+def test_a_cache_of_an_older_version_is_left_alone(corpus, tmp_path, monkeypatch, record_robustness):
     table = Ravdess().scan(corpus).head(4)
     with monkeypatch.context() as patched:
         patched.setattr(waveforms, "FORMAT", waveforms.FORMAT - 1)
         old = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     new = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     assert old.key != new.key and (tmp_path / "cache" / "waveforms" / old.key).is_dir()
-    told("Daily life", "a cache that an older version made", "is not read; a new one is made beside it")
+    record_robustness("Daily life", "a cache that an older version made", "is not read; a new one is made beside it")
 
 
 @pytest.mark.slow
-def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
+def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, record_robustness):
     arguments = ["data=ravdess", f"data.root={corpus.parent}"]
     command = [sys.executable, str(ROOT / "train.py"), *SHORT, *arguments]
     environment = os.environ | {"EMOTION_CACHE": str(tmp_path / "cache")}
@@ -75,13 +77,13 @@ def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, told):
     told_of = [runs.load_metrics(tmp_path / str(number)) for number in range(2)]
     assert told_of[0]["test/uar"] == told_of[1]["test/uar"]
     assert len([path for path in (tmp_path / "cache" / "waveforms").iterdir() if path.is_dir()]) == 1
-    told(
+    record_robustness(
         "Daily life", "two runs prepare the same corpus at once", "one prepares, the other waits; the same result twice"
     )
 
 
 @pytest.mark.slow
-def test_a_run_is_judged_on_another_machine(trained, corpus, tmp_path, told):
+def test_a_run_is_evaluated_on_another_machine(trained, corpus, tmp_path, record_robustness):
     """The run was moved, its corpus lies elsewhere, and nothing of the first machine is there."""
     moved = tmp_path / "moved" / "run"
     shutil.copytree(trained, moved, ignore=shutil.ignore_patterns("evaluations"))
@@ -93,10 +95,12 @@ def test_a_run_is_judged_on_another_machine(trained, corpus, tmp_path, told):
     first = pd.read_csv(trained / "predictions.csv").query("split == 'test'").set_index("recording")
     second = pd.read_csv(again).set_index("recording").loc[first.index]
     np.testing.assert_allclose(second["happy"], first["happy"], atol=1e-5)
-    told("Daily life", "a run directory moved to another machine", "`evaluate.py` gives the same figures there")
+    record_robustness(
+        "Daily life", "a run directory moved to another machine", "`evaluate.py` gives the same metrics there"
+    )
 
 
-def test_line_ends_of_windows(trained, tmp_path, told):
+def test_line_ends_of_windows(trained, tmp_path, record_robustness):
     shutil.copytree(trained, tmp_path / "run")
     for path in (tmp_path / "run").glob("*.[cyj][sas][vmo]*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
@@ -114,11 +118,11 @@ def test_line_ends_of_windows(trained, tmp_path, told):
     (tmp_path / "list.csv").write_bytes(as_excel_writes_it)
     listed = Folder("list.csv").scan(tmp_path)
     assert listed[["audio", "emotion", "speaker"]].to_numpy().tolist() == [["a.wav", "sad", "anna"]]
-    told("Daily life", "line ends of Windows, and the mark that Excel begins a CSV with", "are read")
+    record_robustness("Daily life", "line ends of Windows, and the mark that Excel begins a CSV with", "are read")
 
 
 @pytest.mark.slow
-def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
+def test_a_locale_that_knows_no_letters(demo_root, tmp_path, record_robustness):
     locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = train(f"run_dir={tmp_path / 'run'}", without=("PYTHONIOENCODING",), **locale)
     assert done.returncode == 0, done.stderr.decode()
@@ -130,7 +134,7 @@ def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
     assert done.returncode == 1 and b"set PYTHONUTF8=1 if the locale is the cause" in done.stderr
     done = subprocess.run(command, capture_output=True, env=os.environ | locale | {"PYTHONUTF8": "1"})
     assert done.returncode == 0, done.stderr.decode()
-    told(
+    record_robustness(
         "Daily life",
         "locale C",
         "is trained; what it cannot write is written out, and a file called грусть.wav is named",
@@ -138,7 +142,7 @@ def test_a_locale_that_knows_no_letters(demo_root, tmp_path, told):
 
 
 @pytest.mark.slow
-def test_no_home_directory(tmp_path, told):
+def test_no_home_directory(tmp_path, record_robustness):
     done = train(f"run_dir={tmp_path / 'run'}", without=("EMOTION_CACHE", "XDG_CACHE_HOME"), HOME="/nonexistent/home")
     if os.geteuid():
         assert done.returncode == 1 and b"set EMOTION_CACHE to another folder" in done.stderr, done.stderr.decode()
@@ -151,11 +155,13 @@ def test_no_home_directory(tmp_path, told):
         EMOTION_CACHE=os.environ["EMOTION_CACHE"],
     )
     assert done.returncode == 0, done.stderr.decode()
-    told("Daily life", "no home directory", "is trained where EMOTION_CACHE names a folder; else one line asks for it")
+    record_robustness(
+        "Daily life", "no home directory", "is trained where EMOTION_CACHE names a folder; else one line asks for it"
+    )
 
 
 @pytest.mark.slow
-def test_a_corpus_that_must_not_be_written(corpus, tmp_path, told):
+def test_a_corpus_that_must_not_be_written(corpus, tmp_path, record_robustness):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     for path in (*corpus.rglob("*"), corpus):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -164,11 +170,11 @@ def test_a_corpus_that_must_not_be_written(corpus, tmp_path, told):
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
     for path in (*corpus.rglob("*"), corpus):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    told("Daily life", "a read-only corpus", "is trained on; nothing in it was touched")
+    record_robustness("Daily life", "a read-only corpus", "is trained on; nothing in it was touched")
 
 
 @pytest.mark.slow
-def test_optimised_python_checks_as_much(tmp_path, told):
+def test_optimised_python_checks_as_much(tmp_path, record_robustness):
     """Nothing that protects results is an `assert`."""
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
     assert done.returncode == 0, done.stderr.decode()
@@ -176,17 +182,19 @@ def test_optimised_python_checks_as_much(tmp_path, told):
     assert done.returncode == 1 and b"holds a run already" in done.stderr
     done = train("model=mfcc_cn", python=("-O",))
     assert done.returncode == 1 and b"did you mean mfcc_cnn" in done.stderr
-    told("Daily life", "python -O", "the same results and the same refusals")
+    record_robustness("Daily life", "python -O", "the same results and the same refusals")
 
 
-def test_action_units_of_a_german_excel(tmp_path, told):
+def test_action_units_of_a_german_excel(tmp_path, record_robustness):
     (tmp_path / "units.csv").write_text("name;AU01_r\r\nclip;1,5\r\n")
     with pytest.raises(EmotionError) as error:
         read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)
-    told("Tables", "action units with a column missing", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness("Tables", "action units with a column missing", str(error.value), {str(tmp_path): "DIR"})
     for cell in ("much", "1e99", "nan", ""):  # the first two were found by fuzzing
         row = ",".join([cell, *["0"] * (len(INTENSITIES) - 1)])
         (tmp_path / "units.csv").write_text(f"name,{','.join(INTENSITIES)}\nclip,{row}\n")
         with pytest.raises(EmotionError, match="has action units that are not finite numbers") as error:
             read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)
-    told("Tables", "action units that are words, infinite or missing", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness(
+        "Tables", "action units that are words, infinite or missing", str(error.value), {str(tmp_path): "DIR"}
+    )

@@ -128,17 +128,17 @@ FAULTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_ends_in_a_verified_corpus_or_in_one_line(fault, server, tmp_path, told):
+def test_every_fault_ends_in_a_verified_corpus_or_in_one_line(fault, server, tmp_path, record_robustness):
     asked_for, faults, expected = FAULTS[fault]
     server.faults = {asked_for: list(faults)}
     done = typed(server, tmp_path)
     if expected == "whole":
         assert done.returncode == 0, done.stderr
-        told("Downloads", fault, "a verified corpus")
+        record_robustness("Downloads", fault, "a verified corpus")
     else:
         assert done.returncode == 1 and expected in done.stderr and done.stderr.count("\n") == 1, done.stderr
         assert not (tmp_path / "ravdess" / "Video_Song_Actor_01").exists()
-        told("Downloads", fault, done.stderr, {server.address: "SERVER", str(tmp_path): "DIR"})
+        record_robustness("Downloads", fault, done.stderr, {server.address: "SERVER", str(tmp_path): "DIR"})
         server.faults = {}
         assert typed(server, tmp_path).returncode == 0
     assert unpacked(tmp_path) == {name: noise(name) for name in SUNG}
@@ -158,7 +158,7 @@ def test_an_interrupted_download_goes_on_where_it_ended(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_is_never_taken_for_whole(server, tmp_path, told):
+def test_killed_at_any_moment_it_is_never_taken_for_whole(server, tmp_path, record_robustness):
     server.files[SONG] = archive({f"Actor_01/{name}": noise(name, 3_000_000) for name in SUNG})
     server.faults = {SONG: ["slow"]}
     command = ["download", "ravdess", "--what", "video-song", "--actors", "1", "--mirror", server.address]
@@ -175,7 +175,7 @@ def test_killed_at_any_moment_it_is_never_taken_for_whole(server, tmp_path, told
         Ravdess().scan(Ravdess().locate(str(tmp_path)))
     assert typed(server, tmp_path).returncode == 0
     assert unpacked(tmp_path) == {name: noise(name, 3_000_000) for name in SUNG}
-    told(
+    record_robustness(
         "Downloads",
         "killed (`kill -9`) in the middle",
         "the same command goes on; what there was is not read as a corpus",
@@ -272,20 +272,20 @@ def test_no_network_is_one_line(tmp_path):
     assert "could not be reached" in done.stderr and "HTTPS_PROXY" in done.stderr
 
 
-def test_too_little_space_is_said_before_anything_is_downloaded(server, tmp_path, monkeypatch, told):
+def test_too_little_space_is_reported_before_anything_is_downloaded(server, tmp_path, monkeypatch, record_robustness):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))
     with pytest.raises(EmotionError, match="free space or choose another folder with --to") as error:
         download(request(server, tmp_path, "video-song"))
     assert server.contents_asked() == []
-    told("Downloads", "a disk without room", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness("Downloads", "a disk without room", str(error.value), {str(tmp_path): "DIR"})
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path, told):
+def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path, record_robustness):
     (tmp_path / "ravdess").write_text("a file")
     done = typed(server, tmp_path)
     assert done.returncode == 1 and "cannot write" in done.stderr and done.stderr.count("\n") == 1
-    told("Downloads", "a folder that cannot be written", done.stderr, {str(tmp_path): "DIR"})
+    record_robustness("Downloads", "a folder that cannot be written", done.stderr, {str(tmp_path): "DIR"})
 
 
 @pytest.mark.slow
@@ -352,7 +352,7 @@ HOSTILE = {
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("trick", HOSTILE)
-def test_archives_of_strangers_are_refused_as_a_whole(trick, tmp_path, told):
+def test_untrusted_archives_are_refused_as_a_whole(trick, tmp_path, record_robustness):
     path, folder = tmp_path / "archive.zip", tmp_path / "below" / "folder"
     with zipfile.ZipFile(path, "w") as opened:
         for described, size in HOSTILE[trick]:
@@ -363,7 +363,7 @@ def test_archives_of_strangers_are_refused_as_a_whole(trick, tmp_path, told):
         unpack(path, folder)
     assert not folder.exists() and sorted(tmp_path.rglob("*")) == [path]
     happened = re.sub(r"more than [\d.]+ MB", "more than its size allows", str(error.value))  # which depends on zlib
-    told("Archives", trick, happened, {str(tmp_path): "DIR"})
+    record_robustness("Archives", trick, happened, {str(tmp_path): "DIR"})
 
 
 def test_more_files_than_any_corpus_are_refused(tmp_path, monkeypatch):

@@ -41,9 +41,9 @@ def test_a_model_of_sound_runs_without_torch(trained, clips, tmp_path):
     done = subprocess.run([sys.executable, "-c", watched, *arguments], capture_output=True, text=True)
     assert done.stderr.split() == ["False"]
     expected = Predictor.from_run(trained).predict(clips)
-    for said, one in zip(json.loads(done.stdout), expected, strict=True):
-        assert said["probabilities"] == pytest.approx(one.probabilities, abs=1e-4)
-        assert said["emotion"] == one.emotion
+    for prediction, one in zip(json.loads(done.stdout), expected, strict=True):
+        assert prediction["probabilities"] == pytest.approx(one.probabilities, abs=1e-4)
+        assert prediction["emotion"] == one.emotion
 
 
 @pytest.mark.slow
@@ -105,9 +105,9 @@ def test_an_exported_program_needs_torch_alone(both, own_videos, tmp_path):
     assert export.export(both, path, "pt2").difference < 1e-5
     script = f"""
 import sys, json, torch
-told = {{"emotion.json": ""}}
-program = torch.export.load({str(path)!r}, extra_files=told).module()
-names = list(json.loads(told["emotion.json"])["inputs"])
+extra = {{"emotion.json": ""}}
+program = torch.export.load({str(path)!r}, extra_files=extra).module()
+names = list(json.loads(extra["emotion.json"])["inputs"])
 assert names == ["waveform", "waveform_length", "faces", "face_count"], names
 faces = torch.zeros(2, 3, 3, 112, 112, dtype=torch.uint8)
 answer = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))

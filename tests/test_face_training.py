@@ -1,4 +1,4 @@
-"""Sound and face of real files, from videos in folders to a judged run."""
+"""Sound and face of real files, from videos in folders to a evaluated run."""
 
 import json
 
@@ -48,6 +48,6 @@ def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed
     run_dir = train_in_process(*typed, *model, *changes)
     trained = json.loads((run_dir / "metrics.json").read_text())
     again = [f"run={run_dir}"]
-    judged = evaluate(compose(*again, config_name="evaluate"), again)
-    assert judged["test/uar"] == trained["test/uar"]
-    assert judged["test/loss"] == pytest.approx(trained["test/loss"])
+    evaluated = evaluate(compose(*again, config_name="evaluate"), again)
+    assert evaluated["test/uar"] == trained["test/uar"]
+    assert evaluated["test/loss"] == pytest.approx(trained["test/loss"])

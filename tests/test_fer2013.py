@@ -54,19 +54,19 @@ def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
     table = corpus.scan(fer2013 / "fer2013")
     assert "35,887 images, complete" in corpus.describe(table, "speech")
     rows = table.to_dict("records")
-    sides = make("official", "fer2013", rows, 0, speaker_independent=False).table
-    assert sides["split"].value_counts().to_dict() == {"train": 26_912, "dev": 3_543, "test": 3_589}
+    splits = make("official", "fer2013", rows, 0, speaker_independent=False).table
+    assert splits["split"].value_counts().to_dict() == {"train": 26_912, "dev": 3_543, "test": 3_589}
     first = dict(zip(table["recording"], table["repetition"], strict=True))
-    image = sides["recording"].map(lambda name: first[name] or name)
-    assert (sides.assign(image=image).groupby("image")["split"].nunique() == 1).all()
-    train = image[sides["split"] == "train"]
+    image = splits["recording"].map(lambda name: first[name] or name)
+    assert (splits.assign(image=image).groupby("image")["split"].nunique() == 1).all()
+    train = image[splits["split"] == "train"]
     assert train.is_unique
     for split, name in (("train", "Training"), ("dev", "PublicTest"), ("test", "PrivateTest")):
-        assert sides.loc[sides["split"] == split, "recording"].str.contains(name).all()
+        assert splits.loc[splits["split"] == split, "recording"].str.contains(name).all()
 
     once = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
     assert set(once["split"]) == {"test"}
-    assert set(once["recording"]) < set(sides["recording"][sides["split"] == "test"])
+    assert set(once["recording"]) < set(splits["recording"][splits["split"] == "test"])
     assert once["recording"].map(lambda name: first[name] or name).is_unique
 
 

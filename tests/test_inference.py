@@ -46,8 +46,8 @@ def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_p
     predictor = Predictor.from_run(trained)
     alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
     monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
-    sizes, judge = [], predictor.model
-    monkeypatch.setattr(predictor, "model", lambda some: sizes.append(len(some)) or judge(some))
+    sizes, model = [], predictor.model
+    monkeypatch.setattr(predictor, "model", lambda some: sizes.append(len(some)) or model(some))
     together = [answer.probabilities for answer in predictor.predict([*short, tmp_path / "long.wav"])]
     assert sizes[-1] == 1
     assert sum(sizes) == 4
@@ -71,8 +71,8 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
         answer = predictor(path)
         assert list(answer.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
         assert answer.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
-    heard = predictor(own_videos / "happy" / "person01_again.wav")
-    assert (heard.modalities, heard.notes) == (("audio",), ("has no video",))
+    answers = predictor(own_videos / "happy" / "person01_again.wav")
+    assert (answers.modalities, answers.notes) == (("audio",), ("has no video",))
 
 
 @pytest.mark.slow
@@ -129,9 +129,9 @@ def test_any_rate_and_number_of_channels(trained, demo_root, tmp_path, rate, cha
     waveform = read_audio(source, rate)
     soundfile.write(tmp_path / "clip.wav", np.repeat(waveform[:, None], channels, axis=1), rate, subtype="FLOAT")
     predictor = Predictor.from_run(trained)
-    heard = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
-    heard += [predictor(source)] if rate > 16_000 else []  # a lower rate has lost the high voices
-    first, *others = [list(answer.probabilities.values()) for answer in heard]
+    answers = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
+    answers += [predictor(source)] if rate > 16_000 else []  # a lower rate has lost the high voices
+    first, *others = [list(answer.probabilities.values()) for answer in answers]
     assert all(first == pytest.approx(other, abs=0.02) for other in others)
 
 
@@ -201,9 +201,9 @@ def test_two_samples_are_enough_and_silence_and_constants_are_named(trained, tmp
         assert sum(predictor(clip).probabilities.values()) == pytest.approx(1)
     for samples in (np.zeros(1), np.zeros(100_000), tone * 1e-5, np.ones(1) / 2, np.ones(800) / 2):
         soundfile.write(clip, samples, 16_000)
-        for judge in (predictor, lambda path: list(predictor.timeline(path))):
+        for predict in (predictor, lambda path: list(predictor.timeline(path))):
             with pytest.raises(EmotionError, match=r"clip\.wav: is silent"):
-                judge(clip)
+                predict(clip)
     with pytest.raises(EmotionError, match="waveform: is silent"):
         predictor(np.zeros(16_000), sample_rate=16_000)
 

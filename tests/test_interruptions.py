@@ -59,8 +59,8 @@ def test_a_full_disk_leaves_what_was_there(finished, room):
         assert path.read_bytes()[:2] == b"PK"
         assert len(path.read_bytes()) >= len(content) * 0.9
     assert not list(finished.rglob("*.partial"))
-    judged = run(ROOT / "evaluate.py", f"run={finished}", cwd=finished.parent)
-    assert judged.returncode == 0, judged.stderr
+    evaluated = run(ROOT / "evaluate.py", f"run={finished}", cwd=finished.parent)
+    assert evaluated.returncode == 0, evaluated.stderr
     resumed = run(ROOT / "train.py", f"resume={finished}", "trainer.max_epochs=6", cwd=finished.parent)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads((finished / "metrics.json").read_text())["epochs"] == 6

@@ -61,8 +61,8 @@ def test_a_microphone(trained, speech, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", microphone(speech))
     predictor = Predictor.from_run(trained)
     estimates = list(islice(live.follow_devices(predictor, window=1.0, hop=0.1), 3))
-    heard = np.resize(speech, 32_000)[16_000:]  # the last second of what was played
-    expected = predictor(heard, sample_rate=16_000).probabilities
+    last_second = np.resize(speech, 32_000)[16_000:]  # the last second of what was played
+    expected = predictor(last_second, sample_rate=16_000).probabilities
     assert estimates[0].prediction.probabilities == pytest.approx(expected, abs=1e-3)
     assert [estimate.time for estimate in estimates] == sorted(estimate.time for estimate in estimates)
 
@@ -89,8 +89,8 @@ def test_a_camera(train_in_process, typed, face, monkeypatch):
             pass
 
     monkeypatch.setattr(live.cv2, "VideoCapture", Camera)
-    said = next(live.follow_devices(predictor, window=1.0, hop=0.5)).prediction
-    assert said.modalities == ("face",)
+    prediction = next(live.follow_devices(predictor, window=1.0, hop=0.5)).prediction
+    assert prediction.modalities == ("face",)
     assert next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=1)).prediction is None  # an empty room
 
 

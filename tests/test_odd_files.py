@@ -178,46 +178,48 @@ VIDEOS = {
         "cannot be decoded|no frames",
     ),
     "a video in an unknown coding": ("a.mkv", lambda path, face: unknown_coding(path), "its coding is unknown"),
-    "a picture whose header says 60,000 × 60,000": ("a.png", lambda path, face: absurd_picture(path), "as an image"),
+    "an image whose header says 60,000 × 60,000": ("a.png", lambda path, face: absurd_picture(path), "as an image"),
 }
 
 
-def judged(predictor, path, told, group, what, expected, folder):
+def check_prediction(predictor, path, record_robustness, group, what, expected, folder):
     began = time.monotonic()
     (answer,) = predictor.predict([path])
     assert time.monotonic() - began < 60
     if expected is None:
         assert not isinstance(answer, Problem) and sum(answer.probabilities.values()) == pytest.approx(1)
         assert np.isfinite(list(answer.probabilities.values())).all()
-        told(group, what, "is judged")
+        record_robustness(group, what, "is predicted")
     else:
         assert isinstance(answer, Problem) and re.search(expected, answer.reason), answer
-        told(group, what, answer.reason, {str(folder): "DIR"})
+        record_robustness(group, what, answer.reason, {str(folder): "DIR"})
 
 
 LONG = ("ten hours",)
 
 
 @pytest.mark.parametrize("what", [pytest.param(w, marks=pytest.mark.slow if w in LONG else ()) for w in SOUNDS])
-def test_sound_that_is_hardly_one(what, predictor, tmp_path, told):
+def test_sound_that_is_hardly_one(what, predictor, tmp_path, record_robustness):
     name, make, expected = SOUNDS[what]
     make(tmp_path / name)
-    judged(predictor, tmp_path / name, told, "Sound", what, expected, tmp_path)
+    check_prediction(predictor, tmp_path / name, record_robustness, "Audio", what, expected, tmp_path)
 
 
 @pytest.mark.parametrize("what", VIDEOS)
-def test_videos_that_are_hardly_one(what, predictor, face, tmp_path, told):
+def test_videos_that_are_hardly_one(what, predictor, face, tmp_path, record_robustness):
     name, make, expected = VIDEOS[what]
     make(tmp_path / name, face)
-    judged(predictor, tmp_path / name, told, "Video and pictures", what, expected, tmp_path)
+    check_prediction(predictor, tmp_path / name, record_robustness, "Video and images", what, expected, tmp_path)
 
 
-def test_a_video_that_goes_on_for_hours_is_not_decoded(predictor, face, tmp_path, monkeypatch, told):
+def test_a_video_that_goes_on_for_hours_is_not_decoded(predictor, face, tmp_path, monkeypatch, record_robustness):
     encoded(tmp_path / "a.mp4", "mpeg4", [face] * 30)
     monkeypatch.setattr(recordings, "MAX_DURATION_S", 2.0)
     with pytest.raises(EmotionError, match="minutes long; cut it, or use emotion predict --timeline"):
         predictor(tmp_path / "a.mp4")
-    told("Long videos", "a video of more than 35 minutes", "is not judged as one: cut it, or `--timeline`")
+    record_robustness(
+        "Long videos", "a video of more than 35 minutes", "is not predicted as one: cut it, or `--timeline`"
+    )
 
 
 NAMES = {
@@ -246,7 +248,7 @@ def oddly_named(demo_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_people_s_own_names_go_all_the_way(oddly_named, train_in_process, trained, told, capfd):
+def test_people_s_own_names_go_all_the_way(oddly_named, train_in_process, trained, record_robustness, capfd):
     typed = ("data=folder", f"data.root={oddly_named}", "protocol=random", "trainer.max_epochs=1")
     run_dir = train_in_process(*typed)
     table = pd.read_csv(run_dir / "predictions.csv", encoding_errors="surrogateescape")
@@ -262,11 +264,11 @@ def test_people_s_own_names_go_all_the_way(oddly_named, train_in_process, traine
     names = {Path(row["name"]).name.removesuffix(".wav") for row in json.loads(done.stdout)}
     assert names == set(NAMES.values())
     for what in NAMES:
-        told("Names of files", what, "is trained on, judged and listed under its name")
+        record_robustness("Names of files", what, "is trained on, evaluated and listed under its name")
 
 
 @pytest.mark.slow
-def test_names_that_are_no_text(demo_root, trained, tmp_path, told):
+def test_names_that_are_no_text(demo_root, trained, tmp_path, record_robustness):
     folder = tmp_path / "happy"
     folder.mkdir()
     path = folder / os.fsdecode(b"caf\xe9.wav")
@@ -274,7 +276,7 @@ def test_names_that_are_no_text(demo_root, trained, tmp_path, told):
     for corpus in (Folder(), Ravdess()):
         with pytest.raises(EmotionError, match="its name is not valid UTF-8; rename it") as error:
             corpus.scan(tmp_path)
-    told("Names of files", "bytes that are no UTF-8", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness("Names of files", "bytes that are not UTF-8", str(error.value), {str(tmp_path): "DIR"})
     command = [sys.executable, "-m", "emotion.cli", "predict", "--run", trained, path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (
@@ -294,7 +296,7 @@ def test_a_name_cannot_move_the_cursor(oddly_named, trained, form):
         assert b"\x1b" not in done.stdout and "a\\x1b[2Jb" in done.stdout.decode()
 
 
-def test_loops_of_links_and_links_that_lead_nowhere(tmp_path, told):
+def test_loops_of_links_and_links_that_lead_nowhere(tmp_path, record_robustness):
     (tmp_path / "Actor_01").mkdir()
     (tmp_path / "Actor_01" / "again").symlink_to(tmp_path)
     name = tmp_path / "03-01-01-01-01-01-01.wav"
@@ -306,8 +308,10 @@ def test_loops_of_links_and_links_that_lead_nowhere(tmp_path, told):
     assert len(table) == 3  # the folder was walked through once
     store = prepare_waveforms(table, tmp_path, RATE, tmp_path / "cache")
     assert len(store.problems) == 2 and all("no such file" in problem for problem in store.problems)
-    told("Folders", "a link to a folder above", "is not followed")
-    told("Folders", "links to themselves or to nowhere", "no such file: stop, skip or go on, as data.on_error says")
+    record_robustness("Folders", "a link to a folder above", "is not followed")
+    record_robustness(
+        "Folders", "links to themselves or to nowhere", "no such file: raise, skip or go on, as data.on_error says"
+    )
 
 
 @contextmanager
@@ -330,16 +334,16 @@ def opened(path):
         folder.chmod(folder.stat().st_mode | 0o055)
 
 
-def test_a_folder_that_must_not_be_listed_is_named(tmp_path, told):
+def test_a_folder_that_must_not_be_listed_is_named(tmp_path, record_robustness):
     opened(tmp_path)
     closed = tmp_path / "Actor_01"
     closed.mkdir(mode=0o700)
     with somebody_else(), pytest.raises(EmotionError, match="Actor_01: Permission denied") as error:
         Ravdess().scan(tmp_path)
-    told("Folders", "a folder that must not be listed", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness("Folders", "a folder that must not be listed", str(error.value), {str(tmp_path): "DIR"})
 
 
-def test_files_that_must_not_be_read_are_problems(tmp_path, told):
+def test_files_that_must_not_be_read_are_problems(tmp_path, record_robustness):
     opened(tmp_path)
     name = "03-01-01-01-01-01-01.wav"
     written(tmp_path / name, speech)
@@ -349,11 +353,11 @@ def test_files_that_must_not_be_read_are_problems(tmp_path, told):
     with somebody_else():
         store = prepare_waveforms(Ravdess().scan(tmp_path), tmp_path, RATE, tmp_path / "cache")
     assert len(store.problems) == 1
-    told("Folders", "a file that must not be read", store.problems.iloc[0])
+    record_robustness("Folders", "a file that must not be read", store.problems.iloc[0])
 
 
 @pytest.mark.slow
-def test_a_corpus_of_100_000_files_is_scanned_in_seconds(tmp_path, told):
+def test_a_corpus_of_100_000_files_is_scanned_in_seconds(tmp_path, record_robustness):
     for folder in range(100):
         (tmp_path / f"{folder:03}").mkdir()
         for number in range(1000):
@@ -365,7 +369,7 @@ def test_a_corpus_of_100_000_files_is_scanned_in_seconds(tmp_path, told):
     with pytest.raises(EmotionError, match="no folder recording"):
         Folder().scan(tmp_path)
     assert time.monotonic() - began < 20  # it takes less than one
-    told("Folders", "100,000 files", "are scanned in seconds")
+    record_robustness("Folders", "100,000 files", "are scanned in seconds")
 
 
 class Marks:
@@ -420,7 +424,7 @@ RUNS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trick", RUNS)
-def test_a_run_of_a_stranger_runs_nothing(trick, trained, demo_root, tmp_path, told):
+def test_an_untrusted_run_executes_nothing(trick, trained, demo_root, tmp_path, record_robustness):
     run, mark = tmp_path / "run", tmp_path / "mark"
     shutil.copytree(trained, run)
     RUNS[trick](run, mark)
@@ -430,12 +434,12 @@ def test_a_run_of_a_stranger_runs_nothing(trick, trained, demo_root, tmp_path, t
     )
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     assert not mark.exists()
-    told("Runs of strangers", trick, done.stderr, {str(tmp_path): "DIR"})
+    record_robustness("Untrusted runs", trick, done.stderr, {str(tmp_path): "DIR"})
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../elsewhere/a.wav", "happy/../../a.wav", ""])
-def test_a_table_cannot_name_what_is_outside(path, tmp_path, told):
+def test_a_table_cannot_name_what_is_outside(path, tmp_path, record_robustness):
     (tmp_path / "list.csv").write_text(f"path,emotion\n{path},happy\n")
     with pytest.raises(EmotionError, match="is not below the directory of the corpus") as error:
         Folder("list.csv").scan(tmp_path)
-    told("Tables", f"a list with the path `{path}`", str(error.value), {str(tmp_path): "DIR"})
+    record_robustness("Tables", f"a list with the path `{path}`", str(error.value), {str(tmp_path): "DIR"})

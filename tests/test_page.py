@@ -20,8 +20,8 @@ def address(trained):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "emotion.cli", "demo", "--run", str(trained), "--port", str(port)]
     serving = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    said = serving.stdout.readline()
-    assert f"the page is at http://127.0.0.1:{port}" in said, said + serving.stdout.read()
+    line = serving.stdout.readline()
+    assert f"the page is at http://127.0.0.1:{port}" in line, line + serving.stdout.read()
     yield f"http://127.0.0.1:{port}"
     serving.terminate()
     serving.wait(30)
@@ -54,10 +54,10 @@ def hand_in(view, kind, file):
 def test_the_answer_stands_on_the_page(view, trained, demo_root):
     clip = sorted((demo_root / "Actor_02").glob("03-*.wav"))[3]
     assert "based on audio" in hand_in(view, "Audio", clip)
-    said = Predictor.from_run(trained)(clip)
+    prediction = Predictor.from_run(trained)(clip)
     lines = view.inner_text("#answer").split("\n")
-    assert said.emotion in lines
-    assert f"{100 * said.probabilities[said.emotion]:.0f}%" in lines
+    assert prediction.emotion in lines
+    assert f"{100 * prediction.probabilities[prediction.emotion]:.0f}%" in lines
     view.locator("#audio-plot img").wait_for(timeout=WAIT)
     assert view.get_by_role("tab", name="Image").count() == 0  # this model sees nothing
 

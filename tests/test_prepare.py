@@ -122,15 +122,15 @@ def test_what_cannot_be_used_is_named(folder, tmp_path):
     soundfile.write(folder / "03-01-03-01-01-01-04.wav", np.array([0.1, np.nan, 0.2]), RATE, subtype="FLOAT")
     (folder / "01-01-03-01-01-01-21.mp4").write_text("no video")
     problems = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache").problems
-    said = {
+    messages = {
         "ravdess/01-03-01-01-01-01": "zero bytes",
         "ravdess/01-03-01-01-01-02": "cannot be decoded",
         "ravdess/01-03-01-01-01-03": "no samples",
         "ravdess/01-03-01-01-01-04": "NaN",
         "ravdess/01-03-01-01-01-21": "cannot be decoded",
     }
-    assert set(problems.index) == set(said)
-    for recording, words in said.items():
+    assert set(problems.index) == set(messages)
+    for recording, words in messages.items():
         assert words in problems[recording]
         assert str(folder) not in problems[recording]
 

@@ -147,9 +147,9 @@ def test_twenty_repeats_differ():
     assert len(tests) == 20
 
 
-def write_split(folder, **sides):
+def write_split(folder, **splits):
     for split in protocols.SPLITS:
-        rows = sides.get(split, [])
+        rows = splits.get(split, [])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{split}.csv").write_text("\n".join(["recording,speaker,emotion", *rows]) + "\n")
 
@@ -201,10 +201,10 @@ def test_several_corpora_are_split_as_each_of_them():
         protocols.load("ravdess_tess", "luna5", 0, True, members=("ravdess", "tess"))
 
 
-def some_rows(people, each=6):
+def some_rows(n_speakers, each=6):
     return [
         {"recording": f"folder/{person}/{number}", "speaker": f"p{person}", "emotion": emotion, "channel": "speech"}
-        for person in range(people)
+        for person in range(n_speakers)
         for number, emotion in zip(range(each), ("happy", "sad") * each, strict=False)
     ]
 

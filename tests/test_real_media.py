@@ -76,8 +76,8 @@ def test_an_inaudible_constant_or_hum_does_not_change_the_answer(shipped, real_d
     time = np.arange(10 * RATE) / RATE
 
     def labels(change):
-        heard = [shipped.reader.from_waveform(to_waveform(clip + change(clip), rate, RATE)) for clip, rate in plain]
-        batches = [heard[start : start + 20] for start in range(0, len(heard), 20)]  # for less memory
+        read = [shipped.reader.from_waveform(to_waveform(clip + change(clip), rate, RATE)) for clip, rate in plain]
+        batches = [read[start : start + 20] for start in range(0, len(read), 20)]  # for less memory
         return [prediction.emotion for batch in batches for prediction in shipped.predict_recordings(batch)]
 
     reference = labels(np.zeros_like)

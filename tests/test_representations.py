@@ -150,8 +150,8 @@ def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of
         path.with_suffix(".away").rename(path)
     table = pd.read_csv(run_dir / "predictions.csv").iloc[-1]
     root = few[1].removeprefix("data.root=")
-    (said,) = Predictor.from_run(run_dir).predict([f"{root}/{table['recording'].split('/', 1)[1]}.wav"])
-    assert said.probabilities["happy"] == pytest.approx(table["happy"], abs=1e-4)
+    (prediction,) = Predictor.from_run(run_dir).predict([f"{root}/{table['recording'].split('/', 1)[1]}.wav"])
+    assert prediction.probabilities["happy"] == pytest.approx(table["happy"], abs=1e-4)
     svm = train_in_process(
         "model=svm", f"model.vector.init_from={run_dir}", *few[:-1], "model.grid={C:[1.0]}", name="svm"
     )

@@ -62,9 +62,11 @@ def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_d
     assert len(expected) == 50
     root = real_data / "ravdess" / "Audio_Speech_Actors_01-24"
     files = [root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.flac" for name in expected.index]
-    for said, row in zip(predictor.predict(files), expected.itertuples(), strict=True):
-        assert list(said.probabilities.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
-        assert said.emotion == row.predicted
+    for prediction, row in zip(predictor.predict(files), expected.itertuples(), strict=True):
+        assert list(prediction.probabilities.values()) == pytest.approx(
+            [getattr(row, label) for label in SEVEN], abs=1e-4
+        )
+        assert prediction.emotion == row.predicted
 
 
 @pytest.mark.slow
@@ -72,11 +74,11 @@ def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
     sound, face = (Predictor.from_run(DIRECTORY / part) for part in PARTS)
     assert len(clips) == 3
     for clip in clips:
-        said = predictor(clip)
-        assert said.modalities == ("audio", "face")
+        prediction = predictor(clip)
+        assert prediction.modalities == ("audio", "face")
         logs = [np.log(list(one(clip).probabilities.values())) for one in (sound, face)]
         joint = np.exp(np.mean(logs, axis=0))
-        assert list(said.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
+        assert list(prediction.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -93,29 +95,29 @@ def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, p
     assert len(expected) == 3
     predictor = Predictor.from_run(DIRECTORY / part)
     for row in expected.itertuples():
-        said = predictor(next(clip for clip in clips if clip.stem in row.recording)).probabilities
-        assert list(said.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
+        prediction = predictor(next(clip for clip in clips if clip.stem in row.recording)).probabilities
+        assert list(prediction.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
 
 
 @pytest.mark.slow
 def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_data, tmp_path):
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
-    said = predictor(still)
-    assert said.modalities == ("face",)
-    assert said.notes == ("an image has no audio",)
+    prediction = predictor(still)
+    assert prediction.modalities == ("face",)
+    assert prediction.notes == ("an image has no audio",)
     crop = predictor.reader.read(still).arrays["face"][0]
     assert crop.shape == (48, 48, 1)
     cv2.imwrite(str(tmp_path / "crop.png"), crop)
-    assert predictor(tmp_path / "crop.png").probabilities == pytest.approx(said.probabilities, abs=1e-5)
+    assert predictor(tmp_path / "crop.png").probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
 
 
 @pytest.mark.slow
 def test_it_answers_where_no_run_is_named(demo_root):
     clip = sorted((demo_root / "Actor_01").glob("03-*.wav"))[0]
     command = [sys.executable, "-m", "emotion.cli", "predict", str(clip), "--format", "json"]
-    (said,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert list(said["probabilities"]) == SEVEN
-    assert said["modalities"] == ["audio"]
+    (prediction,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert list(prediction["probabilities"]) == SEVEN
+    assert prediction["modalities"] == ["audio"]
 
 
 @pytest.mark.slow

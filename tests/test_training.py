@@ -118,9 +118,9 @@ def test_tensorboard_shows_what_was_asked_for(trained):
 
 def test_the_projector_has_every_dev_recording(trained):
     (folder,) = (trained / "tensorboard").glob("*/dev")
-    told = pd.read_csv(folder / "metadata.tsv", sep="\t")
+    metadata = pd.read_csv(folder / "metadata.tsv", sep="\t")
     dev = pd.read_csv(trained / "predictions.csv").query("split == 'dev'")
-    assert told[["recording", "emotion", "speaker"]].to_numpy().tolist() == (
+    assert metadata[["recording", "emotion", "speaker"]].to_numpy().tolist() == (
         dev[["recording", "emotion", "speaker"]].to_numpy().tolist()
     )
     assert np.loadtxt(folder / "tensors.tsv").shape[0] == len(dev)
@@ -215,14 +215,14 @@ def own_folder(demo_root, tmp_path):
 def test_own_folders_are_split_by_their_speakers(train_in_process, own_folder):
     own = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
     by_person = train_in_process(
-        *own, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="people"
+        *own, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="speakers"
     )
     assert metrics_of(by_person)["speaker_independent"] is True
     assert [metrics_of(by_person)[key] for key in ("fold", "folds")] == [2, 5]
-    sides = runs.load_splits(by_person)
-    assert len(sides) == 384
-    people = [set(rows["speaker"]) for _, rows in sides.groupby("split")]
-    assert len(set.union(*people)) == sum(map(len, people)) == 24
+    splits = runs.load_splits(by_person)
+    assert len(splits) == 384
+    speakers = [set(rows["speaker"]) for _, rows in splits.groupby("split")]
+    assert len(set.union(*speakers)) == sum(map(len, speakers)) == 24
     with pytest.raises(EmotionError, match="0 are known"):
         train_in_process(*own, "protocol=speakers5", name="nobody")
     assert metrics_of(train_in_process(*own, name="random"))["speaker_independent"] is False

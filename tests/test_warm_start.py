@@ -90,10 +90,10 @@ def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more
     shutil.move(finished, hidden)
     try:
         again = [f"run={fused}"]
-        judged = evaluate(compose(*again, config_name="evaluate"), again)
+        evaluated = evaluate(compose(*again, config_name="evaluate"), again)
     finally:
         shutil.move(hidden, finished)
-    assert judged["test/uar"] == json.loads((fused / "metrics.json").read_text())["test/uar"]
+    assert evaluated["test/uar"] == json.loads((fused / "metrics.json").read_text())["test/uar"]
 
 
 @pytest.mark.slow
@@ -152,12 +152,12 @@ def test_a_fusion_is_judged_without_a_modality(finished, started, train_in_proce
     fused = train_in_process(*started, *frozen)
     for without, left in (("audio", "units"), ("action_units", "sound")):
         typed = [f"run={fused}", f"without={without}"]
-        judged = evaluate(compose(*typed, config_name="evaluate"), typed)
+        evaluated = evaluate(compose(*typed, config_name="evaluate"), typed)
         alone = json.loads((finished / left / "metrics.json").read_text())
-        assert judged["test/uar"] == alone["test/uar"]
-        assert judged["test/loss"] == pytest.approx(alone["test/loss"], abs=1e-5)
+        assert evaluated["test/uar"] == alone["test/uar"]
+        assert evaluated["test/loss"] == pytest.approx(alone["test/loss"], abs=1e-5)
         (folder,) = (fused / "evaluations").glob(f"*_without_{without}")
-        assert judged["name"].endswith(f"_without_{without}")
+        assert evaluated["name"].endswith(f"_without_{without}")
         assert find_runs([folder])[0].metrics["parameters"] > 0
     assert len(find_runs([fused])) == 1
     for run, without, message in (
