@@ -14,10 +14,10 @@ import hydra
 import numpy as np
 import torch
 
+from emotion.batch import on_device
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.validate import validate
-from emotion.data.dataset import on_device
 from emotion.features.hog3d import hog3d
 from emotion.media.video import read_frames
 from emotion.pipelines.results import cache_features
@@ -91,7 +91,7 @@ def frozen_encoder(name, device="cpu"):
     datamodule.sources["waveform"] = trained
 
     def first_epoch():
-        cache_features(config, classifier, datamodule, device)
+        cache_features(classifier, datamodule, device)
         classifier.to(device)
         epoch()
 

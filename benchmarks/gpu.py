@@ -20,8 +20,8 @@ from features import frozen_encoder
 from speed import ROOT, compose, epoch_against_resident_batch
 from torch.profiler import ProfilerActivity, profile
 
+from emotion.batch import on_device
 from emotion.composition import datamodule_of, kind_of
-from emotion.data.dataset import on_device
 from emotion.training.fit import compile_networks
 
 GPU, JOBS, EPOCHS, STEPS = "cuda", 6, 30, 50
@@ -74,7 +74,7 @@ def set_up(*overrides, cached):
     datamodule.setup()
     classifier = kind_of(config, 8).build()
     if cached:
-        datamodule.cache_features(classifier.encoder.front_end, "benchmark")
+        datamodule.cache_features([classifier.encoder.front_end])
     classifier.encoder.front_end.fit(datamodule.batches("train"))
     classifier.to(GPU).train()
     return datamodule, classifier, torch.optim.AdamW(classifier.parameters())

@@ -18,6 +18,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from emotion.batch import audio_of
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.validate import validate
@@ -111,13 +112,13 @@ def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
     classifier = kind_of(config, 8).build()
     front_end = classifier.encoder.front_end
     if cached:
-        datamodule.cache_features(front_end, "benchmark")
+        datamodule.cache_features([front_end])
     front_end.fit(datamodule.batches("train"))
     batches = list(datamodule.train_dataloader())
     for batch in batches:
         if not cached:
-            batch["features"], batch["frames"] = front_end.extract(batch["waveform"], batch["waveform_length"])
-    sizes = np.array([batch["features"].shape[-1] for batch in batches])
+            batch["features"] = {front_end.features_key: front_end.extract(*audio_of(batch))}
+    sizes = np.array([batch["features"][front_end.features_key][0].shape[-1] for batch in batches])
     resident = batches[int(np.abs(sizes - sizes.mean()).argmin())]
 
     def fit(train_loader):

@@ -27,8 +27,10 @@ def modalities_of(config: TrainConfig) -> Prepared:
 
 def kind_of(config: TrainConfig, num_classes: int) -> ModelKind:
     """Return the kind of the model of a run."""
-    inputs = InputConfig(config.features, config.action_units, config.augment, config.data.sample_rate)
-    return KINDS[type(config.model)](config.model, inputs, num_classes, config.seed)
+    inputs = InputConfig(
+        config.features, config.action_units, config.augment, config.data.sample_rate, num_classes, config.seed
+    )
+    return KINDS[type(config.model)](config.model, inputs)
 
 
 def datamodule_of(config: TrainConfig, splits: "pd.DataFrame | None" = None) -> "EmotionDataModule":

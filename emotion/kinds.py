@@ -17,6 +17,8 @@ from emotion.config.model import (
 from emotion.models import build
 from emotion.models.base import Classifier
 from emotion.models.build import InputConfig
+from emotion.models.estimator import FILE
+from emotion.models.estimator_encoder import estimator_encoders
 
 if TYPE_CHECKING:  # Lightning takes long to import, and only fits need it
     from emotion.data.datamodule import EmotionDataModule
@@ -31,12 +33,10 @@ class ModelKind(ABC, Generic[Config]):
     Args:
         model: Configuration of the model.
         inputs: Configuration of what its encoders take in.
-        num_classes: Number of classes.
-        seed: Seed of what is random in building it.
     """
 
-    def __init__(self, model: Config, inputs: InputConfig, num_classes: int, seed: int) -> None:
-        self.model, self.inputs, self.num_classes, self.seed = model, inputs, num_classes, seed
+    def __init__(self, model: Config, inputs: InputConfig) -> None:
+        self.model, self.inputs = model, inputs
 
     @abstractmethod
     def build(self) -> Classifier:
@@ -84,7 +84,7 @@ class NeuralKind(ModelKind[NeuralModelConfig]):
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
-        return build.build_neural(self.model, self.inputs, self.num_classes)
+        return build.build_neural(self.model, self.inputs)
 
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
         """See `ModelKind.fit`."""
@@ -100,7 +100,26 @@ class FusionKind(NeuralKind):
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
-        return build.build_fusion(self.model, self.inputs, self.num_classes)
+        return build.build_fusion(self.model, self.inputs)
+
+    def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
+        """See `ModelKind.fit`; branches that are estimators first."""
+        from emotion.training.branches import fit_branches
+
+        fit_branches(self.model, settings, classifier, datamodule)
+        return super().fit(settings, classifier, datamodule)
+
+    def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
+        """See `ModelKind.load`; each branch that is an estimator is in a file of its own."""
+        super().load(classifier, weights, checkpoints)
+        for name, encoder in estimator_encoders(classifier).items():
+            encoder.estimator.load(checkpoints / f"{name}.skops")
+        return classifier
+
+    def num_parameters(self, classifier: Classifier) -> int:
+        """See `ModelKind.num_parameters`."""
+        sizes = [encoder.estimator.size for encoder in estimator_encoders(classifier).values()]
+        return super().num_parameters(classifier) + sum(sizes)
 
 
 class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
@@ -108,7 +127,7 @@ class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
-        return build.build_autoencoder(self.model, self.inputs, self.num_classes)
+        return build.build_autoencoder(self.model, self.inputs)
 
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
         """See `ModelKind.fit`."""
@@ -126,7 +145,7 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
-        return build.build_estimator(self.model, self.inputs, self.num_classes, self.seed)
+        return build.build_estimator(self.model, self.inputs)
 
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
         """See `ModelKind.fit`."""
@@ -136,7 +155,7 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
         """See `ModelKind.load`; the estimator is in a file of its own."""
-        super().load(classifier, weights, checkpoints).head.load(checkpoints)
+        super().load(classifier, weights, checkpoints).head.load(checkpoints / FILE)
         return classifier
 
     def num_parameters(self, classifier: Classifier) -> int:
@@ -161,7 +180,7 @@ class EstimatorFusionKind(EstimatorKind):
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
-        return build.build_estimator_fusion(self.model, self.inputs, self.num_classes, self.seed)
+        return build.build_estimator_fusion(self.model, self.inputs)
 
 
 KINDS: dict[type[ModelConfig], type[ModelKind]] = {

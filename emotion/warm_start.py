@@ -1,32 +1,38 @@
 """Encoders that start from finished runs: their configuration, their weights, and what they have been trained on."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import runs
+from emotion.config.branch import BranchConfig, EstimatorBranchConfig
 from emotion.config.compose import key_of
-from emotion.config.model import BranchConfig, FusionModelConfig
+from emotion.config.features import COMMON
+from emotion.config.model import EstimatorModelConfig, FusionModelConfig, ModelConfig, SingleEncoderConfig
 from emotion.config.schema import ProtocolConfig, TrainConfig
 from emotion.config.validate import validate
 from emotion.errors import EmotionError
 from emotion.labels import classes
 from emotion.models.base import Classifier, Encoder
+from emotion.models.estimator import FILE
+from emotion.models.estimator_encoder import EstimatorEncoder
 from emotion.models.late_fusion import Fusion, MeanLogProbability
 
-_ENCODER_KEYS = ("backbone", "pictures", "hog3d", "pooling", "head")
+_KEPT_KEYS = ("init_from", "freeze", "lr_multiplier", "n_augmented_copies")
+"""Keys of a branch that are never those of the run from which it starts."""
 _INPUT_KEYS = {
-    "audio": ("features", "data.sample_rate"),
+    "audio": ("data.sample_rate",),
     "action_units": ("action_units.columns", "action_units.pooling", "action_units.normalize"),
 }
 
 
 def initial_runs(config: TrainConfig) -> dict[str, Path]:
     """Return the runs that the encoders of a configuration start from, by the keys of the encoders."""
-    encoders = {_key(name): branch for name, branch in config.model.encoders.items()}
-    return {key: Path(branch.init_from) for key, branch in encoders.items() if branch.init_from}
+    return {key: Path(branch.init_from) for key, branch in _branches(config).items() if branch.init_from}
 
 
 def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Path]]:
@@ -43,51 +49,103 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
         EmotionError: a run has no such encoder, or an override belongs to the run.
     """
     config = validate(composed)
-    starts = initial_runs(config)
-    for name, branch in config.model.encoders.items():
-        _refuse_freezing_untrained(_key(name), branch)
+    starts, branches = initial_runs(config), _branches(config)
+    for key, branch in branches.items():
+        if branch.freezes_untrained:
+            raise EmotionError(
+                f"{key}.freeze=true freezes untrained weights; name a finished run with {key}.init_from=RUN"
+            )
     changed = OmegaConf.create(OmegaConf.to_container(composed))
-    typed = set(map(key_of, overrides))
-    for name, branch in config.model.encoders.items():
-        key = _key(name)
-        if key not in starts:
-            continue
-        run = starts[key]
+    typed, common = set(map(key_of, overrides)), {}
+    for key, run in starts.items():
         faces = None if any(override.startswith("faces") for override in typed) else composed.faces
-        taken = _taken(key, branch, run, isinstance(config.model, FusionModelConfig), faces)
-        node = OmegaConf.select(changed, key)
-        for part in [part for part in _ENCODER_KEYS if part != "head" and part in node]:
-            del node[part]
+        taken, cls = _taken(key, branches[key], run, isinstance(config.model, FusionModelConfig), faces)
+        whole = branches[key].modality == "audio" and not _use_group(branches)
+        belongs = [*taken, *(["features"] if whole else [])]
+        for override in typed:
+            if any(override == own or override.startswith(f"{own}.") for own in belongs):
+                raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
+        _replace_branch(OmegaConf.select(changed, key), type(branches[key]), cls)
         for own, value in taken.items():
-            for override in typed:
-                if override == own or override.startswith(f"{own}."):
-                    raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
+            if common.setdefault(own, value) != value:
+                raise EmotionError(
+                    f"{key}.init_from={run} has another {own} than the other runs: start from runs that share it"
+                )
             OmegaConf.update(changed, own, value, merge=False, force_add=True)
     return changed, starts
 
 
-def _taken(key: str, branch: BranchConfig, run: Path, with_head: bool, faces: DictConfig | None) -> dict[str, object]:
-    """Return the values that are taken from a run, by their keys in the new configuration.
+def _replace_branch(node: DictConfig, old: type[BranchConfig], new: type[BranchConfig]) -> None:
+    """Remove the keys of a branch that come from the run, or that its new kind does not have."""
+    kept = {field.name for field in dataclasses.fields(new)} & {*_KEPT_KEYS, "head"}
+    for field in dataclasses.fields(old):
+        if field.name in node and field.name not in kept:
+            del node[field.name]
+
+
+def _use_group(branches: Mapping[str, BranchConfig]) -> bool:
+    """Return True if a branch has the features of the group `features`."""
+    return any(
+        branch.modality == "audio" and not (branch.init_from or branch.own_features) for branch in branches.values()
+    )
+
+
+def _taken(
+    key: str, branch: BranchConfig, run: Path, in_fusion: bool, faces: DictConfig | None
+) -> tuple[dict[str, object], type[BranchConfig]]:
+    """Return the values that are taken from a run, by their keys in the new configuration, and the kind of branch.
 
     Args:
         key: Key of the encoder.
         branch: Its configuration.
         run: The run.
-        with_head: True to take the head too.
+        in_fusion: True for a branch of a neural fusion, which takes the head too, or a whole estimator.
         faces: The group `faces` of the new configuration, or None to leave it as it is.
     """
     config, composed = runs.load_config(runs.require(run)), runs.load_composed(run)
     # An estimator takes the embeddings of whatever the run takes in.
-    modality = config.model.modalities[0] if key == "model.vector" else branch.modality
-    if not isinstance(config.model, BranchConfig) or config.model.modality != modality:
+    is_vector = key == "model.vector" or key.count(".") == 3
+    modality, whole = config.model.modalities[0] if is_vector else branch.modality, in_fusion and not is_vector
+    found = _as_branch(config.model, whole)
+    if found is None or config.model.modalities != (modality,):
         inputs = " and ".join(config.model.modalities)
-        raise EmotionError(f"{key}.init_from={run} takes in {inputs}, and this branch needs {branch.modality}")
-    parts = [name for name in _ENCODER_KEYS if name in composed.model and (name != "head" or with_head)]
-    taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in parts}
-    taken[f"{key}.modality"] = modality
+        raise EmotionError(f"{key}.init_from={run} takes in {inputs}, and this branch needs {modality} and one encoder")
+    cls, names, vector = found
+    names = [name for name in names if name in composed.model and name not in _KEPT_KEYS]
+    taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in names if name != "head" or whole}
+    if vector:
+        taken[f"{key}.input"] = "vector"
+    if modality == "audio":
+        # Branches may start from runs with different features; a single encoder has those of the group.
+        taken.pop(f"{key}.features", None)
+        place = f"{key}{vector}.features" if key.startswith("model.branches.") else "features"
+        taken[place] = _features_of(composed, vector)
     if modality == "face" and faces is not None:
-        taken["faces"] = adapt_faces(composed.faces, faces)
-    return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}
+        own = OmegaConf.create(OmegaConf.to_container(composed.faces, resolve=True))  # what follows the features too
+        taken["faces"] = adapt_faces(own, faces)
+    return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}, cls
+
+
+def _as_branch(model: ModelConfig, whole: bool) -> tuple[type[BranchConfig], list[str], str] | None:
+    """Return the kind of branch that the model of a run becomes, its keys below `model`, and where its encoder is.
+
+    Args:
+        model: The model of the run.
+        whole: True if an estimator is taken as it is.
+    """
+    if isinstance(model, SingleEncoderConfig):
+        return type(model.branch), [field.name for field in dataclasses.fields(model.branch)], ""
+    if isinstance(model, EstimatorModelConfig) and whole:
+        return EstimatorBranchConfig, ["vector", "estimator", "grid", "scaling"], ".vector"
+    return None
+
+
+def _features_of(composed: DictConfig, vector: str) -> dict[str, Any]:
+    """Return all keys of the features of a model with a single encoder; `vector` is its place below `model`."""
+    shared: Any = OmegaConf.to_container(composed.features, resolve=True)
+    branch: Any = OmegaConf.to_container(OmegaConf.select(composed, f"model{vector}"), resolve=True)
+    own = branch.get("features") or {}
+    return {key: value for key, value in shared.items() if not own or key in COMMON} | own
 
 
 def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
@@ -107,13 +165,6 @@ def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
     return there
 
 
-def _refuse_freezing_untrained(key: str, branch: BranchConfig) -> None:
-    if branch.freeze is True and not branch.init_from and branch.backbone.arguments.get("weights", "none") == "none":
-        raise EmotionError(
-            f"{key}.freeze=true freezes weights that nobody has trained: name a finished run with {key}.init_from=RUN"
-        )
-
-
 def load_initial_weights(classifier: Classifier, config: TrainConfig, starts: Mapping[str, Path]) -> list[Encoder]:
     """Load the weights that encoders start from: those of runs, with their normalisation, or published ones.
 
@@ -129,9 +180,8 @@ def load_initial_weights(classifier: Classifier, config: TrainConfig, starts: Ma
         EmotionError: weights are missing or damaged, or a run whose head is used has other labels.
     """
     fusion, fresh = classifier.encoder, []
-    for name in config.model.encoders:
-        key, part = _key(name), name.rpartition(".")[2]
-        encoder = fusion.encoders[part] if isinstance(fusion, Fusion) else fusion
+    for key in _branches(config):
+        encoder = _encoder(classifier, key)
         if key not in starts:
             encoder.load_pretrained()
             fresh.append(encoder)
@@ -139,10 +189,16 @@ def load_initial_weights(classifier: Classifier, config: TrainConfig, starts: Ma
         run = starts[key]
         weights = runs.load_weights(run)
         try:
-            encoder.load_state_dict(_below("encoder.", weights))
-            if isinstance(fusion, MeanLogProbability):
+            if isinstance(encoder, EstimatorEncoder):
                 _require_labels(run, config.labels)
-                fusion.heads[part].load_state_dict(_below("head.", weights))
+                encoder.vector.load_state_dict(_below("encoder.", weights))
+                encoder.estimator.load(run / "checkpoints" / FILE)
+                continue
+            encoder.load_state_dict(_below("encoder.", weights))
+            name = key.removeprefix("model.branches.")
+            if isinstance(fusion, MeanLogProbability) and name in fusion.heads:
+                _require_labels(run, config.labels)
+                fusion.heads[name].load_state_dict(_below("head.", weights))
         except RuntimeError as error:
             raise EmotionError(f"the checkpoint of {run} does not fit its config.yaml: {error}") from error
     return fresh
@@ -183,8 +239,23 @@ def pretraining_recordings(protocol: ProtocolConfig, starts: Mapping[str, Path],
     return every[~every["recording"].isin(table["recording"])].assign(split=runs.PRETRAINING)
 
 
-def _key(name: str) -> str:
-    return f"model.{name}" if name else "model"
+def _branches(config: TrainConfig) -> dict[str, BranchConfig]:
+    """Return the branches of a model by their whole keys; of an estimator that starts from no run, its vector."""
+    branches = {f"model.{name}".rstrip("."): branch for name, branch in config.model.encoders.items()}
+    parts = {
+        key: {f"{key}.vector": branch.vector}
+        if isinstance(branch, EstimatorBranchConfig) and not branch.init_from
+        else {}
+        for key, branch in branches.items()
+    }
+    return {name: part for key, branch in branches.items() for name, part in (parts[key] or {key: branch}).items()}
+
+
+def _encoder(classifier: Classifier, key: str) -> Encoder:
+    """Return the encoder of a key."""
+    fusion, (_, *names) = classifier.encoder, key.split(".")
+    encoder: Any = fusion.encoders[names[1]] if isinstance(fusion, Fusion) else fusion
+    return encoder.vector if names[2:] else encoder
 
 
 def _below(prefix: str, weights: Mapping[str, object]) -> dict[str, object]:

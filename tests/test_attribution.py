@@ -16,7 +16,7 @@ def one_of(batch, row=1):
 @pytest.fixture
 def fusion(compose):
     torch.manual_seed(0)
-    sizes = ("model.branches.face.pictures.size=32", "model.branches.face.backbone.widths=[8,16,16,16]")
+    sizes = ("model.branches.face.images.size=32", "model.branches.face.backbone.widths=[8,16,16,16]")
     return build_classifier(compose("model=late_fusion", "model.branches.face=face_cnn", *sizes), CLASSES).eval()
 
 
@@ -37,7 +37,7 @@ def test_integrated_gradients_add_up_to_the_logit(compose, model):
 @pytest.mark.slow
 def test_grad_cam_points_at_the_difference(compose):
     torch.manual_seed(0)
-    sizes = ("model.pictures.size=64", "model.pictures.color=grey", "model.backbone.widths=[8,16,16]")
+    sizes = ("model.images.size=64", "model.images.color=grey", "model.backbone.widths=[8,16,16]")
     classifier = build_classifier(compose("model=face_cnn", *sizes, "model.head.hidden=[]"), 2)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.01)
 

@@ -186,7 +186,7 @@ def test_every_choice_changes_training_alone(compose, choice):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_faces_are_changed_by_what_is_of_faces(compose, choice):
-    config = compose("model=face_cnn", f"augment={choice}", "model.pictures.frame_dropout=0")
+    config = compose("model=face_cnn", f"augment={choice}", "model.images.frame_dropout=0")
     for name in config.augment:
         if "probability" in config.augment[name]:
             config.augment[name].probability = 1.0

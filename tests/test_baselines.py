@@ -271,7 +271,7 @@ def test_its_estimators(compose, system, estimator):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vgg16"])
 def test_whole_frames_into_networks(train_in_process, typed, kind):
-    options = ["faces.frames=2", "model.pictures.size=64", "trainer.max_epochs=1", "data.on_error=skip"]
+    options = ["faces.frames=2", "model.images.size=64", "trainer.max_epochs=1", "data.on_error=skip"]
     options += ["model.backbone.weights=none"] if kind == "vgg16" else []
     run_dir = train_in_process(f"experiment=baselines/s1_frames_{kind}", *typed, *options)
     config = runs.load_config(run_dir)

@@ -158,8 +158,8 @@ def test_evaluating_what_is_no_run(evaluate, finished, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no config.yaml" in one_clear_line(evaluate("run=empty"))
     assert "neither dev nor test" in one_clear_line(evaluate(f"run={finished[1]}", "split=train"))
-    of_another_model = one_clear_line(evaluate(f"run={finished[1]}", "model.pictures.mirror=true"))
-    assert of_another_model.endswith("change it with +model.pictures.mirror=true")
+    of_another_model = one_clear_line(evaluate(f"run={finished[1]}", "model.images.mirror=true"))
+    assert of_another_model.endswith("change it with +model.images.mirror=true")
 
 
 @pytest.mark.slow

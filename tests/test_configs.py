@@ -32,7 +32,8 @@ def choice_of(path):
     return re.sub("^experiment/(.+)=", r"experiment=\1/", f"{group}={path.stem}")
 
 
-CHOICES = sorted(choice_of(path) for path in DIRECTORY.rglob("*/*.yaml") if "hydra" not in path.parts)
+COMPOSED = [path for path in DIRECTORY.rglob("*/*.yaml") if not {"hydra", "export"} & set(path.parts)]
+CHOICES = sorted(map(choice_of, COMPOSED))
 
 # Protocols of other corpora than RAVDESS, and feature sets too small for the default CNN.
 CORPUS_OF = {

@@ -114,8 +114,8 @@ def test_processes_share_dev_without_repeating_any(compose):
 def test_what_is_prepared_is_mapped_not_copied(compose):
     datamodule = build_datamodule(compose())
     datamodule.setup()
-    datamodule.cache_features(build_classifier(compose(), 8).encoder.front_end, "test")
-    for items in (datamodule.sources["waveform"], datamodule.features):
+    datamodule.cache_features([build_classifier(compose(), 8).encoder.front_end])
+    for items in (datamodule.sources["waveform"], *datamodule.features.values()):
         base = items.values
         while base is not None and not isinstance(base, np.memmap):
             base = base.base

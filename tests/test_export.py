@@ -19,7 +19,7 @@ BOTH = (
     "model=late_fusion",
     "model.branches.audio=audio_lstm",
     "model.branches.face=face_cnn",
-    "model.branches.face.pictures.size=32",
+    "model.branches.face.images.size=32",
 )
 
 
@@ -119,7 +119,7 @@ assert "emotion" not in sys.modules
 
 @pytest.mark.slow
 def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "_write_onnx", lambda network, *_: lambda recordings: network(recordings) + 1e-3)
+    monkeypatch.setattr(export.Onnx, "write", lambda _, network, *__: lambda recordings: network(recordings) + 1e-3)
     with pytest.raises(EmotionError, match=r"was not written: on 8 recordings .* by up to 0.001"):
         export.export(trained, tmp_path / "model.onnx", "onnx")
     assert not list(tmp_path.iterdir())

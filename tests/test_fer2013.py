@@ -101,7 +101,7 @@ def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
 @pytest.mark.slow
 @pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
 def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
-    sizes = ("model.pictures.size=48", "model.pictures.color=grey", "model.backbone.widths=[8,16]")
+    sizes = ("model.images.size=48", "model.images.color=grey", "model.backbone.widths=[8,16]")
     run_dir = train_in_process(
         "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", *votes
     )
@@ -113,7 +113,7 @@ def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
 
 @pytest.mark.slow
 def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_root, tmp_path):
-    sizes = ("model.pictures.size=48", "model.backbone.widths=[8,16]")
+    sizes = ("model.images.size=48", "model.backbone.widths=[8,16]")
     faces = train_in_process(
         "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", name="faces"
     )

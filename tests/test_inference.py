@@ -60,7 +60,7 @@ def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_vi
     model = (
         "model=late_fusion",
         "model.branches.face=face_cnn",
-        "model.branches.face.pictures.size=32",
+        "model.branches.face.images.size=32",
         "data.on_error=allow_missing_modality",
     )
     run_dir = train_in_process(*typed, *model, *SMALL, name="both")
@@ -80,7 +80,7 @@ def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_pat
     model = (
         "model=late_fusion",
         "model.branches.face=face_cnn",
-        "model.branches.face.pictures.size=32",
+        "model.branches.face.images.size=32",
         "data.on_error=allow_missing_modality",
     )
     predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))

@@ -93,7 +93,7 @@ def test_files_that_hold_something_else_are_refused(files, tmp_path):
 
 def test_pretrained_networks_see_colours(compose):
     with pytest.raises(EmotionError, match="sees colours"):
-        build_classifier(compose("model=face_vgg16", "model.pictures.color=grey"), 8)
+        build_classifier(compose("model=face_vgg16", "model.images.color=grey"), 8)
 
 
 @pytest.mark.slow
@@ -118,4 +118,4 @@ def test_a_run_that_starts_from_another_needs_no_download(monkeypatch, compose, 
 
 def test_where_a_file_of_weights_lies_stays_at_home(compose, tmp_path):
     runs.write_config(tmp_path, compose("model=face_vgg16", "model.backbone.weights=/home/ann/vgg.pt"))
-    assert runs.load_config(tmp_path).model.backbone.arguments["weights"] == "vgg.pt"
+    assert runs.load_config(tmp_path).model.branch.backbone.arguments["weights"] == "vgg.pt"

@@ -54,8 +54,7 @@ def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, c
 @pytest.mark.parametrize("kind", [pytest.param("face", marks=pytest.mark.slow), "fusion"])
 def test_faces_are_trained_on(command, typed, kind, tmp_path):
     small = (f"model.{part}backbone.widths=[4]" for part in (["branches.face."] if kind == "fusion" else [""]))
-    overrides = [key for key in FACE_KINDS[kind] if "pictures" not in key]
-    done = command("train", *typed, *overrides, *FACES, *small, *SHORT, "run_dir=run")
+    done = command("train", *typed, *FACE_KINDS[kind], *FACES, *small, *SHORT, "run_dir=run")
     assert done.returncode == 0, done.stderr
     assert "test/uar" in json.loads((tmp_path / "run" / "metrics.json").read_text())
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from emotion.data.dataset import Batch
+from emotion.batch import Batch
 from emotion.errors import EmotionError
 from emotion.plots.figure import save_figure
 from emotion.plots.robustness import plot_robustness
@@ -154,7 +154,7 @@ def test_a_run_is_evaluated(model, typed, train_in_process, tmp_path):
         sizes = [
             "faces.frames=2",
             "faces.size=24",
-            "model.branches.face.pictures.size=24",
+            "model.branches.face.images.size=24",
             "model.branches.face.backbone.widths=[4]",
         ]
         sizes += [*typed, "data.on_error=allow_missing_modality"]

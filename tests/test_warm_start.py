@@ -188,7 +188,7 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
     [
         (
             ["model.branches.audio.init_from=null", "model.branches.audio.freeze=true"],
-            "freezes weights that nobody has trained",
+            "freezes untrained weights",
         ),
         (["protocol.fold=1"], "was trained or chosen on"),
         (["features=log_mel"], "features belongs to the run"),

@@ -21,18 +21,17 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from hydra import compose, initialize_config_dir
-
     from emotion.composition import datamodule_of
-    from emotion.config.compose import DIRECTORY
+    from emotion.config.compose import compose, config_directories
     from emotion.config.validate import validate
     from emotion.hydra_cli.command_line import explained
     from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
 
-    typed = choose_branches(quote_paths(arguments.overrides))
-    overrides = check_overrides(typed)
-    with explained(overrides, "train"), initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        config = validate(compose("train", overrides=typed))
+    directories = config_directories(arguments.overrides)
+    typed = choose_branches(quote_paths(arguments.overrides), "train", directories)
+    overrides = check_overrides(typed, "train", directories)
+    with explained(overrides, "train", directories):
+        config = validate(compose("train", typed))
     sheet, root = arguments.contact_sheet, config.data.root
     folder = Path(root).expanduser().resolve() if root else None
     inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from emotion.cli.outputs import add_force, path, require_free
-
-_FORMATS = ("onnx", "pt2", "bundle")
+from emotion.config.compose import DIRECTORY, choices
 
 
 def add_card(commands: "argparse._SubParsersAction") -> None:
@@ -28,10 +27,12 @@ def add_export(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion export`."""
     parser = commands.add_parser("export", help="write the model of a run as one file that needs nothing of this")
     parser.add_argument("run", type=path, metavar="RUN_DIR", help="the finished run")
+    formats = ", ".join(choices("export"))
+    parser.add_argument("--format", default="onnx", metavar="NAME", help=f"Format: {formats} (default: onnx).")
     parser.add_argument(
-        "--format", choices=_FORMATS, default="onnx", help="bundle: a small run directory, in half precision"
+        "--config-dir", type=path, metavar="DIR", help="Directory with further formats, export/NAME.yaml."
     )
-    parser.add_argument("--output", type=path, metavar="PATH", help="by default model.onnx, model.pt2 or bundle")
+    parser.add_argument("--output", type=path, metavar="PATH", help="Path of the output (default: model.FORMAT).")
     parser.add_argument(
         "--check", nargs="+", default=[], metavar="FILE", help="recordings on which it is checked, instead of dev"
     )
@@ -40,20 +41,18 @@ def add_export(commands: "argparse._SubParsersAction") -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    form = arguments.format
-    output = arguments.output or Path("bundle" if form == "bundle" else f"model.{form}")
-    if form == "bundle":
-        from emotion.inference.bundle import bundle
+    from emotion.inference.formats import load_format
 
-        bundle(arguments.run, output)
-        size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-        print(f"written to {output}, {size / 1e6:.1f} MB")
-        return
-    from emotion.inference.export import export
-
-    require_free([output], [arguments.run, *map(path, arguments.check)], arguments.force)
-    checked = export(arguments.run, output, form, arguments.check)
-    print(
-        f"written to {output}, {output.stat().st_size / 1e6:.1f} MB: on {checked.recordings} recordings its "
-        f"probabilities differ by at most {checked.difference:.0e} from those of the run"
-    )
+    form = load_format(arguments.format, [DIRECTORY, *filter(None, [arguments.config_dir])])
+    output = arguments.output or Path(form.output)
+    if form.is_file:
+        require_free([output], [arguments.run, *map(path, arguments.check)], arguments.force)
+    checked = form.export(arguments.run, output, arguments.check)
+    size = sum(file.stat().st_size for file in (output, *output.rglob("*")) if file.is_file())
+    shown = f"written to {output}, {size / 1e6:.1f} MB"
+    if checked:
+        shown += (
+            f": on {checked.recordings} recordings its probabilities differ by at most {checked.difference:.0e} from "
+            "those of the run"
+        )
+    print(shown)

@@ -9,7 +9,7 @@ from emotion.errors import EmotionError
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps", ".ps")
 _OF_A_RUN = (
     *("config.yaml", "overrides.yaml", "environment.json", "splits.csv", "metrics.json", "predictions.csv"),
-    *("confusion_matrix.png", "train.log", "grid.csv", "best.ckpt", "last.ckpt", "best.skops", "error.txt"),
+    *("confusion_matrix.png", "train.log", "grid*.csv", "*.ckpt", "*.skops", "*_cross_fitted.csv", "error.txt"),
 )
 
 

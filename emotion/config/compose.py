@@ -1,13 +1,84 @@
-"""Where the configuration lies, and how overrides are written."""
+"""Where the configuration lies, how it is composed, and how overrides are written."""
 
+import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
 DIRECTORY = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 """The directory of the YAML files: in the package once it is built, beside it in a checkout."""
+_SEARCH_PATH = re.compile(r"\+*hydra\.searchpath=\[?(.*?)\]?")
+
+
+def config_directories(arguments: Sequence[str]) -> list[Path]:
+    """Return the directories of YAML files of a command line.
+
+    Args:
+        arguments: Arguments, of which `--config-dir` and `hydra.searchpath=` name further directories.
+
+    Returns:
+        The directories, that of this package first.
+
+    Example:
+        >>> [path.name for path in config_directories(["--config-dir", "mine", "hydra.searchpath=[file://yours]"])]
+        ['conf', 'mine', 'yours']
+        >>> [path.name for path in config_directories([])]
+        ['conf']
+    """
+    found = [DIRECTORY]
+    for number, argument in enumerate(arguments):
+        option, _, value = argument.partition("=")
+        if option in ("--config-dir", "-cd"):
+            found += [Path(name) for name in ([value] if value else arguments[number + 1 : number + 2])]
+        elif match := _SEARCH_PATH.fullmatch(argument):
+            found += [_directory(place.strip(" '\"")) for place in match[1].split(",") if place.strip()]
+    return found
+
+
+def _directory(place: str) -> Path:
+    """Return the directory of an entry of Hydra's search path."""
+    if not place.startswith("pkg://"):
+        return Path(place.removeprefix("file://"))
+    module, *parts = re.split(r"[./]", place.removeprefix("pkg://"))
+    package = importlib.util.find_spec(module)
+    return Path(package.origin or "").parent.joinpath(*parts) if package else Path(place)
+
+
+def choices(group: str, directories: Sequence[Path] = (DIRECTORY,), nested: bool = False) -> dict[str, Path]:
+    """Return the YAML files of a group by the names of the choices.
+
+    Args:
+        group: Name of the group, such as `model/branch`.
+        directories: See `config_directories`.
+        nested: True to look into folders too.
+    """
+    pattern, folders = "**/*.yaml" if nested else "*.yaml", [directory / group for directory in directories]
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path for folder in folders for path in folder.glob(pattern)
+    }
+
+
+def compose(name: str, overrides: Sequence[str], directories: Sequence[Path] = (DIRECTORY,)) -> DictConfig:
+    """Compose a configuration, that of Hydra included, outside of a Hydra command.
+
+    Args:
+        name: Name of the YAML file.
+        overrides: Overrides.
+        directories: See `config_directories`.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    places = [quoted(f"file://{directory.resolve()}") for directory in directories if directory != DIRECTORY]
+    searched = [f"hydra.searchpath=[{','.join(places)}]"] if places else []
+    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+        composed = hydra.compose(name, overrides=[*overrides, *searched], return_hydra_config=True)
+    GlobalHydra.instance().clear()
+    return composed
 
 
 def key_of(override: str) -> str:

@@ -1,94 +1,16 @@
-"""The kinds of models, and the branches of which they are made."""
+"""The kinds of models."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from annotated_types import Interval, Len
-
-from emotion.config.fields import Count, Dropout, Positive
+from emotion.config.branch import BranchConfig, EstimatorConfig, HeadConfig, Modality, NetworkBranchConfig
+from emotion.config.features import FeaturesConfig
 from emotion.config.target import Target
 
-Modality = Literal["audio", "face", "action_units"]
-Pooling = Literal["mean", "attention", "average"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The multilayer perceptron from embeddings to logits."""
-
-    hidden: list[Count]
-    """Widths of the hidden layers; empty for a linear head."""
-    dropout: Dropout
-    """Dropout after each hidden layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagesConfig:
-    """The images that a face network takes."""
-
-    size: Annotated[int, Interval(ge=8, le=1024)]
-    """Side of an image, in pixels."""
-    color: Literal["rgb", "grey"] = "rgb"
-    """Color space."""
-    relative_to: Literal["nothing", "mean", "first"] = "nothing"
-    """Subtract nothing, the mean image of the clip, or its first image."""
-    frame_dropout: Dropout = 0.0
-    """Probability that a frame is left out in training."""
-    mirror: bool = False
-    """Average the embeddings of each image and its mirror image in evaluation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hog3dConfig:
-    """Histograms of gradients in space and time."""
-
-    frames: Count
-    """Number of frames to which a clip is resampled."""
-    cell: Annotated[list[Count], Len(3, 3)]
-    """Size of a cell: frames, rows, columns."""
-    bins: Count
-    """Number of bins of azimuths, and of polar angles."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BranchConfig:
-    """One encoder: what it takes in, its network, and how that learns."""
-
-    modality: Modality
-    """Input of the encoder."""
-    backbone: Target
-    """The network and its arguments."""
-    pictures: ImagesConfig | None = None
-    """Images of a face network; null for others."""
-    hog3d: Hog3dConfig | None = None
-    """Histograms that replace images; null for none."""
-    pooling: Pooling = "mean"
-    """Pooling of a face network over frames."""
-    head: HeadConfig | None = None
-    """Head of this branch alone; null for that of the model."""
-    n_augmented_copies: Count = 1
-    """Number of equal parts of a vector, each of which is an example of an estimator."""
-    init_from: str | None = None
-    """Directory of a finished run whose encoder is the initial one."""
-    freeze: bool | Count = False
-    """Freeze the encoder; a number: for so many epochs at the start."""
-    lr_multiplier: Positive = 1.0
-    """Multiplier of the learning rate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatorConfig:
-    """An estimator of scikit-learn, and the search for its parameters."""
-
-    estimator: Target
-    """The class and its arguments."""
-    grid: dict[str, list[Any]]
-    """Parameters that are searched on dev."""
-    scaling: Literal["standard", "quantiles"] = "standard"
-    """Scaling of vectors."""
-    refit: bool = False
-    """Fit once more on train and dev after the search."""
+INLINE = {"inline": True}
+"""Metadata of a field that holds a group whose keys stand beside those of the group that it is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,26 +33,37 @@ class ModelConfig(ABC):
         return tuple(dict.fromkeys(encoder.modality for encoder in self.encoders.values()))
 
     @property
+    def own_features(self) -> dict[str, FeaturesConfig]:
+        """The acoustic features that branches bring themselves, by their keys below `model`."""
+        return {
+            f"{name}.{key}".lstrip("."): features
+            for name, encoder in self.encoders.items()
+            for key, features in encoder.own_features.items()
+        }
+
+    @property
     def train_label(self) -> str | None:
         """The label to which the train split is restricted, or None."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SingleEncoderConfig(BranchConfig, ModelConfig):
-    """A model of a single encoder."""
+class SingleEncoderConfig(ModelConfig):
+    """A model of a single encoder, whose keys are those of a branch besides its own."""
+
+    branch: NetworkBranchConfig = field(metadata=INLINE)
 
     @property
     def encoders(self) -> dict[str, BranchConfig]:
         """See `ModelConfig.encoders`."""
-        return {"": self}
+        return {"": self.branch}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchedConfig(ModelConfig):
     """A model of several encoders."""
 
-    branches: dict[str, BranchConfig]
+    branches: Mapping[str, BranchConfig]
     """The encoders by name."""
     fusion: Target
     """Class that joins the embeddings, and its arguments."""
@@ -176,7 +109,7 @@ class EstimatorModelConfig(EstimatorConfig, ModelConfig):
     """An estimator on one vector for each recording."""
 
     kind: Literal["estimator"]
-    vector: BranchConfig
+    vector: NetworkBranchConfig
     """Encoder that makes the vector."""
 
     @property
@@ -190,6 +123,7 @@ class EstimatorFusionModelConfig(EstimatorConfig, BranchedConfig):
     """An estimator on several vectors for each recording."""
 
     kind: Literal["estimator_fusion"]
+    branches: Mapping[str, NetworkBranchConfig]
 
 
 MODEL_KINDS: dict[str, type[ModelConfig]] = {

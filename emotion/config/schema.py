@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Len
 
+from emotion.config.features import FeaturesConfig
 from emotion.config.fields import (
     Count,
     Dropout,
@@ -110,41 +111,6 @@ class ActionUnitsConfig:
     """Use the mean over a clip, or each frame."""
     normalize: Literal["train", "speaker", "none"]
     """Standardise by statistics of the train split, by those of each speaker (transductive), or not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturesConfig:
-    """Acoustic features."""
-
-    sets: dict[str, Target]
-    """Feature sets by name; several are stacked."""
-    n_fft: Annotated[int, Interval(ge=16, le=1 << 16)]
-    """Length of a frame, in samples."""
-    hop_length: Annotated[int, Interval(ge=1, le=1 << 16)]
-    """Step from one frame to the next, in samples."""
-    n_delta_orders: Annotated[int, Interval(ge=0, le=2)]
-    """Highest order of the deltas that are appended."""
-    trim_db: Positive | None
-    """Trim both ends where the audio is this many decibels below its maximum; null to keep them."""
-    duration_s: Positive | None
-    """Pad or cut every clip to this length, in seconds; null to keep the lengths."""
-    normalize: Literal["train", "clip", "speaker", "none"]
-    """Standardise by statistics of the train split, of each clip, of each speaker (transductive), or not."""
-    cache: bool
-    """Compute features once and keep them on disk."""
-
-    def __post_init__(self) -> None:
-        for name, target in self.sets.items():
-            _check_feature_set(f"features.sets.{name}", target.arguments)
-
-
-def _check_feature_set(key: str, values: Mapping[str, Any]) -> None:
-    if "n_mfcc" in values and "n_mels" in values and values["n_mfcc"] > values["n_mels"]:
-        raise EmotionError(f"{key}.n_mfcc={values['n_mfcc']}: at most n_mels, which is {values['n_mels']}, is allowed")
-    if "f_min" in values and "f_max" in values and values["f_min"] >= values["f_max"]:
-        raise EmotionError(
-            f"{key}.f_min={values['f_min']:g}: less than f_max, which is {values['f_max']:g}, is allowed"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,13 +250,12 @@ class TrainConfig:
     scheduler: SchedulerConfig
     training: TrainingConfig
     trainer: TrainerConfig
+    metrics: dict[str, Target] = field(default_factory=dict)
+    """Metrics by name, besides those that every run has."""
+    logger: dict[str, Target] = field(default_factory=dict)
+    """Loggers of Lightning by name."""
 
     def __post_init__(self) -> None:
-        rate = self.data.sample_rate
-        for name, target in self.features.sets.items():
-            for low in ("f_min", "f_min"):
-                if target.arguments.get(low, 0) >= rate / 2:
-                    raise EmotionError(
-                        f"features.sets.{name}.{low}={target.arguments[low]:g}: less than half of "
-                        f"data.sample_rate={rate}, {rate / 2:g}, is allowed"
-                    )
+        own = {f"model.{key}": features for key, features in self.model.own_features.items()}
+        for key, features in {"features": self.features, **own}.items():
+            features.check(key, self.data.sample_rate)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -32,15 +33,21 @@ _TORCH = (
     "lr_scheduler.CosineAnnealingLR",
     "lr_scheduler.OneCycleLR",
 )
+EXTENSIONS_VARIABLE = "EMOTION_EXTENSIONS"
+"""The environment variable that names further packages, separated by commas, whose classes a `_target_` may name."""
 ALLOWED_TARGETS = frozenset(f"torch.optim.{name}" for name in _TORCH) | {
     "sklearn.ensemble.RandomForestClassifier",
     "sklearn.linear_model.LogisticRegression",
     "sklearn.neural_network.MLPClassifier",
     "sklearn.svm.SVC",
     "xgboost.XGBClassifier",
+    "pytorch_lightning.loggers.CSVLogger",
+    "pytorch_lightning.loggers.TensorBoardLogger",
 }
 """The classes outside of this package that a `_target_` may name."""
 
+WEIGHTS = ("weights", "pca_weights")
+"""Names of keys, in any group, whose values are weights or a file of weights."""
 _ARGUMENTS_OF_LIBRARIES: Mapping[str, Any] = {
     "lr": Positive,
     "weight_decay": NonNegative,
@@ -106,17 +113,17 @@ class Target:
     def resolve(self) -> type:
         """Import the class.
 
-        A configuration may come from an untrusted run, so only classes of this package and `ALLOWED_TARGETS` are
-        imported.
+        A configuration may come from an untrusted run, so only classes of this package, of those that
+        `EXTENSIONS_VARIABLE` names, and `ALLOWED_TARGETS` are imported.
 
         Raises:
             EmotionError: the class may not be named, or is not there.
         """
         module, _, name = self.name.rpartition(".")
-        if self.name not in ALLOWED_TARGETS and not module.startswith("emotion."):
+        if self.name not in ALLOWED_TARGETS and not _is_trusted(module):
             raise EmotionError(
                 f"_target_: {self.name} is refused: it is not of this package, nor a known optimiser, scheduler or "
-                "estimator"
+                f"estimator; if it is yours, set {EXTENSIONS_VARIABLE}={module.split('.')[0] or 'PACKAGE'}"
             )
         try:
             found = getattr(importlib.import_module(module), name)
@@ -128,6 +135,12 @@ class Target:
         if not inspect.isclass(found):
             raise EmotionError(f"_target_: {self.name} is refused: it is not a class")
         return found
+
+
+def _is_trusted(module: str) -> bool:
+    """Return True if a module is of this package or of one that `EXTENSIONS_VARIABLE` names."""
+    named = [name.strip() for name in os.environ.get(EXTENSIONS_VARIABLE, "").split(",")]
+    return any(f"{module}.".startswith(f"{package}.") for package in ("emotion", *filter(None, named)))
 
 
 def instantiate(target: Target, base: type[Built], **arguments: Any) -> Built:

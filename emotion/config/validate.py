@@ -9,13 +9,22 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from emotion.config.fields import check_field
+from emotion.config.branch import BRANCH_INPUTS, NETWORK_INPUTS, BranchConfig, NetworkBranchConfig
+from emotion.config.features import COMMON
+from emotion.config.fields import check_field, written
 from emotion.config.model import MODEL_KINDS, ModelConfig
 from emotion.config.schema import EXTRA_TRAINER_FIELDS, OptimizerConfig, SchedulerConfig, TrainConfig, TrainerConfig
 from emotion.config.target import Target
 from emotion.errors import EmotionError, error_message, suggest
 
 Group = TypeVar("Group")
+
+_TAGGED: dict[type, tuple[str, Mapping[str, type]]] = {
+    ModelConfig: ("kind", MODEL_KINDS),
+    BranchConfig: ("input", BRANCH_INPUTS),
+    NetworkBranchConfig: ("input", NETWORK_INPUTS),
+}
+"""Abstract groups: the key that names the subclass, and the subclasses by its values."""
 
 OUTSIDE = ("run_dir", "resume", "run", "split", "without", "debug", "hydra")
 """Keys of commands, which are no part of a run's configuration."""
@@ -35,7 +44,22 @@ def validate(config: DictConfig) -> TrainConfig:
         plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise EmotionError(f"{error.full_key or 'configuration'}: {error_message(error)}") from error
+    _complete_features(plain)
     return _parse(TrainConfig, "", plain)
+
+
+def _complete_features(plain: Any) -> None:
+    """Complete the features that branches bring themselves with the common keys of the group `features`."""
+    group, model = plain.get("features"), plain.get("model")
+    if not isinstance(group, dict) or not isinstance(model, dict):
+        return
+    shared = {key: value for key, value in group.items() if key in COMMON}
+    branches = model.get("branches")
+    nodes = [model, *(branches.values() if isinstance(branches, dict) else ())]
+    nodes += [node.get("vector") for node in nodes if isinstance(node, dict)]
+    for node in nodes:
+        if isinstance(node, dict) and isinstance(node.get("features"), dict):
+            node["features"] = shared | node["features"]
 
 
 def check_value(key: str, value: Any) -> None:
@@ -70,20 +94,24 @@ def _parse(cls: type[Group], key: str, node: Any) -> Group:
     """Build a dataclass of plain data, which is at `key`."""
     if not isinstance(node, dict):
         raise EmotionError(f"{key}={node}: keys and values are allowed")
-    if cls is ModelConfig:
-        return _parse(_model_kind(node), key, node)
+    if cls in _TAGGED:
+        return _parse(_tagged(cls, key, node), key, node)
     if cls in (OptimizerConfig, SchedulerConfig):
         return cls(name=str(node.get("name")), target=Target.parse(key, node))
-    fields, values = _fields(cls), {}
+    fields, values, rest = _fields(cls), {}, {}
+    inline = [field.name for field in dataclasses.fields(cls) if field.metadata.get("inline")]
     for name, value in node.items():
         own = f"{key}.{name}" if key else str(name)
-        if name in fields:
+        if name in fields and name not in inline:
             values[name] = _parse_field(own, fields[name], value)
         elif cls is TrainerConfig and name != "extra":
             extra = EXTRA_TRAINER_FIELDS.get(name, Any)
             values.setdefault("extra", {})[name] = check_field(own, extra, value)
+        elif inline:
+            rest[name] = value
         else:
             raise EmotionError(f"unknown key {own}: {suggest(str(name), fields)}")
+    values |= {name: _parse(fields[name], key, rest) for name in inline}
     required = {field.name for field in dataclasses.fields(cls) if field.default is field.default_factory}
     for name in sorted(required - set(values)):
         raise EmotionError(f"{key}.{name} is missing".lstrip("."))
@@ -98,7 +126,7 @@ def _parse_field(key: str, annotation: Any, value: Any) -> Any:
         return Target.parse(key, value)
     if dataclasses.is_dataclass(annotation):
         return _parse(annotation, key, value)
-    if get_origin(annotation) is dict and _is_nested(annotation):
+    if get_origin(annotation) in (dict, Mapping) and _is_nested(annotation):
         if not isinstance(value, dict):
             raise EmotionError(f"{key}={value}: keys and values are allowed")
         inner = get_args(annotation)[1]
@@ -110,7 +138,9 @@ def _is_nested(annotation: Any) -> bool:
     """Return True if a type holds a `Target` or a dataclass."""
     if annotation is Target or dataclasses.is_dataclass(annotation):
         return True
-    return get_origin(annotation) in (dict, Union, types.UnionType) and any(map(_is_nested, get_args(annotation)))
+    return get_origin(annotation) in (dict, Mapping, Union, types.UnionType) and any(
+        map(_is_nested, get_args(annotation))
+    )
 
 
 @functools.cache
@@ -120,8 +150,9 @@ def _fields(cls: type) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _model_kind(node: Mapping[str, Any]) -> type[ModelConfig]:
-    kind = node.get("kind")
-    if kind not in MODEL_KINDS:
-        raise EmotionError(f"model.kind={kind}: {suggest(str(kind), MODEL_KINDS)}")
-    return MODEL_KINDS[kind]
+def _tagged(cls: type[Group], key: str, node: Mapping[str, Any]) -> type[Group]:
+    """Return the subclass that a node of an abstract group names."""
+    tag, choices = _TAGGED[cls]
+    if node.get(tag) not in choices:
+        raise EmotionError(f"{key}.{tag}={written(node.get(tag))}: {suggest(str(node.get(tag)), choices)}")
+    return choices[node[tag]]

@@ -10,8 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from emotion.batch import Batch
 from emotion.corpora import Corpus
-from emotion.data.dataset import Batch, Ragged, RecordingDataset
+from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces
@@ -83,9 +84,10 @@ class EmotionDataModule(pl.LightningDataModule):
         self.table: pd.DataFrame | None = None
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
-        self.features: Ragged | None = None
+        self.features: dict[str, Ragged] = {}
         self.targets: torch.Tensor | None = None
-        self.trains_on_features = True
+        self._trains_on: set[str] = set()
+        self._needs_waveform = False
 
     def prepare_data(self) -> None:
         """Scan, decode and cache; Lightning calls this in one process only."""
@@ -111,37 +113,40 @@ class EmotionDataModule(pl.LightningDataModule):
         self.targets = self._soft_targets(self.corpus.label_distributions(directory))
 
     def cache_features(
-        self,
-        front_end: AudioFrontEnd,
-        configuration: object,
-        device: torch.device | str = "cpu",
+        self, front_ends: Sequence[AudioFrontEnd], needs_waveform: bool = False, device: torch.device | str = "cpu"
     ) -> None:
-        """Serve cached features instead of waveforms from now on.
-
-        If the front end augments waveforms, batches of the train split stay waveforms.
+        """Serve cached features from now on; the train split has waveforms where features are augmented.
 
         Args:
-            front_end: Front end that extracts the features, on the CPU.
-            configuration: Plain data that determines the features.
+            front_ends: Front ends that extract the features, on the CPU.
+            needs_waveform: Serve waveforms as well, which another front end needs.
             device: See `cached_features`.
         """
-        key = [self.keys["waveform"], configuration]
-        self.features = cached_features(front_end, self.sources["waveform"], key, device=device)
-        self.trains_on_features = not front_end.augments_audio
+        self.features = {
+            end.features_key: cached_features(end, self.sources["waveform"], self.keys["waveform"], device=device)
+            for end in front_ends
+        }
+        self._trains_on = {end.features_key for end in front_ends if not end.augments_audio}
+        self._needs_waveform = needs_waveform
 
-    def dataset(self, split: str, as_sound: bool = False) -> RecordingDataset:
-        """Return a split, sorted by key; with `as_sound`, as waveforms even if features are cached."""
+    def dataset(self, split: str, augmented: bool = False) -> RecordingDataset:
+        """Return a split, sorted by key.
+
+        Args:
+            split: `train`, `dev` or `test`.
+            augmented: True for batches that are augmented, which need waveforms in place of some features.
+        """
         rows = self.table[self.table["split"] == split]
         if rows.empty:
             raise EmotionError(
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
                 f"recordings is in the {self.corpus.name} corpus at hand (channel {self.channel})"
             )
+        features = {key: self.features[key] for key in (self._trains_on if augmented else self.features)}
         sources = dict(self.sources)
-        if self.features is not None and not as_sound:
+        if self.features and not self._needs_waveform and len(features) == len(self.features):
             del sources["waveform"]
-            sources["features"] = self.features
-        return RecordingDataset(rows, sources, None if self.targets is None else self.targets[rows.index])
+        return RecordingDataset(rows, sources, None if self.targets is None else self.targets[rows.index], features)
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """Yield the batches of splits in order, for statistics and evaluation."""
@@ -170,7 +175,7 @@ class EmotionDataModule(pl.LightningDataModule):
 
         The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
         """
-        dataset = self.dataset("train", as_sound=not self.trains_on_features)
+        dataset = self.dataset("train", augmented=True)
         sampler = EpochSampler(len(dataset), self.seed, *self._process)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning tells the sampler which epoch it is.

@@ -2,31 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
+from emotion.batch import Batch
 from emotion.prepare.waveforms import INT16_FULL_SCALE
-
-Batch = dict[str, Any]
-"""A dictionary with the keys
-
-- `label` (B,) int64, `speaker` (B,) int64, `recording`, a list of keys;
-- `target` (B, C) float32, if several annotators labelled the corpus;
-- `waveform` (B, T) float32 and `waveform_length` (B,) int64, or `features` (B, F, N) float32 and `frames` (B,) int64;
-- `faces` (B, F, 1 or 3, H, W) uint8 and `face_mask` (B, F) bool;
-- `action_units` (B, A) float32, or (B, N, A) if they are over time, and `action_unit_frames` (B,) int64.
-
-Only what the model takes in is there. A length of 0, or a mask without a face, means that a recording lacks a modality.
-"""
-
-
-def on_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Return the batch with its tensors on `device`."""
-    return {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
 
 
 @dataclass(frozen=True)
@@ -67,17 +51,25 @@ class RecordingDataset(Dataset):
 
     Args:
         table: Table with the columns `recording`, `label` and `speaker_index`, one row for each item.
-        sources: Arrays of each recording: `waveform` (int16 samples), `features` (frames, shape (total, F)),
-            `faces` (shape (total, H, W, 1 or 3)) and `action_units` (frames, shape (total, A)).
+        sources: Arrays of each recording: `waveform` (int16 samples), `faces` (shape (total, H, W, 1 or 3)) and
+            `action_units` (frames, shape (total, A)).
         targets: Share of each class for each item, shape (items, num_classes), or None.
+        features: Cached features of each recording, frames of shape (total, F), by their keys in a batch.
     """
 
-    def __init__(self, table: pd.DataFrame, sources: Mapping[str, Ragged], targets: torch.Tensor | None = None) -> None:
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        sources: Mapping[str, Ragged],
+        targets: torch.Tensor | None = None,
+        features: Mapping[str, Ragged] | None = None,
+    ) -> None:
         self.recordings = table["recording"].to_numpy()
         self.label = torch.tensor(table["label"].to_numpy(np.int64))
         self.speaker = torch.tensor(table["speaker_index"].to_numpy(np.int64))
         self.targets = targets
         self.sources = {name: source.select(self.recordings) for name, source in sources.items()}
+        self.features = {key: source.select(self.recordings) for key, source in (features or {}).items()}
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -96,38 +88,35 @@ class RecordingDataset(Dataset):
         }
         if self.targets is not None:
             batch["target"] = self.targets[indices]
-        return batch | gather(self.sources, indices)
+        if self.features:
+            batch["features"] = {key: _features(*source.padded(indices)) for key, source in self.features.items()}
+        return cast(Batch, batch | gather(self.sources, indices))
 
 
-def select_items(batch: Batch, rows: torch.Tensor) -> Batch:
-    """Return the tensors of a batch for some items, given by indices or a mask; other values stay."""
-    return {name: value[rows] if torch.is_tensor(value) else value for name, value in batch.items()}
-
-
-def gather(sources: Mapping[str, Ragged], rows: Sequence[int]) -> Batch:
+def gather(sources: Mapping[str, Ragged], rows: Sequence[int]) -> dict[str, Any]:
     """Gather items of each source, under the names of `Batch`."""
-    batch: Batch = {}
+    batch: dict[str, Any] = {}
     for name, source in sources.items():
         batch |= _GATHERED[name](*source.padded(rows))
     return batch
 
 
-def _waveform(samples: torch.Tensor, length: torch.Tensor) -> Batch:
+def _waveform(samples: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"waveform": samples.float() / INT16_FULL_SCALE, "waveform_length": length}
 
 
-def _features(frames: torch.Tensor, length: torch.Tensor) -> Batch:
-    return {"features": frames.transpose(1, 2), "frames": length}
+def _features(frames: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return frames.transpose(1, 2), length
 
 
-def _faces(pictures: torch.Tensor, length: torch.Tensor) -> Batch:
+def _faces(pictures: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
     mask = torch.arange(pictures.shape[1]) < length[:, None]
     return {"faces": pictures.permute(0, 1, 4, 2, 3), "face_mask": mask}
 
 
-def _action_units(units: torch.Tensor, length: torch.Tensor) -> Batch:
+def _action_units(units: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
     means = units.shape[1] == 1
     return {"action_units": units[:, 0] if means else units, "action_unit_frames": length}
 
 
-_GATHERED = {"waveform": _waveform, "features": _features, "faces": _faces, "action_units": _action_units}
+_GATHERED = {"waveform": _waveform, "faces": _faces, "action_units": _action_units}

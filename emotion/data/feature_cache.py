@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from emotion.data.dataset import Ragged, RecordingDataset, on_device
+from emotion.batch import get_audio, on_device
+from emotion.config.target import WEIGHTS
+from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path, cache_directory, fingerprint, locked
 from emotion.progress import track
@@ -21,16 +24,16 @@ _BATCH = 8  # small enough for a processor's cache: larger batches are slower, n
 def cached_features(
     front_end: AudioFrontEnd,
     waveforms: Ragged,
-    key: object,
+    key: str,
     cache: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Ragged:
     """The features of all recordings in `waveforms` before normalisation, as frames of shape (total, F).
 
     Args:
-        front_end: Whose `extract` computes them.
+        front_end: Front end with a description, whose `extract` computes the features.
         waveforms: Prepared sound.
-        key: Plain data that names both the sound and the configuration of the front end.
+        key: Fingerprint of the waveforms.
         cache: The cache directory; by default `emotion.files.cache_directory()`.
         device: Where networks compute; in the last digits it shows. What has no weights is always computed on the CPU,
             which is faster, and the same on every machine.
@@ -38,7 +41,8 @@ def cached_features(
     weights = weights_digest(front_end)
     device = device if weights else "cpu"
     folder = (cache or cache_directory()) / "features"
-    name = fingerprint({"format": FORMAT, "key": [key, weights]})
+    # The weights themselves are part of the key, wherever they come from.
+    name = fingerprint({"format": FORMAT, "key": [[key, _without_weights(front_end.description)], weights]})
     values_path, places_path = folder / f"{name}.float32", folder / f"{name}.npy"
     if not places_path.exists():
         with locked(folder / f"{name}.lock", waiting_for="another process computes the same features"):
@@ -52,6 +56,12 @@ def cached_features(
     offset, length = np.load(places_path)
     values = np.memmap(values_path, np.float32, mode="r").reshape(-1, front_end.num_features)
     return Ragged(values, waveforms.recordings, offset, length)
+
+
+def _without_weights(description: object) -> object:
+    if isinstance(description, Mapping):
+        return {key: _without_weights(value) for key, value in description.items() if key not in WEIGHTS}
+    return description
 
 
 def weights_digest(module: nn.Module) -> str | None:
@@ -75,7 +85,7 @@ def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path, device: to
     with open(path, "wb") as file:
         for start in track(range(0, len(dataset), _BATCH), "computing features", -(-len(dataset) // _BATCH)):
             batch = on_device(dataset.__getitems__(range(start, min(start + _BATCH, len(dataset)))), device)
-            features, frames = front_end.extract(batch["waveform"], batch["waveform_length"])
+            features, frames = front_end.extract(*get_audio(batch))
             for item, count in zip(features, frames.tolist(), strict=True):
                 file.write(item[:, :count].T.contiguous().float().cpu().numpy().data)
                 lengths.append(count)

@@ -5,13 +5,14 @@ Every item of a batch draws for itself, on the device, and an item changes with 
 
 import math
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import torchaudio.functional
 from annotated_types import Len
 from torch import Tensor, nn
 
+from emotion.batch import Batch
 from emotion.config.fields import NonNegative, NonNegativeInt, Positive, UnitInterval
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
@@ -237,23 +238,20 @@ class Mixup(Augmentation):
             raise EmotionError(f"augment.mixup.alpha={alpha:g} has to be above 0; leave mixup out of augment= for none")
         self.alpha = alpha
 
-    def forward(self, batch: dict[str, Any], num_classes: int) -> dict[str, Any]:
+    def forward(self, batch: Batch, num_classes: int) -> Batch:
         """Add `mix_weight` (B,), `mix_partner` (B,), the row of the other item, and the soft `target` (B, C)."""
         label = batch["label"]
         alpha = torch.full((len(label),), self.alpha, device=label.device)
         drawn = torch.distributions.Beta(alpha, alpha).sample()
         weight, partner = torch.maximum(drawn, 1 - drawn), torch.randperm(len(label), device=label.device)
         hot = batch.get("target", nn.functional.one_hot(label, num_classes).float())
-        return batch | {
-            "mix_weight": weight,
-            "mix_partner": partner,
-            "target": weight[:, None] * hot + (1 - weight[:, None]) * hot[partner],
-        }
+        drawn = {"mix_weight": weight, "mix_partner": partner}
+        return cast(Batch, batch | drawn | {"target": weight[:, None] * hot + (1 - weight[:, None]) * hot[partner]})
 
 
-def mixed(features: Tensor, frames: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def mixed(features: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mix normalised features, shape (B, F, N), as `Mixup` has drawn it; a mixture is as long as the longer item."""
-    if "mix_partner" not in batch:
+    if "mix_partner" not in batch or "mix_weight" not in batch:
         return features, frames
     partner, weight = batch["mix_partner"], batch["mix_weight"][:, None, None]
     return weight * features + (1 - weight) * features[partner], torch.maximum(frames, frames[partner])

@@ -1,10 +1,12 @@
 """From the waveforms of a batch to normalised features: one path for training, evaluation and prediction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch, get_audio
 from emotion.features.augment import (
     Augmentation,
     FeatureAugmentation,
@@ -16,6 +18,7 @@ from emotion.features.base import Representation
 from emotion.features.normalization import FrontEnd
 from emotion.features.silence import trim_silence
 from emotion.features.stack import FeatureStack
+from emotion.files import fingerprint
 
 
 class AudioFrontEnd(FrontEnd):
@@ -29,6 +32,9 @@ class AudioFrontEnd(FrontEnd):
         normalize: See `FrontEnd`.
         augment: Applied in training only, in this order within each kind: of sound (after trimming), of its spectrum,
             of normalised features.
+        description: Plain data that determines the features before normalisation; they are cached under its
+            fingerprint.
+        cache: True if the features are to be computed once.
     """
 
     def __init__(
@@ -39,6 +45,8 @@ class AudioFrontEnd(FrontEnd):
         seconds: float | None = None,
         normalize: str = "train",
         augment: Iterable[Augmentation] = (),
+        description: Mapping[str, Any] | None = None,
+        cache: bool = False,
     ) -> None:
         super().__init__(features.num_features, normalize)
         self.features, self.trim_db, self.num_channels = features, trim_db, features.num_channels
@@ -53,6 +61,7 @@ class AudioFrontEnd(FrontEnd):
             module for module in augment if isinstance(module, FeatureAugmentation)
         )
         self.samples = None if seconds is None else round(seconds * sample_rate)
+        self.description, self.features_key, self.cache = description, fingerprint(description), cache
 
     @property
     def learns(self) -> bool:
@@ -62,7 +71,17 @@ class AudioFrontEnd(FrontEnd):
     @property
     def augments_audio(self) -> bool:
         """Whether training features depend on chance, so that they cannot be computed ahead of time."""
-        return bool(self.waveform_augmentations) or bool(self.spectrum_augmentations)
+        return bool(self.waveform_augmentations) or (bool(self.spectrum_augmentations) and not self.lacks_spectrum)
+
+    @property
+    def lacks_spectrum(self) -> bool:
+        """True if there are augmentations of a spectrum, which the features do not come from."""
+        return bool(self.spectrum_augmentations) and isinstance(self.features, Representation)
+
+    @property
+    def is_cacheable(self) -> bool:
+        """True if the features are to be computed once."""
+        return self.cache and not self.learns
 
     def load_pretrained(self) -> None:
         """See `FrontEnd.load_pretrained`."""
@@ -88,16 +107,16 @@ class AudioFrontEnd(FrontEnd):
         if self.samples is not None:
             waveform = nn.functional.pad(waveform, (0, self.samples))[:, : self.samples]
             length = torch.full_like(length, self.samples)
-        if augment and self.spectrum_augmentations:
+        if augment and self.spectrum_augmentations and not self.lacks_spectrum:
             return self.features(waveform, length, nn.Sequential(*self.spectrum_augmentations))
         return self.features(waveform, length)
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Normalised features, shape (B, F, N), zero beyond each item's frames, and the frames, shape (B,).
 
         Args:
-            batch: With `waveform` and `waveform_length`, or with `features` and `frames` as `extract` gives them; and
-                with `speaker` if normalisation is by speaker. It may be marked by `Mixup`.
+            batch: With waveforms, or with features as `extract` gives them under `features_key`; and with `speaker` if
+                normalisation is by speaker. It may be marked by `Mixup`.
         """
         features, frames = self.normalized(batch)
         if self.training:
@@ -105,12 +124,14 @@ class AudioFrontEnd(FrontEnd):
                 features = change(features, frames)
         return mixed(features, frames, batch)
 
-    def present(self, batch: dict[str, Tensor]) -> Tensor:
+    def present(self, batch: Batch) -> Tensor:
         """See `FrontEnd.present`."""
-        return (batch["frames"] if "frames" in batch else batch["waveform_length"]) > 0
+        cached = self._cached(batch)
+        return (cached or get_audio(batch))[1] > 0
 
-    def compute_features(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def compute_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `FrontEnd.compute_features`."""
-        if "features" in batch:
-            return batch["features"], batch["frames"]
-        return self.extract(batch["waveform"], batch["waveform_length"], self.training)
+        return self._cached(batch) or self.extract(*get_audio(batch), self.training)
+
+    def _cached(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        return batch["features"].get(self.features_key) if "features" in batch else None

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch, get_faces
 from emotion.errors import EmotionError
 from emotion.features.normalization import FrontEnd
 
@@ -83,13 +83,13 @@ class Hog3dFrontEnd(FrontEnd):
             raise EmotionError(f"hog3d: frames={frames} hold no cell of {list(cell)} frames, rows and columns")
         self.clip_frames, self.cell, self.bins = frames, tuple(cell), bins
 
-    def present(self, batch: dict[str, Any]) -> Tensor:
+    def present(self, batch: Batch) -> Tensor:
         """See `FrontEnd.present`."""
-        return batch["face_mask"].any(dim=1)
+        return get_faces(batch)[1].any(dim=1)
 
-    def compute_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def compute_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `FrontEnd.compute_features`."""
-        faces, mask = batch["faces"], batch["face_mask"]
+        faces, mask = get_faces(batch)
         cells = [self.clip_frames // self.cell[0], faces.shape[3] // self.cell[1], faces.shape[4] // self.cell[2]]
         features = torch.zeros(len(faces), 2 * self.bins, math.prod(cells), device=faces.device)
         for row in mask.any(dim=1).nonzero()[:, 0].tolist():
@@ -97,7 +97,7 @@ class Hog3dFrontEnd(FrontEnd):
             features[row] = hog3d(grey, self.cell, self.bins, self.clip_frames).reshape(2 * self.bins, -1)
         return features, mask.any(dim=1) * features.shape[2]
 
-    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Shape (B, 2 × bins, cells), and the number of cells, 0 where there is no clip."""
         return self.compute_features(batch)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch, get_faces
 from emotion.config.fields import NonNegative, PositiveFraction, UnitInterval
 from emotion.errors import EmotionError
 from emotion.features.augment import Augmentation
@@ -140,18 +141,18 @@ class ImageFrontEnd(nn.Module):
         self.channels = COLORS[color]
         self.augment = nn.ModuleList(change for change in augment if isinstance(change, ImageAugmentation))
 
-    def present(self, batch: dict[str, Any]) -> Tensor:
+    def present(self, batch: Batch) -> Tensor:
         """Which items have a face, shape (B,)."""
-        return batch["face_mask"].any(dim=1)
+        return get_faces(batch)[1].any(dim=1)
 
-    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pictures, shape (N, C, size, size), and the row of the batch of which each is, shape (N,), rising.
 
         An exported model, in which nothing may depend on how many there are, also takes what is no picture for one.
         """
-        mask = batch["face_mask"]
+        faces, mask = get_faces(batch)
         if torch.compiler.is_exporting():
-            pictures = self._in_color(resize_images(batch["faces"].flatten(0, 1), self.size).float() / 255)
+            pictures = self._in_color(resize_images(faces.flatten(0, 1), self.size).float() / 255)
             item = torch.arange(mask.shape[0])[:, None].expand_as(mask).flatten()
             place = torch.arange(mask.shape[1]).expand_as(mask).flatten()
             return (pictures - self._reference(pictures, item, place, mask)) / STD, item
@@ -159,7 +160,7 @@ class ImageFrontEnd(nn.Module):
             chance = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
             mask = mask & ((chance >= self.frame_dropout) | (chance == chance.amax(dim=1, keepdim=True)))
         item = mask.nonzero()[:, 0]
-        pictures = self._in_color(resize_images(batch["faces"][mask], self.size).float() / 255)
+        pictures = self._in_color(resize_images(faces[mask], self.size).float() / 255)
         if self.training:
             for change in self.augment:
                 pictures = change(pictures, item)

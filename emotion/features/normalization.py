@@ -1,11 +1,11 @@
 """Features on one scale, whatever they are of: what the front ends of sound and of action units share."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask, mask_frames
 
@@ -49,15 +49,15 @@ class FrontEnd(nn.Module):
     def load_pretrained(self) -> None:
         """Start from weights that were trained elsewhere, if there are any; most front ends have none."""
 
-    def present(self, batch: dict[str, Any]) -> Tensor:
+    def present(self, batch: Batch) -> Tensor:
         """Which items have what the features are made of, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define present")
 
-    def compute_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def compute_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The features of a batch before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define compute_features")
 
-    def normalized(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def normalized(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What `compute_features` gives, normalised; with `speaker` in the batch if that is by speaker."""
         features, frames = self.compute_features(batch)
         if self.normalize == "speaker":
@@ -75,7 +75,7 @@ class FrontEnd(nn.Module):
         return (features - mean[..., None]).div_(std[..., None]).mul_(inside), frames
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[dict[str, Any]]) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Take the statistics from batches, as in `forward`, of the *training split*. Does nothing unless `train`."""
         if self.normalize == "train":
             mean, std = self._statistics(batches)
@@ -83,13 +83,13 @@ class FrontEnd(nn.Module):
             self.std.copy_(std[0])
 
     @torch.no_grad()
-    def fit_speakers(self, batches: Iterable[dict[str, Any]], num_speakers: int) -> None:
+    def fit_speakers(self, batches: Iterable[Batch], num_speakers: int) -> None:
         """Take each speaker's statistics from batches of all recordings at hand. Does nothing unless `speaker`."""
         if self.normalize == "speaker":
             mean, std = self._statistics(batches, num_speakers)
             self.speaker_mean, self.speaker_std = mean.to(self.mean), std.to(self.mean)
 
-    def _statistics(self, batches: Iterable[dict[str, Any]], speakers: int | None = None) -> tuple[Tensor, Tensor]:
+    def _statistics(self, batches: Iterable[Batch], speakers: int | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard std of each feature over all frames, or over those of each speaker: (groups, F)."""
         groups = speakers or 1
         count = torch.zeros(groups, 1, dtype=torch.float64)

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from emotion import malloc, runs
-from emotion.config.compose import DIRECTORY
+from emotion.config.compose import DIRECTORY, compose, config_directories
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
 from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
 
@@ -30,26 +30,29 @@ def command_line(config_name: str) -> Iterator[None]:
     logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
     with one_line_errors():
         multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-        sys.argv[1:] = choose_branches(quote_paths(sys.argv[1:], multirun), config_name)
+        directories = config_directories(sys.argv[1:])
+        sys.argv[1:] = choose_branches(quote_paths(sys.argv[1:], multirun), config_name, directories)
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-        overrides = check_overrides(typed, config_name)
+        overrides = check_overrides(typed, config_name, directories)
         _check_run_directories(overrides)
         flags = any(argument.startswith("-") for argument in sys.argv[1:])  # such as --help, which needs no run
         if config_name == "evaluate" and not flags and not any(o.key_or_group == "run" for o in overrides):
             raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
-        with explained(overrides, config_name):
+        with explained(overrides, config_name, directories):
             yield
 
 
 @contextmanager
-def explained(overrides: list[Override], config_name: str) -> Iterator[None]:
+def explained(
+    overrides: list[Override], config_name: str, directories: Sequence[Path] = (DIRECTORY,)
+) -> Iterator[None]:
     """Turn what Hydra says of a mistyped key into one line that names the near ones."""
     try:
         yield
     except HydraException as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        raise EmotionError(_explain(error, overrides, config_name)) from error
+        raise EmotionError(_explain(error, overrides, config_name, directories)) from error
 
 
 def _check_run_directories(overrides: list[Override]) -> None:
@@ -59,11 +62,8 @@ def _check_run_directories(overrides: list[Override]) -> None:
             runs.require(Path(str(override.value())))
 
 
-def _explain(error: HydraException, overrides: list[Override], config_name: str) -> str:
+def _explain(error: HydraException, overrides: list[Override], config_name: str, directories: Sequence[Path]) -> str:
     """Hydra's complaint in one line, with the keys that are near the one that does not exist."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     first_line = str(error).strip().splitlines()[0]
     if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
         return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
@@ -72,10 +72,8 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str)
         parent, _, key = override.key_or_group.rpartition(".")
         if not parent or parent.startswith("hydra"):
             continue
-        GlobalHydra.instance().clear()
         try:
-            with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-                node = OmegaConf.select(compose(config_name, overrides=groups), parent)
+            node = OmegaConf.select(compose(config_name, groups, directories), parent)
         except HydraException:
             continue
         if OmegaConf.is_dict(node) and key not in node:

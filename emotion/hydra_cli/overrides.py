@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -9,10 +10,12 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from emotion.config.compose import DIRECTORY, quoted
+from emotion.config.compose import DIRECTORY, choices, compose, quoted
+from emotion.config.features import COMMON
+from emotion.config.target import WEIGHTS
 from emotion.config.validate import check_value
 from emotion.errors import EmotionError, suggest
-from emotion.runs import WEIGHTS, is_start
+from emotion.runs import is_start
 
 _PATHS = frozenset(
     (
@@ -21,6 +24,16 @@ _PATHS = frozenset(
     )
 )
 """The keys whose values are paths, besides those of weights."""
+_BRANCH = r"model\.(?:branches\.\w+(?:\.vector)?|vector)"
+_CHOICES = (
+    (re.compile(r"\+*(?P<key>model\.(?:branches\.\w+|vector))=(?P<choice>[\w,]+)"), "model/branch"),
+    (re.compile(r"\+*(?P<key>model\.branches\.\w+\.vector)=(?P<choice>[\w,]+)"), "model/branch"),
+    (re.compile(rf"\+*(?P<key>{_BRANCH}\.features)=(?P<choice>[\w,\[\]]+)"), "features"),
+)
+"""Keys of branches, of vectors in them and of their features, which are chosen in this order, and their groups."""
+_GROUP_CHOICE = re.compile(r"\+?(model|experiment|data|debug|model/branch@[\w.]+)=[\w/]+")
+_FEATURES_KEY = re.compile(rf"^\+*({_BRANCH}\.features\.(?:{'|'.join((*COMMON, 'deltas'))})=)")
+"""The keys of the features of a branch, which may be added to those that the branch has."""
 _PATTERNS = ("data.corpus.speaker",)
 """The keys whose values are regular expressions."""
 _RENAMED = {
@@ -46,8 +59,15 @@ _RENAMED = {
 """The keys of version 0.2 by their first name, and what they are now."""
 
 
-def check_overrides(arguments: list[str], config_name: str = "train") -> list[Override]:
+def check_overrides(
+    arguments: list[str], config_name: str = "train", directories: Sequence[Path] = (DIRECTORY,)
+) -> list[Override]:
     """Parse overrides and refuse those whose first name, or whose choice in a group, does not exist.
+
+    Args:
+        arguments: Overrides.
+        config_name: The YAML file that is composed.
+        directories: Directories of YAML files, see `config_directories`.
 
     Raises:
         EmotionError: names the argument, and what was probably meant.
@@ -62,7 +82,7 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
                 f"cannot read the argument {argument!r}: quote values that hold = , ( ) or spaces, as in "
                 f"{shlex.quote(f'{key}={quoted(value)}')}"
             ) from error
-    groups = {path.relative_to(DIRECTORY).as_posix() for path in DIRECTORY.rglob("*") if path.is_dir()}
+    groups = {path.relative_to(one).as_posix() for one in directories for path in one.rglob("*") if path.is_dir()}
     keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
     for override in overrides:
         name = override.key_or_group
@@ -75,51 +95,60 @@ def check_overrides(arguments: list[str], config_name: str = "train") -> list[Ov
         if name not in groups and first not in groups | keys:
             raise EmotionError(f"unknown key {first}: {suggest(first, {g for g in groups if '/' not in g} | keys)}")
         if name in groups and not name.startswith("hydra"):
-            _check_choices(name, override)
+            _check_choices(name, override, directories)
         elif not override.is_delete():
             _check_values(name, override)
     return overrides
 
 
-def choose_branches(arguments: list[str], config_name: str = "train") -> list[str]:
-    """Write `model.branches.NAME=CHOICE` and `model.vector=CHOICE` as Hydra has them.
+def choose_branches(
+    arguments: list[str], config_name: str = "train", directories: Sequence[Path] = (DIRECTORY,)
+) -> list[str]:
+    """Write the choices of branches, and of their features, as Hydra has them.
 
-    A branch that the model does not have yet gets a `+`.
+    `model.branches.NAME=CHOICE` and `model.vector=CHOICE` choose in the group `model/branch`, and
+    `model.branches.NAME.features=CHOICE` in the group `features`. What the model does not have yet gets a `+`.
 
     Args:
         arguments: Arguments of the command line.
         config_name: The YAML file that is composed.
+        directories: Directories of YAML files, see `config_directories`.
 
     Example:
         >>> choose_branches(["model=late_fusion", "model.branches.audio=audio_lstm", "model.branches.b=means"])[1:]
         ['model/branch@model.branches.audio=audio_lstm', '+model/branch@model.branches.b=means']
+        >>> choose_branches(["model=late_fusion", "model.branches.audio.features=[chroma,rms]"])[1:]
+        ['+features@model.branches.audio.features=[chroma,rms]']
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    arguments = [_FEATURES_KEY.sub(r"++\1", argument) for argument in arguments]
+    for pattern, group in _CHOICES:
+        arguments = _choose(pattern, group, arguments, config_name, directories)
+    return arguments
 
-    known = {path.stem for path in (DIRECTORY / "model" / "branch").glob("*.yaml")}
-    found = [re.fullmatch(r"\+*model\.(branches\.\w+|vector)=([\w,]+)", argument) for argument in arguments]
+
+def _choose(
+    pattern: re.Pattern, group: str, arguments: list[str], config_name: str, directories: Sequence[Path]
+) -> list[str]:
+    """Write the arguments that match a pattern as choices in a group."""
+    found = [pattern.fullmatch(argument) for argument in arguments]
     if not any(found):
         return arguments
+    known = choices(group, directories)
     for match in filter(None, found):
-        if unknown := [name for name in match[2].split(",") if name not in known]:
-            raise EmotionError(f"unknown choice model.{match[1]}={unknown[0]}: {suggest(unknown[0], known)}")
-    groups = [a for a in arguments if re.fullmatch(r"(model|experiment|data|debug)=[\w/]+", a)]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        composed = compose(config_name, overrides=groups, return_hydra_config=True)
-    GlobalHydra.instance().clear()
+        if unknown := [name for name in re.findall(r"\w+", match["choice"]) if name not in known]:
+            raise EmotionError(f"unknown choice {match['key']}={unknown[0]}: {suggest(unknown[0], known)}")
+    groups = [a for a in arguments if _GROUP_CHOICE.fullmatch(a)]
+    composed = compose(config_name, groups, directories)
     for match in filter(None, found):
-        if match[1].partition(".")[0] not in composed.model:
+        if match["key"].split(".")[1] not in composed.model:
             raise EmotionError(
                 "model.branches.NAME= chooses the branches of a fusion, and model.vector= the vector of an estimator: "
                 "add model=late_fusion, or such as model=svm"
             )
-    choices = composed.hydra.runtime.choices
 
     def written(match: re.Match) -> str:
-        key = f"model/branch@model.{match[1]}"
-        return f"{'' if key in choices else '+'}{key}={match[2]}"
+        key = f"{group}@{match['key']}"
+        return f"{'' if key in composed.hydra.runtime.choices else '+'}{key}={match['choice']}"
 
     return [written(match) if match else argument for argument, match in zip(arguments, found, strict=True)]
 
@@ -197,14 +226,12 @@ def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _check_choices(group: str, override: Override) -> None:
-    folder = DIRECTORY / group
+def _check_choices(group: str, override: Override, directories: Sequence[Path]) -> None:
     # Only experiments are sorted into folders; a folder in another group is a group itself, such as model/branch.
-    pattern = "**/*.yaml" if group == "experiment" else "*.yaml"
-    choices = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(pattern)}
+    known = choices(group, directories, nested=group == "experiment")
     for choice in _wanted(override):
-        if choice not in choices:
-            raise EmotionError(f"unknown choice {group}={choice}: {suggest(choice, choices)}")
+        if choice not in known:
+            raise EmotionError(f"unknown choice {group}={choice}: {suggest(choice, known)}")
 
 
 def _wanted(override: Override) -> list[str]:

@@ -1,11 +1,12 @@
 """Bundles: run directories with the files that prediction needs, and weights in half precision."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from emotion import runs
 from emotion.errors import EmotionError
-from emotion.models.estimator import FILE
+from emotion.inference.formats import ExportFormat
 from emotion.training.callbacks import AtomicCheckpoints
 
 _KEPT = (
@@ -15,7 +16,7 @@ _KEPT = (
     "metrics.json",
     "robustness.csv",
     "evaluations/*/metrics.json",
-    f"checkpoints/{FILE}",
+    "checkpoints/*.skops",
 )
 
 
@@ -43,3 +44,14 @@ def bundle(run_dir: Path, directory: Path) -> None:
         f"classifier.{name}": value.half() if value.is_floating_point() else value for name, value in weights.items()
     }
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, directory / "checkpoints" / "best.ckpt")
+
+
+class Bundle(ExportFormat):
+    """A small run directory, see `bundle`."""
+
+    output = "bundle"
+    is_file = False
+
+    def export(self, run_dir: Path, path: Path, files: Sequence[str] = ()) -> None:
+        """See `ExportFormat.export`."""
+        bundle(run_dir, path)

@@ -4,9 +4,9 @@ import importlib.util
 import json
 import logging
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ from emotion.errors import EmotionError
 from emotion.features.base import Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path
+from emotion.inference.formats import ExportFormat, ExportReport, load_format
 from emotion.inference.networks import Network, network_of
 from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_of, inputs_of
 from emotion.inference.recordings import Reader, Recording, find_media
 from emotion.models.base import Classifier
+from emotion.models.estimator import EstimatorHead
 
 TOLERANCE = 1e-4
 """By how much a probability may differ from that of the original."""
@@ -36,45 +38,91 @@ _MOST = 4096  # recordings in a batch, and pictures of a recording
 Predict = Callable[[Sequence[Recording]], np.ndarray]
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """By how much the probabilities of an exported model differ at most from the run's, on how many recordings."""
+class ProgramFormat(ExportFormat):
+    """Base class of files that hold a model with its front end: waveforms and images in, probabilities out.
 
-    difference: float
-    recordings: int
-
-
-def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> ExportReport:
-    """Write the best model of a finished run with its front end: waveforms and pictures in, probabilities out.
-
-    Args:
-        run_dir: The run.
-        path: The file, which is written only if it answers as the run does.
-        form: `onnx` or `pt2`.
-        files: Recordings, folders or patterns on which that is checked; by default some of the run's dev split.
-
-    Raises:
-        EmotionError: the model cannot be exported, there is nothing to check it on, or it answers differently.
+    A file is written only if it gives the probabilities of the run.
     """
-    if form == "onnx":
-        _require("onnx", "onnxscript", "onnxruntime")
-    network = network_of(run_dir)
-    reader = Reader(network.modalities, network.sample_rate)
-    recordings = [reader.read(file) for file in _to_check(run_dir, files)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, _without_warnings():
-        write = _write_onnx if form == "onnx" else _write_pt2
-        answers = write(network, temporary, describe(network, run_dir))
-        try:
-            difference = _difference(network, answers, recordings)
-        except RuntimeError as error:
-            raise EmotionError(f"{path} was not written: exported, the model fails ({_shorten(error)})") from error
-        if not difference <= TOLERANCE:
-            raise EmotionError(
-                f"{path} was not written: on {len(recordings)} recordings the exported model gives probabilities that "
-                f"differ from those of {run_dir} by up to {difference:.1g}"
-            )
-    return ExportReport(difference, len(recordings))
+
+    packages: tuple[str, ...] = ()
+
+    @abstractmethod
+    def write(self, network: Network, path: Path, description: str) -> Predict:
+        """Write a file, and return it as a function from recordings to probabilities.
+
+        Args:
+            network: The network of the run.
+            path: The file.
+            description: What a program has to know to use it, as JSON.
+        """
+
+    def export(self, run_dir: Path, path: Path, files: Sequence[str] = ()) -> ExportReport:
+        """See `ExportFormat.export`.
+
+        Raises:
+            EmotionError: the model cannot be exported, there is nothing to check it on, or it answers differently.
+        """
+        _require(*self.packages)
+        network = network_of(run_dir)
+        reader = Reader(network.modalities, network.sample_rate)
+        recordings = [reader.read(file) for file in _to_check(run_dir, files)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, _without_warnings():
+            answers = self.write(network, temporary, describe(network, run_dir))
+            try:
+                difference = _difference(network, answers, recordings)
+            except RuntimeError as error:
+                raise EmotionError(f"{path} was not written: exported, the model fails ({_shorten(error)})") from error
+            if not difference <= TOLERANCE:
+                raise EmotionError(
+                    f"{path} was not written: on {len(recordings)} recordings the exported model gives probabilities "
+                    f"that differ from those of {run_dir} by up to {difference:.1g}"
+                )
+        return ExportReport(difference, len(recordings))
+
+
+class Onnx(ProgramFormat):
+    """ONNX."""
+
+    output = "model.onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def write(self, network: Network, path: Path, description: str) -> Predict:
+        """See `ProgramFormat.write`."""
+        import onnx
+
+        names, outputs = inputs_of(network.modalities), ["probabilities"]
+        written = torch.onnx.export(
+            _exported(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
+        ).model_proto
+        onnx.helper.set_model_props(written, {KEY: description})
+        onnx.save(written, path)
+        return OnnxModel(path)
+
+
+class Pt2(ProgramFormat):
+    """PyTorch's exported program."""
+
+    output = "model.pt2"
+
+    def write(self, network: Network, path: Path, description: str) -> Predict:
+        """See `ProgramFormat.write`."""
+        with path.open("wb") as file:
+            torch.export.save(_exported(network), file, extra_files={f"{KEY}.json": description})
+        with path.open("rb") as file:
+            program = torch.export.load(file).module()
+
+        @torch.no_grad()
+        def answers(recordings: Sequence[Recording]) -> np.ndarray:
+            arrays = arrays_of(network.modalities, recordings)
+            return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities))).numpy()
+
+        return answers
+
+
+def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> ExportReport | None:
+    """Write the best model of a finished run, see `ExportFormat.export`; `form` is the name of a format."""
+    return load_format(form).export(run_dir, path, files)
 
 
 def _require(*packages: str) -> None:
@@ -111,10 +159,17 @@ class ExportedModel(nn.Module):
     def __init__(self, classifier: Classifier, names: Sequence[str]) -> None:
         super().__init__()
         self.classifier, self.names = classifier, tuple(names)
+        if any(isinstance(module, EstimatorHead) for module in classifier.modules()):
+            raise EmotionError("an estimator of scikit-learn cannot be exported; use --format bundle")
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
         if any(isinstance(features, Representation) for features in stacks):
             raise EmotionError("features that stand alone, such as those of a speech encoder, cannot be exported")
-        hops = [features.hop_length for features in stacks]
+        hops = sorted({features.hop_length for features in stacks})
+        if len(hops) > 1:
+            raise EmotionError(
+                f"branches with features.hop_length={hops[0]} and {hops[1]} cannot be exported together; train one "
+                "with the same for all branches, or use --format bundle"
+            )
         self.hop_length = hops[0] if hops else None
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -164,32 +219,6 @@ def _noise(network: Network) -> Recording:
         shape = (5, *options.shape)
         arrays["face"] = random.integers(0, 255, shape).astype(np.uint8)
     return Recording("noise", arrays)
-
-
-def _write_onnx(network: Network, path: Path, described: str) -> Predict:
-    import onnx
-
-    names, outputs = inputs_of(network.modalities), ["probabilities"]
-    written = torch.onnx.export(
-        _exported(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
-    ).model_proto
-    onnx.helper.set_model_props(written, {KEY: described})
-    onnx.save(written, path)
-    return OnnxModel(path)
-
-
-def _write_pt2(network: Network, path: Path, described: str) -> Predict:
-    with path.open("wb") as file:
-        torch.export.save(_exported(network), file, extra_files={f"{KEY}.json": described})
-    with path.open("rb") as file:
-        program = torch.export.load(file).module()
-
-    @torch.no_grad()
-    def answers(recordings: Sequence[Recording]) -> np.ndarray:
-        arrays = arrays_of(network.modalities, recordings)
-        return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities))).numpy()
-
-    return answers
 
 
 def _difference(network: Network, model: Predict, recordings: list[Recording]) -> float:

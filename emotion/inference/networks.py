@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 
 from emotion import runs
+from emotion.batch import Batch, on_device
 from emotion.composition import load_classifier, modalities_of
 from emotion.config.schema import TrainConfig
-from emotion.data.dataset import Batch, Ragged, gather
+from emotion.data.dataset import Ragged, gather
 from emotion.errors import EmotionError
 from emotion.inference.recordings import Recording
 from emotion.labels import classes
@@ -44,9 +46,7 @@ class Network:
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Probabilities, shape (B, C), float64."""
-        batch = self.batch(recordings)
-        batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
-        return self.classifier.probabilities(batch).double().cpu().numpy()
+        return self.classifier.probabilities(on_device(self.batch(recordings), self.device)).double().cpu().numpy()
 
     def batch(self, recordings: Sequence[Recording]) -> Batch:
         """Recordings as a batch of the classifier; what one lacks has a length of 0."""
@@ -58,7 +58,8 @@ class Network:
             length = np.array([len(array) for array in arrays])
             values = np.concatenate([*arrays, nothing])
             sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
-        return gather(sources, range(len(recordings))) | {"recording": [recording.name for recording in recordings]}
+        named = {"recording": [recording.name for recording in recordings]}
+        return cast(Batch, gather(sources, range(len(recordings))) | named)  # which has no labels
 
     def _missing_input(self, modality: str) -> np.ndarray:
         """Return one empty item of a modality."""

@@ -1,19 +1,21 @@
 """Predictions of a classifier on a split, as a table, and the metrics of such tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 
 from emotion import metrics
+from emotion.batch import Batch, on_device
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch, on_device
 from emotion.files import atomic_path
+from emotion.metrics.extra import Metric
 from emotion.models.base import Classifier
 
-_LENGTHS = {"audio": ("waveform_length", "frames"), "face": ("face_mask",), "action_units": ("action_unit_frames",)}
+_LENGTHS = {"audio": ("waveform_length",), "face": ("face_mask",), "action_units": ("action_unit_frames",)}
 
 
 def predict(
@@ -50,19 +52,27 @@ def predict(
 
 def mask_modality(batch: Batch, modality: str) -> Batch:
     """Return the batch with `modality` missing from every recording."""
-    return batch | {name: torch.zeros_like(batch[name]) for name in _LENGTHS[modality] if name in batch}
+    masked: dict[str, Any] = {name: torch.zeros_like(batch[name]) for name in _LENGTHS[modality] if name in batch}
+    if modality == "audio" and "features" in batch:
+        masked["features"] = {
+            key: (features, torch.zeros_like(frames)) for key, (features, frames) in batch["features"].items()
+        }
+    return cast(Batch, batch | masked)
 
 
-def split_metrics(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+def split_metrics(
+    predictions: pd.DataFrame, classes: tuple[str, ...], extra: Mapping[str, Metric] | None = None
+) -> dict[str, float]:
     """Compute the classification metrics of each split.
 
     Args:
         predictions: Table as returned by `predict`, of one or several splits.
         classes: Class names.
+        extra: Further metrics by name (default: none).
 
     Returns:
-        The metrics of `metrics.classification_metrics`, keyed `<split>/<metric>`; for recordings of several corpora
-        also `<split>/<corpus>/<metric>`.
+        The metrics of `metrics.classification_metrics` and the further ones, keyed `<split>/<metric>`; for recordings
+        of several corpora also `<split>/<corpus>/<metric>`.
     """
     corpus = corpus_of(predictions)
     result = {}
@@ -71,13 +81,16 @@ def split_metrics(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[s
         if corpus[rows.index].nunique() > 1:
             subsets |= {f"{name}/": subset for name, subset in rows.groupby(corpus[rows.index])}
         for prefix, subset in subsets.items():
-            result |= {f"{split}/{prefix}{key}": value for key, value in _table_metrics(subset, classes).items()}
+            found = _table_metrics(subset, classes, extra or {})
+            result |= {f"{split}/{prefix}{key}": value for key, value in found.items()}
     return result
 
 
-def _table_metrics(rows: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
+def _table_metrics(rows: pd.DataFrame, classes: tuple[str, ...], extra: Mapping[str, Metric]) -> dict[str, float]:
     truth, predicted = _class_indices(rows, classes)  # probabilities may be rounded
-    return metrics.classification_metrics(truth, rows[list(classes)].to_numpy(), classes, predicted)
+    probabilities = rows[list(classes)].to_numpy()
+    further = {name: float(metric(truth, probabilities.astype(np.float64))) for name, metric in extra.items()}
+    return further | metrics.classification_metrics(truth, probabilities, classes, predicted)
 
 
 def table_uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch, get_faces
 from emotion.features.base import Representation
 from emotion.features.images import ImageFrontEnd, place_in_clip
 from emotion.features.normalization import FrontEnd
@@ -78,21 +79,46 @@ class ImageBackbone(Backbone):
 
 
 class Encoder(nn.Module):
-    """A front end and a backbone: from one modality of a batch to embeddings.
+    """Base class of encoders: from one modality of a batch to embeddings.
+
+    Attributes:
+        frame_dim: Size of a frame embedding.
+        embed_dim: Size of the embedding.
+        is_frozen: True if nothing of it is trained in this epoch.
+    """
+
+    frame_dim: int
+    embed_dim: int
+    is_frozen: bool
+
+    def load_pretrained(self) -> None:
+        """Load published weights, if there are any."""
+
+    def fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Fit what is not trained by gradient.
+
+        Args:
+            batches: Function that returns the batches of the train split, called once for each pass.
+        """
+
+    def present(self, batch: Batch) -> Tensor:
+        """Return which items have the modality, shape (B,), bool."""
+        raise TypeError(f"{type(self).__name__} does not define present")
+
+    def encode_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return frame embeddings, shape (B, frame_dim, N), and their number for each item, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} does not define encode_frames")
+
+
+class BackboneEncoder(Encoder):
+    """A front end and a backbone.
 
     Args:
         front_end: Module from a batch to the input of the backbone.
         backbone: The backbone.
         freeze: Number of epochs at the start of training in which the encoder is freeze, or True for all.
         lr_multiplier: Multiplier of the learning rate.
-
-    Attributes:
-        frame_dim: Size of a frame embedding.
-        embed_dim: Size of the embedding.
     """
-
-    frame_dim: int
-    embed_dim: int
 
     def __init__(
         self, front_end: nn.Module, backbone: Backbone, freeze: bool | int = False, lr_multiplier: float = 1.0
@@ -113,30 +139,19 @@ class Encoder(nn.Module):
                 module.requires_grad_(False)
 
     def load_pretrained(self) -> None:
-        """Load published weights, if there are any."""
+        """See `Encoder.load_pretrained`."""
         self.backbone.load_pretrained()
 
-    def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """Fit what is not trained by gradient.
-
-        Args:
-            batches: Function that returns the batches of the train split, called once for each pass.
-        """
-
-    def train(self, mode: bool = True) -> "Encoder":
+    def train(self, mode: bool = True) -> "BackboneEncoder":
         """Set the mode; a frozen encoder stays in evaluation mode, without dropout and running statistics."""
         return super().train(mode and not self.is_frozen)
 
-    def present(self, batch: dict[str, Any]) -> Tensor:
-        """Return which items have the modality, shape (B,), bool."""
+    def present(self, batch: Batch) -> Tensor:
+        """See `Encoder.present`."""
         return self.front_end.present(batch)
 
-    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return frame embeddings, shape (B, frame_dim, N), and their number for each item, shape (B,)."""
-        raise TypeError(f"{type(self).__name__} does not define encode_frames")
 
-
-class FeatureEncoder(Encoder):
+class FeatureEncoder(BackboneEncoder):
     """An encoder of features over time; `front_end` is a `FrontEnd`, `backbone` a `FeatureBackbone`."""
 
     def __init__(self, front_end: FrontEnd, backbone: FeatureBackbone, **learning: Any) -> None:
@@ -148,7 +163,7 @@ class FeatureEncoder(Encoder):
         super().load_pretrained()
         self.front_end.load_pretrained()
 
-    def fit(self, batches: Callable[[], Iterable[dict[str, Any]]]) -> None:
+    def fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """See `Encoder.fit`: the normalisation, then the backbone."""
         self.front_end.fit(batches())
         training = self.training
@@ -157,28 +172,28 @@ class FeatureEncoder(Encoder):
             self.backbone.fit(self._present_inputs(batch) for batch in batches())
         self.train(training)
 
-    def _present_inputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _present_inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         features, frames = self.front_end(batch)
         has = self.present(batch)
         return features[has], frames[has]
 
-    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def encode_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Encoder.encode_frames`."""
         return self.backbone.encode_frames(*self.front_end(batch))
 
-    def forward(self, batch: dict[str, Any]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the embeddings of a batch, shape (B, embed_dim)."""
         return self.backbone(*self.front_end(batch))
 
 
-class FrameEncoder(Encoder):
+class FrameEncoder(BackboneEncoder):
     """An encoder of the face images of a clip, pooled over its frames.
 
     Args:
         front_end: Module from a batch to images.
         backbone: Backbone over single images.
         pooling: Pooling over frames, see `StatisticsPooling`.
-        **learning: See `Encoder`.
+        **learning: See `BackboneEncoder`.
     """
 
     def __init__(
@@ -188,20 +203,21 @@ class FrameEncoder(Encoder):
         self.pool, self.mirror = StatisticsPooling(backbone.embed_dim, pooling), front_end.mirror
         self.frame_dim, self.embed_dim = backbone.embed_dim, self.pool.embed_dim
 
-    def encode_frames(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def encode_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Encoder.encode_frames`; each item must have a face."""
         pictures, item = self.front_end(batch)
         embedded = self.backbone(pictures)
         if self.mirror and not self.training:
             embedded = (embedded + self.backbone(pictures.flip(3))) / 2
+        _, mask = get_faces(batch)
         if torch.compiler.is_exporting():
-            counts = batch["face_mask"].sum(dim=1).clamp(min=1)
-            return embedded.unflatten(0, batch["face_mask"].shape).transpose(1, 2), counts
-        counts = item.bincount(minlength=len(batch["face_mask"]))
+            counts = mask.sum(dim=1).clamp(min=1)
+            return embedded.unflatten(0, mask.shape).transpose(1, 2), counts
+        counts = item.bincount(minlength=len(mask))
         rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
         return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 
-    def forward(self, batch: dict[str, Any]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the embeddings of a batch whose items all have a face, shape (B, embed_dim)."""
         return self.pool(*self.encode_frames(batch))
 
@@ -242,9 +258,9 @@ class Classifier(nn.Module):
         self.encoder, self.head = encoder, head
 
     @property
-    def encoders(self) -> list[Encoder]:
-        """The encoders, one for each branch."""
-        return [module for module in self.modules() if isinstance(module, Encoder)]
+    def encoders(self) -> list[BackboneEncoder]:
+        """The encoders with a backbone, one for each branch."""
+        return [module for module in self.modules() if isinstance(module, BackboneEncoder)]
 
     @property
     def learns(self) -> bool:
@@ -257,12 +273,12 @@ class Classifier(nn.Module):
         """The front ends of all encoders."""
         return [module for module in self.modules() if isinstance(module, FrontEnd)]
 
-    def forward(self, batch: dict[str, Any]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return logits, shape (B, num_classes)."""
         return self.head(self.encoder(batch))
 
     @torch.no_grad()
-    def probabilities(self, batch: dict[str, Any]) -> Tensor:
+    def probabilities(self, batch: Batch) -> Tensor:
         """Return class probabilities in evaluation mode, shape (B, num_classes); the mode is restored."""
         was_training = self.training
         self.eval()

@@ -1,22 +1,32 @@
 """From typed configuration to modules."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from emotion.config.branch import (
+    ActionUnitsBranchConfig,
+    BranchConfig,
+    EstimatorBranchConfig,
+    EstimatorConfig,
+    FeaturesBranchConfig,
+    HeadConfig,
+    Hog3dBranchConfig,
+    ImagesBranchConfig,
+    NetworkBranchConfig,
+)
+from emotion.config.features import FeaturesConfig
 from emotion.config.model import (
     AutoencoderModelConfig,
-    BranchConfig,
-    EstimatorConfig,
     EstimatorFusionModelConfig,
     EstimatorModelConfig,
     FusionModelConfig,
-    HeadConfig,
+    ModelConfig,
     NeuralModelConfig,
 )
-from emotion.config.schema import ActionUnitsConfig, FeaturesConfig
+from emotion.config.schema import ActionUnitsConfig
 from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
@@ -25,9 +35,11 @@ from emotion.features.base import AcousticFeatures, Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.hog3d import Hog3dFrontEnd
 from emotion.features.images import ImageFrontEnd
+from emotion.features.normalization import FrontEnd
 from emotion.features.stack import FeatureStack
 from emotion.models.autoencoder import ErrorHead
 from emotion.models.base import (
+    BackboneEncoder,
     Classifier,
     Encoder,
     FeatureBackbone,
@@ -37,6 +49,7 @@ from emotion.models.base import (
     MlpHead,
 )
 from emotion.models.estimator import EstimatorHead
+from emotion.models.estimator_encoder import EstimatorEncoder
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
 
@@ -50,35 +63,36 @@ class InputConfig:
         action_units: Facial action units.
         augment: Augmentations by name.
         sample_rate: Sampling rate of the audio, in Hz.
+        num_classes: Number of classes.
+        seed: Seed of estimators.
     """
 
     features: FeaturesConfig
     action_units: ActionUnitsConfig
     augment: Mapping[str, Target]
     sample_rate: int
+    num_classes: int
+    seed: int
 
 
 def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sample_rate: int) -> AudioFrontEnd:
-    """Build the acoustic front end.
+    """Build an acoustic front end.
 
     Args:
         features: Acoustic features.
         augment: Augmentations by name.
         sample_rate: Sampling rate of the audio, in Hz.
     """
-    front_end = AudioFrontEnd(
+    return AudioFrontEnd(
         _features(features, sample_rate),
         sample_rate,
         features.trim_db,
         features.duration_s,
         features.normalize,
         _augmentations(augment, sample_rate),
+        _description(features, sample_rate),
+        features.cache,
     )
-    if isinstance(front_end.features, Representation) and len(front_end.spectrum_augmentations):
-        raise EmotionError(
-            f"augment=vtlp changes a spectrum, which features={next(iter(features.sets))} do not come from"
-        )
-    return front_end
 
 
 def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Representation:
@@ -97,73 +111,121 @@ def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Repr
     return representation
 
 
-def build_neural(model: NeuralModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+def _description(features: FeaturesConfig, sample_rate: int) -> dict[str, Any]:
+    """Return plain data that determines features before normalisation."""
+    own = {key: value for key, value in vars(features).items() if key not in ("normalize", "cache", "sets")}
+    sets = {name: {"_target_": target.name} | dict(target.arguments) for name, target in features.sets.items()}
+    return own | {"sets": sets, "sample_rate": sample_rate}
+
+
+def build_neural(model: NeuralModelConfig, inputs: InputConfig) -> Classifier:
     """Build an encoder with a multilayer perceptron as its head."""
-    encoder = build_encoder(model, inputs)
-    return Classifier(encoder, _head(model.head, encoder, num_classes))
+    (encoder,) = _encoders(model, inputs).values()
+    return Classifier(encoder, _head(model.head, encoder, inputs.num_classes))
 
 
-def build_autoencoder(model: AutoencoderModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+def build_autoencoder(model: AutoencoderModelConfig, inputs: InputConfig) -> Classifier:
     """Build an autoencoder with a head on its reconstruction error."""
-    return Classifier(build_encoder(model, inputs), ErrorHead(num_classes))
+    (encoder,) = _encoders(model, inputs).values()
+    return Classifier(encoder, ErrorHead(inputs.num_classes))
 
 
-def build_fusion(model: FusionModelConfig, inputs: InputConfig, num_classes: int) -> Classifier:
+def build_fusion(model: FusionModelConfig, inputs: InputConfig) -> Classifier:
     """Build several encoders, their fusion, and a head unless the fusion gives logits itself."""
-    encoders = {name: build_encoder(branch, inputs) for name, branch in model.branches.items()}
-    heads = {
-        name: _head(branch.head or model.head, encoders[name], num_classes) for name, branch in model.branches.items()
-    }
-    fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=num_classes)
-    return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, num_classes))
+    encoders = _encoders(model, inputs)
+    heads = {name: _branch_head(branch, encoders[name], model, inputs) for name, branch in model.branches.items()}
+    fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=inputs.num_classes)
+    return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, inputs.num_classes))
 
 
-def build_estimator(model: EstimatorModelConfig, inputs: InputConfig, num_classes: int, seed: int) -> Classifier:
+def build_estimator(model: EstimatorModelConfig, inputs: InputConfig) -> Classifier:
     """Build an encoder that gives a vector, and an estimator on it."""
-    encoder = build_encoder(model.vector, inputs)
-    return Classifier(
-        encoder, _estimator(model, num_classes, seed, [encoder.embed_dim], [model.vector.n_augmented_copies])
-    )
+    (encoder,) = _encoders(model, inputs).values()
+    return Classifier(encoder, _estimator(model, inputs, [encoder.embed_dim], [model.vector.n_augmented_copies]))
 
 
-def build_estimator_fusion(
-    model: EstimatorFusionModelConfig, inputs: InputConfig, num_classes: int, seed: int
-) -> Classifier:
+def build_estimator_fusion(model: EstimatorFusionModelConfig, inputs: InputConfig) -> Classifier:
     """Build several encoders that give vectors, and an estimator on all of them."""
-    encoders = {name: build_encoder(branch, inputs) for name, branch in model.branches.items()}
+    encoders = _encoders(model, inputs)
     fusion = instantiate(model.fusion, Fusion, encoders=encoders)
     sizes = [encoder.embed_dim for encoder in encoders.values()]
     parts = [branch.n_augmented_copies for branch in model.branches.values()]
-    return Classifier(fusion, _estimator(model, num_classes, seed, sizes, parts))
+    return Classifier(fusion, _estimator(model, inputs, sizes, parts))
 
 
-def _estimator(
-    model: EstimatorConfig, num_classes: int, seed: int, sizes: list[int], parts: list[int]
-) -> EstimatorHead:
-    return EstimatorHead(model.estimator, num_classes, seed, model.scaling, sizes, parts)
+def _estimator(model: EstimatorConfig, inputs: InputConfig, sizes: list[int], parts: list[int]) -> EstimatorHead:
+    return EstimatorHead(model.estimator, inputs.num_classes, inputs.seed, model.scaling, sizes, parts)
 
 
-def build_encoder(branch: BranchConfig, inputs: InputConfig) -> Encoder:
-    """Build the front end and the network of a branch."""
-    learning = {"freeze": branch.freeze, "lr_multiplier": branch.lr_multiplier}
-    if branch.pictures:
-        augment = _augmentations(inputs.augment, inputs.sample_rate)
-        pictures = ImageFrontEnd(**asdict(branch.pictures), augment=augment)
-        network = instantiate(branch.backbone, ImageBackbone, num_channels=pictures.channels)
-        return FrameEncoder(pictures, network, branch.pooling, **learning)
-    if branch.hog3d:
-        front_end = Hog3dFrontEnd(**asdict(branch.hog3d))
-    elif branch.modality == "action_units":
-        units = inputs.action_units
-        front_end = ActionUnitFrontEnd(len(unit_names(units.columns)), units.normalize)
-    else:
-        front_end = build_front_end(inputs.features, inputs.augment, inputs.sample_rate)
+def _encoders(model: ModelConfig, inputs: InputConfig) -> dict[str, Encoder]:
+    """Build the encoders of a model, by the last part of the key of each."""
+    encoders = {
+        name.rpartition(".")[2]: _ENCODERS[type(branch)](branch, inputs) for name, branch in model.encoders.items()
+    }
+    audio = [module for one in encoders.values() for module in one.modules() if isinstance(module, AudioFrontEnd)]
+    if audio and all(front_end.lacks_spectrum for front_end in audio):
+        raise EmotionError("augment=vtlp changes a spectrum, which the features of this model do not come from")
+    return encoders
+
+
+def _features_encoder(branch: FeaturesBranchConfig, inputs: InputConfig) -> FeatureEncoder:
+    features = branch.features or inputs.features
+    return _feature_encoder(branch, build_front_end(features, inputs.augment, inputs.sample_rate))
+
+
+def _images_encoder(branch: ImagesBranchConfig, inputs: InputConfig) -> FrameEncoder:
+    augment = _augmentations(inputs.augment, inputs.sample_rate)
+    front_end = ImageFrontEnd(**asdict(branch.images), augment=augment)
+    network = instantiate(branch.backbone, ImageBackbone, num_channels=front_end.channels)
+    return FrameEncoder(front_end, network, branch.pooling, **_learning(branch))
+
+
+def _hog3d_encoder(branch: Hog3dBranchConfig, inputs: InputConfig) -> FeatureEncoder:
+    return _feature_encoder(branch, Hog3dFrontEnd(**asdict(branch.hog3d)))
+
+
+def _action_units_encoder(branch: ActionUnitsBranchConfig, inputs: InputConfig) -> FeatureEncoder:
+    units = inputs.action_units
+    return _feature_encoder(branch, ActionUnitFrontEnd(len(unit_names(units.columns)), units.normalize))
+
+
+def _estimator_encoder(branch: EstimatorBranchConfig, inputs: InputConfig) -> EstimatorEncoder:
+    vector = _NETWORK_ENCODERS[type(branch.vector)](replace(branch.vector, freeze=True), inputs)
+    return EstimatorEncoder(vector, _estimator(branch, inputs, [vector.embed_dim], [branch.vector.n_augmented_copies]))
+
+
+def _feature_encoder(branch: NetworkBranchConfig, front_end: FrontEnd) -> FeatureEncoder:
     options = {"num_features": front_end.num_features, "num_channels": front_end.num_channels}
-    return FeatureEncoder(front_end, instantiate(branch.backbone, FeatureBackbone, **options), **learning)
+    network = instantiate(branch.backbone, FeatureBackbone, **options)
+    return FeatureEncoder(front_end, network, **_learning(branch))
+
+
+def _learning(branch: NetworkBranchConfig) -> dict[str, Any]:
+    return {"freeze": branch.freeze, "lr_multiplier": branch.lr_multiplier}
+
+
+_NETWORK_ENCODERS: dict[type[NetworkBranchConfig], Callable[[Any, InputConfig], BackboneEncoder]] = {
+    FeaturesBranchConfig: _features_encoder,
+    ImagesBranchConfig: _images_encoder,
+    Hog3dBranchConfig: _hog3d_encoder,
+    ActionUnitsBranchConfig: _action_units_encoder,
+}
+_ENCODERS: dict[type[BranchConfig], Callable[[Any, InputConfig], Encoder]] = {
+    **_NETWORK_ENCODERS,
+    EstimatorBranchConfig: _estimator_encoder,
+}
+"""The function that builds the encoder of each input."""
 
 
 def _head(options: HeadConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:
     return MlpHead(encoder.embed_dim, num_classes, tuple(options.hidden), options.dropout)
+
+
+def _branch_head(branch: BranchConfig, encoder: Encoder, model: FusionModelConfig, inputs: InputConfig) -> nn.Module:
+    """Build the head of one branch; that of an estimator gives log-probabilities already."""
+    if not isinstance(branch, NetworkBranchConfig):
+        return nn.Identity()
+    return _head(branch.head or model.head, encoder, inputs.num_classes)
 
 
 def _augmentations(augment: Mapping[str, Target], sample_rate: int) -> list[Augmentation]:

@@ -13,6 +13,7 @@ from emotion.errors import EmotionError, error_message
 from emotion.files import atomic_path
 
 FILE = "best.skops"
+"""File of the estimator that is a model; that of a branch is named after it."""
 SCALINGS = ("standard", "quantiles")
 _TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
@@ -103,7 +104,7 @@ class EstimatorHead(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
         given, last = self._examples(vectors.detach().cpu().double().numpy()), self.pipeline[-1]
-        if not hasattr(last, "classes_"):
+        if not self.is_fitted:
             raise EmotionError("this estimator was not fitted")
         logs = torch.full((len(given), self.num_classes), float(np.log(_TINY)), dtype=torch.float64)
         if hasattr(last, "predict_proba"):
@@ -128,14 +129,19 @@ class EstimatorHead(nn.Module):
         """How many numbers it has learnt; of trees the number of nodes."""
         return _numbers(self.pipeline[-1])
 
-    def save(self, directory: Path) -> None:
-        """Write `FILE`."""
+    @property
+    def is_fitted(self) -> bool:
+        """True after `fit` or `load`."""
+        return hasattr(self.pipeline[-1], "classes_")
+
+    def save(self, path: Path) -> None:
+        """Write the fitted pipeline to a file."""
         import skops.io
 
-        with atomic_path(directory / FILE) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_bytes(skops.io.dumps(self.pipeline))
 
-    def load(self, directory: Path) -> None:
+    def load(self, path: Path) -> None:
         """Read what `save` wrote; nothing in it is executed.
 
         Raises:
@@ -144,7 +150,6 @@ class EstimatorHead(nn.Module):
         import skops.io
         from sklearn.pipeline import Pipeline
 
-        path = directory / FILE
         if not path.is_file():
             raise EmotionError(f"{path} does not exist: was the run finished?")
         try:

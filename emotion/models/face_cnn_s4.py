@@ -15,7 +15,7 @@ class FaceCnnS4(ImageBackbone):
 
     Args:
         num_channels: Of a picture.
-        size: Side of a picture, in pixels; the same as in `model.pictures.size`.
+        size: Side of a picture, in pixels; the same as in `model.images.size`.
     """
 
     def __init__(self, num_channels: int, size: int = 128) -> None:

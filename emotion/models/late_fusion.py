@@ -1,13 +1,12 @@
 """Late fusion: the embeddings of several encoders, joined to one."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import Batch, select_items
 from emotion.config.fields import Count, Dropout
-from emotion.data.dataset import select_items
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import Encoder
@@ -36,7 +35,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.encoders, self.modality_dropout = nn.ModuleDict(encoders), modality_dropout
 
-    def forward(self, batch: dict[str, Any]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the joint embeddings of a batch, shape (B, embed_dim)."""
         there = torch.stack([self._usable(encoder.present(batch)) for encoder in self.encoders.values()], dim=1)
         parts = [self._part(name, batch, has) for name, has in zip(self.encoders, there.unbind(1), strict=True)]
@@ -44,7 +43,7 @@ class Fusion(nn.Module):
             there = there & ~self._lost(there)
         return self.join(parts, there)
 
-    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
         """Return what is joined of one encoder: embeddings, shape (B, D); all items have its modality."""
         return (self.encoders[name](batch),)
 
@@ -68,7 +67,7 @@ class Fusion(nn.Module):
         """Return which items are used: a single one is not enough for batch normalisation in training."""
         return has & (has.sum() > 1) if self.training else has
 
-    def _part(self, name: str, batch: dict[str, Any], has: Tensor) -> tuple[Tensor, ...]:
+    def _part(self, name: str, batch: Batch, has: Tensor) -> tuple[Tensor, ...]:
         if torch.compiler.is_exporting() or has.all():
             return self.part(name, batch)
         if "mix_partner" in batch:
@@ -156,7 +155,7 @@ class CrossAttention(Fusion):
         self.pool = StatisticsPooling(width)
         self.embed_dim = len(encoders) * self.pool.embed_dim
 
-    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
         """Return frame embeddings, shape (B, D, N), and their number for each item, shape (B,)."""
         return self.encoders[name].encode_frames(batch)
 
@@ -216,7 +215,7 @@ class MeanLogProbability(Fusion):
             self.heads[name].train(mode and not encoder.is_frozen).requires_grad_(not encoder.is_frozen)
         return self
 
-    def part(self, name: str, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
         """Return log-probabilities, shape (B, num_classes)."""
         return (self.heads[name](self.encoders[name](batch)).float().log_softmax(dim=1),)
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from emotion.config.branch import Pooling
 from emotion.config.fields import Count, Dropout
-from emotion.config.model import Pooling
 from emotion.errors import EmotionError
 from emotion.features.base import frame_mask
 from emotion.models.base import FeatureBackbone

@@ -93,4 +93,4 @@ class FaceFacenet(ImageBackbone):
 
 def _require_colors(num_channels: int) -> None:
     if num_channels != 3:
-        raise EmotionError("a network with pretrained weights sees colours: leave model.pictures.color=rgb")
+        raise EmotionError("a network with pretrained weights sees colours: leave model.images.color=rgb")

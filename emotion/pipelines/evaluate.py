@@ -10,13 +10,13 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import runs
+from emotion.batch import Batch
 from emotion.composition import datamodule_of, load_classifier
 from emotion.config.compose import key_of
 from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
 from emotion.labels import OF_CORPUS
@@ -26,6 +26,7 @@ from emotion.models.base import Classifier
 from emotion.pipelines.results import (
     cache_features,
     chance,
+    extra_metrics,
     headline,
     provenance,
     report_small_splits,
@@ -70,7 +71,7 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     datamodule = _set_up_data(run_dir, config, _same_splits(saved, merged), split)
     unseen = _refuse_training_recordings(run_dir, datamodule, split)
     device = device_of(config.trainer)
-    cache_features(own, classifier, datamodule, device)
+    cache_features(classifier, datamodule, device)
     predictions = predict(classifier, datamodule, split, device, _mask(lost, datamodule))
     results = _results(run_dir, config, classifier, datamodule, predictions, unseen, split)
     suffix = f"_without_{lost}" if lost else ""
@@ -88,9 +89,10 @@ def _of_evaluation(overrides: list[str]) -> list[str]:
     """Return the overrides that change the run's configuration; those that belong to the model are refused."""
     for override in overrides:
         key = key_of(override)
-        if key.split(".")[0] not in (*_OWN_KEYS, "data", "protocol", "trainer"):
+        if key.split(".")[0] not in (*_OWN_KEYS, "data", "protocol", "trainer", "metrics"):
             raise EmotionError(
-                f"{key} belongs to the run; evaluate.py takes {', '.join(_OWN_KEYS)}, data, protocol and trainer"
+                f"{key} belongs to the run; evaluate.py takes {', '.join(_OWN_KEYS)}, data, protocol, trainer and "
+                "metrics"
             )
     return [override for override in overrides if key_of(override) not in _OWN_KEYS]
 
@@ -146,7 +148,8 @@ def _results(
 ) -> dict[str, Any]:
     """Return what `metrics.json` holds."""
     independent = config.protocol.speaker_independent and unseen
-    results = split_metrics(predictions, datamodule.classes) | uar_intervals(predictions, datamodule.classes)
+    extra = extra_metrics(config)
+    results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(predictions, datamodule.classes)
     results |= chance(datamodule, split) | provenance(config, classifier, datamodule, independent)
     return results | {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
 

@@ -9,14 +9,16 @@ from typing import Any
 import pandas as pd
 import torch
 
-from emotion import __version__, runs
-from emotion.config.schema import FeaturesConfig, TrainConfig
+from emotion import __version__
+from emotion.config.schema import TrainConfig
+from emotion.config.target import instantiate
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json
 from emotion.labels import label_names
+from emotion.metrics.extra import Metric
 from emotion.metrics.predictions import table_uar, write_predictions
 from emotion.models.base import Classifier
 from emotion.plots.figure import save_figure
@@ -26,24 +28,26 @@ from emotion.statistics.intervals import speaker_jackknife_ci
 
 log = logging.getLogger(__name__)
 
+RESERVED = (
+    *("uar", "war", "macro_f1", "loss", "calibration_error", "recall", "precision"),
+    *("uar_low", "uar_high", "chance", "error", "unexplained"),
+)
+"""Names of metrics that runs have without the group `metrics`."""
 _FEW = 10  # recordings of a class
 
 
-def cache_features(
-    config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, device: torch.device
-) -> None:
+def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device: torch.device) -> None:
     """Compute features that do not change in training once, and fit statistics of speakers where they are needed.
 
     Args:
-        config: Configuration of the run.
         classifier: Its front ends are changed in place.
         datamodule: Set up already; serves the features from now on.
         device: Device on which networks compute features.
     """
+    audio = [front_end for front_end in classifier.front_ends if isinstance(front_end, AudioFrontEnd)]
+    cacheable = [front_end for front_end in audio if front_end.is_cacheable]
+    datamodule.cache_features(cacheable, len(cacheable) < len(audio), device)
     for front_end in classifier.front_ends:
-        if config.features.cache and isinstance(front_end, AudioFrontEnd) and not front_end.learns:
-            described = _cache_key(config.features, config.data.sample_rate)
-            datamodule.cache_features(front_end, described, device)
         unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
         if front_end.transductive and unknown.any():
             raise EmotionError(
@@ -53,15 +57,17 @@ def cache_features(
         front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
 
 
-def _cache_key(features: FeaturesConfig, sample_rate: int) -> dict[str, Any]:
-    own = {key: value for key, value in vars(features).items() if key not in ("normalize", "cache", "sets")}
-    # The weights themselves are part of the key, wherever they come from.
-    sets = {
-        name: {"_target_": target.name}
-        | {key: value for key, value in target.arguments.items() if key not in runs.WEIGHTS}
-        for name, target in features.sets.items()
-    }
-    return own | {"sets": sets, "sample_rate": sample_rate}
+def extra_metrics(config: TrainConfig) -> dict[str, Metric]:
+    """Build the metrics of the group `metrics`, by name.
+
+    Raises:
+        EmotionError: a name is that of a metric that every run has.
+    """
+    built = {name: instantiate(target, Metric) for name, target in config.metrics.items()}
+    for name in built:
+        if name.split("/")[0] in RESERVED:
+            raise EmotionError(f"metrics.{name}: every run has a metric of this name; choose another name")
+    return built
 
 
 def uar_intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:

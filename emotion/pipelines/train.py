@@ -24,6 +24,7 @@ from emotion.pipelines.job import Job, prepare_job
 from emotion.pipelines.results import (
     cache_features,
     chance,
+    extra_metrics,
     headline,
     provenance,
     report_small_splits,
@@ -32,7 +33,7 @@ from emotion.pipelines.results import (
 )
 from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
-from emotion.training.fit import FitSettings, Fitted, device_of, require_device
+from emotion.training.fit import FitSettings, Fitted, device_of, logs_to_tensorboard, require_device
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def _train(job: Job, hints: bool) -> float:
     pl.seed_everything(job.config.seed, verbose=False)
     datamodule = _set_up_data(job)
     config = job.config
+    extra_metrics(config)  # which must not fail after training
     kind = kind_of(config, len(datamodule.classes))
     classifier = kind.build()
     pretraining = _initialise(job, kind, classifier, datamodule)
@@ -136,7 +138,7 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
     else:
         pretraining = warm_start.pretraining_recordings(job.config.protocol, job.starts, datamodule.table)
         fresh = warm_start.load_initial_weights(classifier, job.config, job.starts)
-    cache_features(job.config, classifier, datamodule, device_of(job.config.trainer))
+    cache_features(classifier, datamodule, device_of(job.config.trainer))
     for encoder in fresh:
         malloc.trim()
         encoder.fit(lambda: datamodule.batches("train"))
@@ -174,6 +176,7 @@ def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
         job.run_dir,
         job.resume_from,
         describe if job.resume_from else None,
+        config.logger,
     )
 
 
@@ -200,7 +203,8 @@ def _evaluate(
 ) -> dict[str, object]:
     """Return what `metrics.json` holds."""
     held_out = predictions[predictions["split"] != "train"]
-    results = split_metrics(predictions, datamodule.classes) | uar_intervals(held_out, datamodule.classes)
+    extra = extra_metrics(config)
+    results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(held_out, datamodule.classes)
     results |= chance(datamodule, *held_out["split"].unique())
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results["objective"] = kind.objective(config.training.monitor)
@@ -223,7 +227,8 @@ def _write(
     results = results | extra
     held_out = predictions[predictions["split"] != "train"].reset_index(drop=True)
     write_results(job.run_dir, held_out, results, datamodule.classes, predictions["split"].iloc[-1])
-    write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
+    if logs_to_tensorboard(job.config.logger):
+        write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
     return extra
 
 

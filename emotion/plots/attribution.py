@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emotion.data.dataset import Batch
+from emotion.batch import Batch
 from emotion.errors import EmotionError
-from emotion.models.base import Classifier, Encoder, FrameEncoder
+from emotion.models.base import BackboneEncoder, Classifier, FrameEncoder
 from emotion.models.estimator import EstimatorHead
 from emotion.plots.figure import new_figure
 
@@ -51,7 +51,7 @@ def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Att
 
     Returns:
         Attribution by encoder, such as `audio` and `face` of a fusion, or `model` for a single encoder. Encoders
-        whose modality is missing are left out.
+        whose modality is missing, and estimators, are left out.
 
     Raises:
         EmotionError: Captum is not installed, or the model has no gradients.
@@ -63,13 +63,13 @@ def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Att
     encoders = getattr(classifier.encoder, "encoders", {"model": classifier.encoder})
     attributions = {}
     for name, encoder in encoders.items():
-        if encoder.present(batch).all():
+        if isinstance(encoder, BackboneEncoder) and encoder.present(batch).all():
             method = _grad_cam if isinstance(encoder, FrameEncoder) else _integrated_gradients
             attributions[name] = method(classifier, encoder, batch, label)
     return attributions
 
 
-def _integrated_gradients(classifier: Classifier, encoder: Encoder, batch: Batch, label: int) -> Attribution:
+def _integrated_gradients(classifier: Classifier, encoder: BackboneEncoder, batch: Batch, label: int) -> Attribution:
     from captum.attr import IntegratedGradients
 
     with torch.no_grad():
@@ -121,7 +121,7 @@ class _ConstantFrontEnd(nn.Module):
 
 
 @contextmanager
-def _constant_front_end(encoder: Encoder) -> Iterator[_ConstantFrontEnd]:
+def _constant_front_end(encoder: BackboneEncoder) -> Iterator[_ConstantFrontEnd]:
     original, encoder.front_end = encoder.front_end, _ConstantFrontEnd(encoder.front_end)
     try:
         yield encoder.front_end

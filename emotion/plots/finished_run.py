@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emotion import runs
+from emotion.batch import Batch
 from emotion.composition import restore_run
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
 from emotion.errors import EmotionError, suggest
 from emotion.labels import classes
 from emotion.media.video import read_middle_frame

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
+from emotion.batch import Batch
 from emotion.config.compose import key_of
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
 from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
 from emotion.plots.metrics import plot_confusion_matrix

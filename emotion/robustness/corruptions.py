@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
 
-from emotion.data.dataset import Batch
+from emotion.batch import Batch, get_action_units, get_audio, get_faces
 from emotion.features.silence import audible_range
 from emotion.prepare.modalities import MODALITIES
 
@@ -49,7 +49,8 @@ class Corruption:
     def __call__(self, batch: Batch, level: float) -> Batch:
         """Return a batch of corrupted items. The corruption of a recording is deterministic."""
         corrupt_item, name = _CORRUPT_ITEM[self.modality], MODALITIES[self.modality]
-        batch = batch | {key: batch[key].clone() for key in (name, "face_mask") if key in batch}
+        copies = {key: batch[key].clone() for key in (name, "face_mask") if key in batch}
+        batch = cast(Batch, batch | copies)
         for row, recording in enumerate(batch["recording"]):
             random = _generator(recording, self.name, level)
             corrupt_item(batch, row, partial(self.function, level=level, random=random))
@@ -74,13 +75,14 @@ def _generator(*name: Any) -> np.random.Generator:
 
 
 def _corrupt_audio(batch: Batch, row: int, corrupt: Callable) -> None:
-    _replace(batch["waveform"][row, : int(batch["waveform_length"][row])], corrupt)
+    waveform, length = get_audio(batch)
+    _replace(waveform[row, : int(length[row])], corrupt)
 
 
 def _corrupt_action_units(batch: Batch, row: int, corrupt: Callable) -> None:
-    units = batch["action_units"]
+    units, frames = get_action_units(batch)
     over_time = units if units.dim() == 3 else units[:, None]
-    _replace(over_time[row, : int(batch["action_unit_frames"][row])], corrupt)
+    _replace(over_time[row, : int(frames[row])], corrupt)
 
 
 def _replace(item: torch.Tensor, corrupt: Callable) -> None:
@@ -89,7 +91,7 @@ def _replace(item: torch.Tensor, corrupt: Callable) -> None:
 
 
 def _corrupt_faces(batch: Batch, row: int, corrupt: Callable) -> None:
-    faces, mask = batch["faces"][row], batch["face_mask"][row]
+    faces, mask = (part[row] for part in get_faces(batch))
     indices = mask.nonzero()[:, 0]
     if len(indices):
         corrupted = corrupt(faces[indices].numpy())

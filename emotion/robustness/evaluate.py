@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,9 @@ import torch
 from omegaconf import OmegaConf
 
 from emotion import runs
+from emotion.batch import Batch, get_audio
 from emotion.composition import restore_run
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import Batch
 from emotion.data.feature_cache import weights_digest
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
@@ -99,25 +99,25 @@ def _evaluate_group(run_dirs: Sequence[Path], noise: Path | None, description: s
 
 
 _FeatureCache = dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]]
-"""Features and number of frames of corrupted batches, by digest of the pretrained weights and recordings."""
+"""Features and number of frames of corrupted batches, by `features_key`, pretrained weights and recordings."""
 
 
 def _with_cached_features(
     corrupt: Callable[[Batch], Batch], classifier: Classifier, cache: _FeatureCache
 ) -> Callable[[Batch], Batch]:
     """Return a function that corrupts the audio of a batch and computes its features, unless they are in `cache`."""
-    (front_end,) = (one for one in classifier.front_ends if isinstance(one, AudioFrontEnd))
-    weights = weights_digest(front_end) or ""
+    front_ends = {one.features_key: one for one in classifier.front_ends if isinstance(one, AudioFrontEnd)}
+    weights = {key: weights_digest(front_end) or "" for key, front_end in front_ends.items()}
 
     def transform(batch: Batch) -> Batch:
-        key = (weights, *batch["recording"])
-        if key not in cache:
-            corrupted = corrupt(batch)
-            with torch.no_grad():
-                cache[key] = front_end.extract(corrupted["waveform"], corrupted["waveform_length"])
-        features, frames = cache[key]
+        names = {key: (key, weights[key], *batch["recording"]) for key in front_ends}
+        if missing := [key for key, name in names.items() if name not in cache]:
+            waveform, length = get_audio(corrupt(batch))
+            for key in missing:
+                with torch.no_grad():
+                    cache[names[key]] = front_ends[key].extract(waveform, length)
         rest = {name: value for name, value in batch.items() if not name.startswith("waveform")}
-        return rest | {"features": features, "frames": frames}
+        return cast(Batch, rest | {"features": {key: cache[name] for key, name in names.items()}})
 
     return transform
 

@@ -1,12 +1,13 @@
 """A run directory: described, claimed and loaded.
 
 config.yaml        the whole configuration       checkpoints/   best.ckpt (selected on dev) and last.ckpt, or best.skops
+                                                                and NAME.skops of each branch that is an estimator
 overrides.yaml     overrides as typed            tensorboard/   curves, figures, hyperparameters
 environment.json   versions, commit, device      splits.csv     the recordings of each split
                                                  metrics.json, predictions.csv, confusion_matrix.png, train.log
 """
 
-from emotion.runs.description import WEIGHTS, describe, is_start, lower_is_better, write_config, write_overrides
+from emotion.runs.description import describe, is_start, lower_is_better, write_config, write_overrides
 from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, is_begun, require
 from emotion.runs.loading import (
     PRETRAINING,
@@ -28,7 +29,6 @@ from emotion.runs.loading import (
 __all__ = [
     "PRETRAINING",
     "REFIT",
-    "WEIGHTS",
     "DirectoryTakenError",
     "claim_new",
     "claimed",

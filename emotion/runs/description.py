@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from emotion.config.compose import key_of
+from emotion.config.target import WEIGHTS
 from emotion.config.validate import OUTSIDE
 from emotion.files import write_json, write_text
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "librosa", "numpy", "soundfile", "av")
 PORTABLE_ROOT = "${oc.env:EMOTION_DATA,./data}"
 SPLIT_COLUMNS = ("split", "recording", "speaker", "emotion")
-WEIGHTS = ("weights", "pca_weights")
-"""Names of keys, in any group, whose values are weights or a file of weights."""
 
 
 def is_start(key: str) -> bool:

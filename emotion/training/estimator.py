@@ -2,9 +2,10 @@
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,35 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import metrics
-from emotion.config.model import EstimatorConfig
+from emotion.batch import on_device, select_items
+from emotion.config.branch import EstimatorConfig
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import on_device
 from emotion.files import write_text
-from emotion.models.base import Classifier
+from emotion.models.base import Classifier, Encoder
+from emotion.models.estimator import FILE, EstimatorHead
+from emotion.models.late_fusion import Fusion
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import FitSettings, Fitted, device_of
 
 log = logging.getLogger(__name__)
+
+
+class Vectors(NamedTuple):
+    """The vectors of a split.
+
+    Attributes:
+        values: Shape (N, D), float64.
+        labels: Class indices, shape (N,).
+        rows: Row in the split of each recording, shape (N,); those that lack the modality are left out.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+    def weights(self, of_classes: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each recording, shape (N,), or None."""
+        return None if of_classes is None else of_classes[self.labels]
 
 
 def fit_estimator(
@@ -38,39 +59,102 @@ def fit_estimator(
         datamodule: Set up already.
     """
     started, device, run_dir = time.monotonic(), device_of(settings.trainer), settings.run_dir
-    (train, labels), (dev, truth) = (
-        (_vectors(classifier, datamodule, split, device), datamodule.dataset(split).label.numpy())
-        for split in ("train", "dev")
-    )
-    of_classes = datamodule.class_weights().numpy() if settings.training.class_weights else None
-    figure, grid = settings.training.monitor.removeprefix("dev/"), model.grid
-    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    rows, best, chosen = [], -np.inf, classifier.head.pipeline
-    for point in points:
-        _fit(classifier, train, labels, of_classes, **point)
-        found = metrics.classification_metrics(truth, _probabilities(classifier, dev), datamodule.classes)[figure]
-        shown = ", ".join(f"{name} {value}" for name, value in point.items())
-        log.info("%s", f"{shown or type(classifier.head.pipeline[-1]).__name__}: dev {figure} {found:.3f}")
-        rows.append(point | {f"dev/{figure}": found})
-        if (score := -found if figure == "loss" else found) > best:
-            best, chosen = score, classifier.head.pipeline
-    classifier.head.pipeline = chosen
+    classifier.to(device).eval()
+    encoder = cast(Encoder | Fusion, classifier.encoder)
+    train, dev = (vectors_of(encoder, datamodule, split, device) for split in ("train", "dev"))
+    of_classes = class_weights(settings, datamodule)
+    head = cast(EstimatorHead, classifier.head)
+    rows = search_grid(head, model.grid, train, dev, of_classes, datamodule.classes, settings.training.monitor)
     if rank_zero_only.rank == 0:
-        write_text(run_dir / "grid.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        write_grid(run_dir / "grid.csv", rows)
         _save(classifier, run_dir)
 
     def refit() -> None:
         log.info("fitted once more, on train and dev")
-        _fit(classifier, np.concatenate([train, dev]), np.concatenate([labels, truth]), of_classes)
+        both = Vectors(*map(np.concatenate, zip(train, dev, strict=True)))
+        head.fit(both.values, both.labels, both.weights(of_classes))
         _save(classifier, run_dir)
 
     return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0, refit if model.refit else None)
 
 
-def _fit(
-    classifier: Classifier, vectors: np.ndarray, labels: np.ndarray, of_classes: np.ndarray | None, **point: Any
-) -> None:
-    classifier.head.fit(vectors, labels, None if of_classes is None else of_classes[labels], **point)
+def class_weights(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:
+    """Return the weight of each class, shape (num_classes,), or None for none."""
+    return datamodule.class_weights().numpy() if settings.training.class_weights else None
+
+
+def search_grid(
+    head: EstimatorHead,
+    grid: Mapping[str, Sequence[Any]],
+    train: Vectors,
+    dev: Vectors,
+    of_classes: np.ndarray | None,
+    classes: tuple[str, ...],
+    monitor: str,
+    prefix: str = "",
+) -> list[dict[str, Any]]:
+    """Fit an estimator on train with each point of a grid, and keep the best one on dev.
+
+    Args:
+        head: Changed in place.
+        grid: Values of each parameter.
+        train: Vectors of the train split.
+        dev: Vectors of the dev split.
+        of_classes: Weight of each class, or None.
+        classes: Names of the classes.
+        monitor: Metric by which the point is chosen, such as `dev/uar`.
+        prefix: Text before each line of the log.
+
+    Returns:
+        The parameters and the dev metric of each point.
+    """
+    name = monitor.removeprefix("dev/")
+    rows, best, chosen = [], -np.inf, head.pipeline
+    for values in product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        head.fit(train.values, train.labels, train.weights(of_classes), **point)
+        probabilities = head(torch.from_numpy(dev.values)).double().softmax(dim=1).numpy()
+        found = metrics.classification_metrics(dev.labels, probabilities, classes)[name]
+        shown = ", ".join(f"{parameter} {value}" for parameter, value in point.items())
+        log.info("%s", f"{prefix}{shown or type(head.pipeline[-1]).__name__}: dev {name} {found:.3f}")
+        rows.append(point | {f"dev/{name}": found})
+        if (score := -found if name == "loss" else found) > best:
+            best, chosen = score, head.pipeline
+    head.pipeline = chosen
+    return rows
+
+
+def write_grid(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the result of `search_grid` as CSV."""
+    write_text(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+@torch.no_grad()
+def vectors_of(encoder: Encoder | Fusion, datamodule: EmotionDataModule, split: str, device: torch.device) -> Vectors:
+    """Return the embeddings of a split in evaluation mode.
+
+    Args:
+        encoder: Fusion, which gives a vector for every recording, or a single encoder; it is on `device`.
+        datamodule: Set up already.
+        split: `train` or `dev`.
+        device: Device of the computation.
+    """
+    labels, count = datamodule.dataset(split).label.numpy(), 0
+    # In one block: small ones between what each batch takes and frees would keep the system from having it back.
+    values, known = np.empty((len(labels), encoder.embed_dim)), np.ones(len(labels), bool)
+    seen = 0
+    for batch in datamodule.batches(split):
+        batch, size = on_device(batch, device), len(batch["label"])
+        if isinstance(encoder, Encoder):
+            has = encoder.present(batch)
+            known[seen : seen + size] = has.cpu().numpy()
+            batch = batch if has.all() else select_items(batch, has)
+        seen += size
+        if len(batch["label"]):
+            found = encoder(batch)
+            values[count : count + len(found)] = found.cpu().numpy()
+            count += len(found)
+    return Vectors(values[:count], labels[known], known.nonzero()[0])
 
 
 def _save(classifier: Classifier, run_dir: Path) -> None:
@@ -78,20 +162,4 @@ def _save(classifier: Classifier, run_dir: Path) -> None:
     checkpoints.mkdir(parents=True, exist_ok=True)
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
-    classifier.head.save(checkpoints)
-
-
-@torch.no_grad()
-def _vectors(classifier: Classifier, datamodule: EmotionDataModule, split: str, device: torch.device) -> np.ndarray:
-    encoder, row = classifier.to(device).eval().encoder, 0
-    # In one block: small ones between what each batch takes and frees would keep the system from having it back.
-    vectors = np.empty((len(datamodule.dataset(split)), encoder.embed_dim))
-    for batch in datamodule.batches(split):
-        found = encoder(on_device(batch, device))
-        vectors[row : row + len(found)] = found.cpu().numpy()
-        row += len(found)
-    return vectors
-
-
-def _probabilities(classifier: Classifier, vectors: np.ndarray) -> np.ndarray:
-    return classifier.head(torch.from_numpy(vectors)).double().softmax(dim=1).numpy()
+    cast(EstimatorHead, classifier.head).save(checkpoints / FILE)

@@ -6,13 +6,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import distributed
 
@@ -46,6 +46,7 @@ class FitSettings:
         run_dir: Run directory, which receives `checkpoints/` and `tensorboard/`.
         resume_from: Checkpoint of the same run from which training continues, or None.
         on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
+        loggers: Loggers by name.
     """
 
     training: TrainingConfig
@@ -57,6 +58,7 @@ class FitSettings:
     run_dir: Path
     resume_from: Path | None = None
     on_first_epoch: Callable[[], None] | None = None
+    loggers: Mapping[str, Target] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,13 +148,18 @@ def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
         use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
         callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
-        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+        logger=[instantiate(target, Logger, save_dir=str(run_dir), name="") for target in settings.loggers.values()],
         default_root_dir=run_dir,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
+
+
+def logs_to_tensorboard(loggers: Mapping[str, Target]) -> bool:
+    """Return True if TensorBoard is among the loggers."""
+    return any(issubclass(target.resolve(), TensorBoardLogger) for target in loggers.values())
 
 
 def compile_networks(classifier: Classifier) -> None:

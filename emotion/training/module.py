@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
+from emotion.batch import Batch
 from emotion.config.schema import OptimizerConfig, SchedulerConfig
 from emotion.config.target import instantiate
 from emotion.errors import EmotionError
@@ -51,7 +52,7 @@ class EmotionModule(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": []}
 
-    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
         if self.mixup is not None:
             batch = self.mixup(batch, len(self.classes))
@@ -60,7 +61,7 @@ class EmotionModule(pl.LightningModule):
         self._store_outputs("train", logits, batch["label"])
         return loss
 
-    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the logits; metrics are computed over the whole split."""
         self._store_outputs("dev", self.classifier(batch), batch["label"])
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from emotion.batch import Batch, select_items
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.dataset import select_items
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
@@ -27,12 +27,12 @@ class ReconstructionModule(EmotionModule):
         self.train_emotion = self.classes.index(train_emotion)
         self.errors: dict[str, list[Tensor]] = {"train": [], "dev": [], "dev_of_others": []}
 
-    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
         loss, _ = self._loss("train", batch)
         return loss.mean()
 
-    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the losses."""
         own = batch["label"] == self.train_emotion
         for split, rows in (("dev", own), ("dev_of_others", ~own)):
@@ -64,7 +64,7 @@ class ReconstructionModule(EmotionModule):
         loss, error = self._means("dev")
         self.log_dict({"dev/loss": loss, "dev/error": error, "dev/error_of_others": self._means("dev_of_others")[1]})
 
-    def _loss(self, split: str, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _loss(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
         encoder = self.classifier.encoder
         loss, error = encoder.backbone.loss(*encoder.front_end(batch))
         self.errors[split].append(torch.stack([loss, error], dim=1).detach().float())
