@@ -19,11 +19,11 @@ import torch
 from sklearn.metrics import recall_score
 from torch.nn.utils.rnn import pad_sequence
 
+from emotion.augment.base import Augmentation
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.target import instantiate
 from emotion.config.validate import validate
-from emotion.features.augment import Augmentation
 from emotion.pipelines.train import train
 
 RATE, DECAY, CLIP, EMA, SMOOTHING, BATCH = 0.002, 0.01, 5.0, 0.99, 0.1, 32

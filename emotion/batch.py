@@ -94,3 +94,18 @@ def _selected(value: Any, rows: Tensor) -> Any:
     if isinstance(value, list):
         return [value[row] for row in rows.tolist()]
     return value[rows] if torch.is_tensor(value) else value
+
+
+def frame_mask(frames: Tensor, size: int) -> Tensor:
+    """Return which frames of a padded batch belong to their item, shape (B, size), bool.
+
+    Args:
+        frames: Number of frames of each item, shape (B,).
+        size: Number of frames of the padded batch.
+    """
+    return torch.arange(size, device=frames.device) < frames[:, None]
+
+
+def mask_frames(features: Tensor, frames: Tensor) -> Tensor:
+    """Set features, shape (B, F, N), to zero beyond each item's frames."""
+    return features * frame_mask(frames, features.shape[-1])[:, None]

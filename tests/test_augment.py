@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from conftest import build_classifier, make_batch, typed_config
+from emotion.augment.mixup import Mixup, mix_features
+from emotion.augment.spectrum import SpecAugment, Vtlp
+from emotion.augment.waveform import Gain, Noise, PitchShift, Speed, TimeShift
+from emotion.batch import frame_mask
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
-from emotion.features.augment import Gain, Mixup, Noise, PitchShift, SpecAugment, Speed, TimeShift, Vtlp, mixed
-from emotion.features.base import Signal, frame_mask
+from emotion.features.base import Signal
 from emotion.models.build import build_front_end
 
 RATE = 16_000
@@ -144,17 +147,17 @@ def test_mixup_mixes_features_as_it_mixes_labels():
     torch.testing.assert_close(changed["target"].sum(dim=1), torch.ones(64))
     assert changed["mix_weight"].min() >= 0.5
     assert 0.01 < (1 - changed["mix_weight"]).mean() < 0.4
-    result, length = mixed(features, frames, changed)
+    result, length = mix_features(features, frames, changed)
     torch.testing.assert_close(result[:, :, 0], changed["target"])
     assert torch.equal(length, torch.maximum(frames, frames[changed["mix_partner"]]))
-    assert mixed(features, frames, batch)[0] is features
+    assert mix_features(features, frames, batch)[0] is features
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Noise((20.0, 10.0)), "runs backwards"),
-        (lambda: Mixup(0.0), "above 0"),
+        (lambda: Noise((20.0, 10.0)), "lower bound above the upper one"),
+        (lambda: Mixup(0.0), "greater than 0"),
         (lambda: Vtlp(RATE, boundary_hz=9000.0), "between 0 and 8000 Hz"),
     ],
 )

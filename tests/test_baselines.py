@@ -84,7 +84,7 @@ def test_clips_of_any_number_of_frames():
     assert cells.tolist() == [32, 32]
     nothing = batch | {"face_mask": torch.zeros(2, 6, dtype=torch.bool)}
     assert not end.present(nothing).any()
-    with pytest.raises(EmotionError, match="hold no cell"):
+    with pytest.raises(EmotionError, match="is less than a cell"):
         Hog3dFrontEnd(frames=4)
 
 
@@ -165,7 +165,7 @@ def test_tensors_that_do_not_fit_are_named():
     with pytest.raises(EmotionError, match="ranks="):
         PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[13, None, 2])
     network = PartialTucker(2, feature_shape=[2], frame_shape=[3], ranks=[1, None])
-    with pytest.raises(EmotionError, match="columns make 3 frames"):
+    with pytest.raises(EmotionError, match="frame_shape has 3 frames"):
         network(torch.zeros(1, 2, 4), torch.tensor([4]))
 
 

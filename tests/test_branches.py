@@ -282,7 +282,7 @@ def test_every_fusion_takes_an_estimator_and_items_without_its_modality(compose,
     assert not list(encoder.parameters())
     assert all(p.grad.isfinite().all() for p in classifier.parameters() if p.grad is not None)
     if fusion == "mean_log_probability":
-        torch.testing.assert_close(classifier.encoder.part("vector", batch)[0], encoder(batch))
+        torch.testing.assert_close(classifier.encoder.encode("vector", batch)[0], encoder(batch))
 
 
 def test_cross_fitted_log_probabilities_go_with_their_recordings(compose):

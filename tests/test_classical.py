@@ -206,7 +206,7 @@ def test_a_file_of_a_stranger_runs_nothing(train_in_process):
         load_classifier(run_dir, config)
     for damaged in (b"", b"PK\x03\x04", honest[:-50]):
         file.write_bytes(damaged)
-        with pytest.raises(EmotionError, match="is no estimator that can be read"):
+        with pytest.raises(EmotionError, match="is not an estimator that can be read"):
             load_classifier(run_dir, config)
     skops.io.dump([1, 2], file)
     with pytest.raises(EmotionError, match="holds another estimator"):

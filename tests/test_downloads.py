@@ -391,7 +391,7 @@ def test_what_is_no_archive_is_one_line(content, tmp_path):
         (["ravdess", "--what", "video"], "'video' is none of speech, song, video-speech, video-song"),
         (["ravdess", "--actors", "0-3"], "there are actors 1 to 24"),
         (["ravdess", "--actors", "1-999999999"], "there are actors 1 to 24"),
-        (["ravdess", "--actors", "x"], "names no actors; such as 1-4,7"),
+        (["ravdess", "--actors", "x"], "does not name actors, such as 1-4,7"),
         (["tess", "--actors", "1"], "TESS comes as a whole"),
         (["ravdess", "--mirror", "zenodo"], "is no address such as"),
         (["ravdess", "--jobs", "0"], "no number from 1 to 64"),

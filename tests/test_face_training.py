@@ -29,13 +29,13 @@ def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
 
 
 @pytest.mark.slow
-def test_what_lacks_a_picture_is_counted_and_can_take_part(compose, typed, caplog):
-    for handling, count, consequence in (("skip", 40, "take no part"), ("allow_missing_modality", 41, "go on without")):
+def test_recordings_without_a_face_are_counted(compose, typed, caplog):
+    for handling, count, use in (("skip", 40, "are skipped"), ("allow_missing_modality", 41, "use their other mod")):
         config = compose(*typed, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_error={handling}")
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
-        assert f"recordings without face, which {consequence}: 1" in caplog.text
+        assert f"1 recordings have no face and {use}" in caplog.text
         assert len(datamodule.table) == count
         assert all(len(batch["label"]) for batch in datamodule.all_batches())
 

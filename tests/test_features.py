@@ -4,8 +4,8 @@ import pytest
 import soundfile
 import torch
 
+from emotion.augment.spectrum import SpecAugment
 from emotion.errors import EmotionError
-from emotion.features.augment import SpecAugment
 from emotion.features.base import Signal
 from emotion.features.descriptors import (
     Chroma,
@@ -253,7 +253,7 @@ def test_a_clip_alone_equals_the_clip_in_a_batch(utterances, kind, deltas, trim_
 
 
 def test_a_fixed_length_gives_every_clip_the_same_frames(utterances):
-    front_end = AudioFrontEnd(stack(Mfcc), RATE, seconds=0.5)
+    front_end = AudioFrontEnd(stack(Mfcc), RATE, duration_s=0.5)
     features, frames = front_end.extract(*padded(utterances))
     assert frames.tolist() == [1 + 8000 // 512] * 4
     long = utterances[1][: RATE // 2]

@@ -71,7 +71,7 @@ def test_mistakes_are_those_of_train_py(cli):
     status, printed = cli("train", "--cfg", "job")
     assert status == 0 and "max_epochs: 60" in printed
     status, printed = cli("--help")
-    assert status == 0 and "train a model" in printed and "evaluate a finished run" in printed
+    assert status == 0 and "Train a model" in printed and "Evaluate a finished run" in printed
 
 
 @pytest.mark.slow

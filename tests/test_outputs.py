@@ -95,7 +95,7 @@ def test_outputs_that_exist_need_force(cli, clip, trained, tmp_path):
     assert plot.read_text() == "mine"
     assert cli("predict", clip, "--run", trained, "--plot", plot, "--force")[0] == 0
     assert plot.read_bytes().startswith(b"\x89PNG")
-    refused(cli("predict", clip, "--plot", tmp_path / "a.mp4"), "a figure is written as .png")
+    refused(cli("predict", clip, "--plot", tmp_path / "a.mp4"), "the suffix of a figure must be .png")
     refused(cli("predict", clip, "--plot", tmp_path), "is a folder; name a file in it")
     refused(cli("predict", clip, "--plot", tmp_path / "x.png", "--overlay", tmp_path / "x.png"), "for two outputs")
 
@@ -143,7 +143,7 @@ def test_a_contact_sheet_is_not_a_recording(cli, tmp_path, clip, photo):
 def test_an_image_is_annotated(cli, photo, tmp_path, suffix):
     overlay = tmp_path / f"annotated{suffix}"
     status, _, errors = cli("predict", photo, "--overlay", overlay)
-    assert status == 0 and f"drawn to {overlay}" in errors and "Warning" not in errors
+    assert status == 0 and f"wrote {overlay}" in errors and "Warning" not in errors
     drawn, original = cv2.imread(str(overlay)), cv2.imread(str(photo))
     assert drawn.shape == original.shape
     changed = np.abs(drawn.astype(int) - original).max(axis=2) > 60
@@ -152,7 +152,7 @@ def test_an_image_is_annotated(cli, photo, tmp_path, suffix):
 
 def test_overlays_of_the_wrong_kind(cli, photo, clip, tmp_path):
     refused(cli("predict", photo, "--overlay", tmp_path / "a.mp4"), "is an image: name its overlay .jpg or .png")
-    refused(cli("predict", clip, "--overlay", tmp_path / "a.jpg"), "an overlay of a video is written as .mp4")
+    refused(cli("predict", clip, "--overlay", tmp_path / "a.jpg"), "the suffix of an overlay of a video must be .mp4")
     assert write_overlay
 
 

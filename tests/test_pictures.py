@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from conftest import make_batch
+from emotion.augment.images import ColorJitter, RandomAffine, RandomErasing, RandomHorizontalFlip
 from emotion.errors import EmotionError
-from emotion.features.images import ColorJitter, ImageFrontEnd, RandomAffine, RandomErasing, RandomHorizontalFlip
+from emotion.features.images import ImageFrontEnd
 from emotion.models.base import FrameEncoder
 from emotion.models.face_cnn import FaceCnn
 

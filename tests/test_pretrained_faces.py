@@ -92,7 +92,7 @@ def test_files_that_hold_something_else_are_refused(files, tmp_path):
 
 
 def test_pretrained_networks_see_colours(compose):
-    with pytest.raises(EmotionError, match="sees colours"):
+    with pytest.raises(EmotionError, match="needs colour images"):
         build_classifier(compose("model=face_vgg16", "model.images.color=grey"), 8)
 
 

@@ -69,8 +69,8 @@ def test_faces_are_trained_on(command, typed, kind, tmp_path):
         (("predict", "clip.wav", "--plot", "plot.png"), "clip.wav"),
         (("live", "clip.wav", "--window", "1", "--hop", "1"), "0:01"),
         (("report", ROOT / "results" / "mfcc_cnn_luna5"), "mfcc_cnn_luna5"),
-        (("export", "RUN", "--format", "bundle", "--output", "bundle"), "written to bundle"),
-        (("figures", "clip.wav", "--output", "figures"), "drawn to figures/clip.png"),
+        (("export", "RUN", "--format", "bundle", "--output", "bundle"), "wrote bundle"),
+        (("figures", "clip.wav", "--output", "figures"), "wrote figures/clip.png"),
         (("train", "--cfg", "job"), "max_epochs"),
     ],
 )

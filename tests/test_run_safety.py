@@ -216,7 +216,7 @@ def test_added_recordings_move_nobody(finished, recordings, resume, caplog):
     add_speakers(recordings, range(11, 21))
     resume(finished, "trainer.max_epochs=2")
     assert splits_of(finished) == before
-    assert "30 recordings at hand are not in the splits of the run and take no part, such as" in caplog.text
+    assert "30 recordings of the corpus are not in the splits of the run and are skipped, such as" in caplog.text
 
 
 def test_added_recordings_are_not_evaluated(finished, recordings, compose, caplog):
@@ -238,7 +238,7 @@ def test_missing_recordings_are_refused(finished, recordings, resume, compose, c
     assert content(finished) == kept
     typed = [f"run={finished}", "data.on_error=skip"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert "and take no part" in caplog.text
+    assert "and are skipped" in caplog.text
 
 
 def test_other_recordings_are_evaluated_under_another_protocol(finished, tmp_path, compose):

@@ -147,7 +147,7 @@ def test_the_command_line(trained, speech, tmp_path):
         ([speech, "--timeline", "--hop", "4"], "0 < hop <= window"),
         ([speech, tmp_path / "text.mp4", "--plot", tmp_path / "p.png"], "shows one recording; 2 were given"),
         ([speech, "--overlay", tmp_path / "o.mp4"], "has no video"),
-        ([speech, "--overlay", tmp_path / "o.avi"], "is written as .mp4"),
+        ([speech, "--overlay", tmp_path / "o.avi"], "must be .mp4"),
     ):
         done = call(*arguments)
         assert done.returncode == 1

@@ -9,10 +9,10 @@ from emotion.cli import corpora, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
-    "train": "train a model; takes what train.py takes, such as data=ravdess model=audio_lstm",
-    "evaluate": "evaluate a finished run; takes what evaluate.py takes, such as run=RUN_DIR split=dev",
+    "train": "Train a model; arguments as for train.py, such as data=ravdess model=audio_lstm.",
+    "evaluate": "Evaluate a finished run; arguments as for evaluate.py, such as run=RUN_DIR split=dev.",
 }
-"""Commands whose arguments Hydra reads, and their help."""
+"""The commands whose arguments are Hydra overrides, and their help."""
 _COMMANDS = (
     corpora.add_download,
     corpora.add_prepare,
@@ -48,7 +48,7 @@ def main() -> None:
 
 def _run_hydra(name: str) -> None:
     module = importlib.import_module(f"emotion.hydra_cli.{name}")
-    # Processes that join a training run sys.argv again, so it has to name a script, and nothing a module.
+    # Further processes of a distributed training run sys.argv again, so it has to name a script, not a module.
     sys.modules["__main__"].__spec__ = None
     sys.argv = [str(module.__file__), *sys.argv[2:]]
     module.main()

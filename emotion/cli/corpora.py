@@ -8,13 +8,13 @@ from emotion.cli.outputs import add_force, path, require_free
 
 def add_prepare(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion prepare`."""
-    parser = commands.add_parser("prepare", help="scan a corpus and decode its sound into the cache")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py, such as data=ravdess")
+    parser = commands.add_parser("prepare", help="Decode the audio of a corpus, and crop its faces, into the cache.")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Overrides, such as data=ravdess.")
     parser.add_argument(
         "--contact-sheet",
         type=path,
         metavar="PNG",
-        help="draw a few speakers in every emotion; with model=face_cnn the faces as it sees them",
+        help="Image grid of a few speakers and all emotions to write; with model=face_cnn of the face crops.",
     )
     add_force(parser)
     parser.set_defaults(call=_prepare)
@@ -46,7 +46,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _amount(source: str, items: int, sample_rate: int) -> str:
     if source == "waveform":
-        return f"{items / sample_rate / 60:.1f} minutes of sound"
+        return f"{items / sample_rate / 60:.1f} minutes of audio"
     return f"{items:,} {'faces' if source == 'faces' else 'rows of action units'}"
 
 
@@ -56,20 +56,20 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  #
 
     if "faces" in datamodule.sources:
         save_figure(contact_sheet.plot_face_crops(datamodule.table, datamodule.sources["faces"]), path)
-        print(f"drawn to {path}")
+        print(f"wrote {path}")
         return
     corpus, directory = datamodule.corpus, datamodule.corpus.locate(datamodule.root)
-    chosen = contact_sheet.select_recordings(datamodule.table)
-    corpus.ensure_video(directory, chosen["recording"])
+    selected = contact_sheet.select_recordings(datamodule.table)
+    corpus.ensure_video(directory, selected["recording"])
     table = corpus.scan(directory, datamodule.channel)
-    save_figure(contact_sheet.plot_recordings(table[table["recording"].isin(chosen["recording"])], directory), path)
-    print(f"drawn to {path}")
+    save_figure(contact_sheet.plot_recordings(table[table["recording"].isin(selected["recording"])], directory), path)
+    print(f"wrote {path}")
 
 
 def add_splits(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion splits`."""
-    parser = commands.add_parser("splits", help="list the protocols, or write their CSVs")
-    parser.add_argument("--write", type=path, metavar="DIR", help="generate every CSV below DIR")
+    parser = commands.add_parser("splits", help="List the committed protocols, or write their CSV files.")
+    parser.add_argument("--write", type=path, metavar="DIR", help="Directory to which all CSV files are written.")
     parser.set_defaults(call=_splits)
 
 
@@ -89,8 +89,8 @@ def add_download(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion download`."""
     parser = commands.add_parser(
         "download",
-        help="get RAVDESS, TESS or EmoDB from its official home",
-        description="Files are verified, what was cut off is gone on with, and what is there already is left alone.",
+        help="Download RAVDESS, TESS or EmoDB from its official source.",
+        description="Files are verified. Interrupted downloads are resumed, and existing files are kept.",
     )
     parser.add_argument("corpus", choices=("ravdess", "tess", "emodb"))
     parser.add_argument(
@@ -98,19 +98,25 @@ def add_download(commands: "argparse._SubParsersAction") -> None:
         type=_listed,
         default=(),
         metavar="KIND,…",
-        help="of RAVDESS: speech, song, video-speech, video-song (speech); videos are 13 and 11 GB and have sound, too",
-    )
-    parser.add_argument("--actors", type=_numbers, default=(), metavar="1-24", help="of RAVDESS: whom, such as 1-4,7")
-    parser.add_argument(
-        "--to", type=path, metavar="DIR", help="the corpus becomes DIR/CORPUS (EMOTION_DATA, else ./data)"
+        help="Parts of RAVDESS: speech (default), song, video-speech, video-song; videos are 13 and 11 GB.",
     )
     parser.add_argument(
-        "--mirror", metavar="URL", help="a server that answers under the same paths as the official home"
+        "--actors", type=_numbers, default=(), metavar="1-24", help="Actors of RAVDESS, such as 1-4,7 (default: all)."
     )
-    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="how many files at the same time (2)")
-    parser.add_argument("--retries", type=_positive, default=5, metavar="N", help="how often without a byte more (5)")
-    parser.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="to wait for a byte (60)")
-    parser.add_argument("--keep-archives", action="store_true", help="keep them in DIR/CORPUS/.downloads")
+    parser.add_argument(
+        "--to", type=path, metavar="DIR", help="Parent directory of the corpus (default: EMOTION_DATA, else ./data)."
+    )
+    parser.add_argument("--mirror", metavar="URL", help="Server with the same paths as the official source.")
+    parser.add_argument(
+        "--jobs", type=_positive, default=2, metavar="N", help="Number of parallel downloads (default: 2)."
+    )
+    parser.add_argument(
+        "--retries", type=_positive, default=5, metavar="N", help="Number of attempts without progress (default: 5)."
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60, metavar="SECONDS", help="Timeout of a server, in seconds (default: 60)."
+    )
+    parser.add_argument("--keep-archives", action="store_true", help="Keep archives in DIR/CORPUS/.downloads.")
     parser.set_defaults(call=_download)
 
 
@@ -146,20 +152,20 @@ def _listed(text: str) -> tuple[str, ...]:
     from emotion.downloads.sources import RAVDESS_PARTS
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if strange := [name for name in names if name not in RAVDESS_PARTS]:
-        raise argparse.ArgumentTypeError(f"{strange[0]!r} is none of {', '.join(RAVDESS_PARTS)}")
+    if unknown := [name for name in names if name not in RAVDESS_PARTS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(RAVDESS_PARTS)}")
     return names
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """`1-4,7` as the numbers it names."""
+    """Return the numbers in a text such as `1-4,7`."""
     from emotion.corpora.ravdess import ACTORS
 
     numbers: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         if not (first.strip().isdecimal() and (last.strip().isdecimal() or not last)):
-            raise argparse.ArgumentTypeError(f"{text!r} names no actors; such as 1-4,7")
+            raise argparse.ArgumentTypeError(f"{text!r} does not name actors, such as 1-4,7")
         numbers |= {*range(int(first), int(last or first) + 1)} if len(first + last) < 9 else {0}
     if not numbers or not numbers <= {*ACTORS}:
         raise argparse.ArgumentTypeError(f"{text!r}: there are actors 1 to 24")
@@ -168,5 +174,5 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 64")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
     return int(text)

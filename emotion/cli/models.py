@@ -1,4 +1,4 @@
-"""`emotion card` and `emotion export`: models to be passed on."""
+"""`emotion card` and `emotion export`."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from emotion.config.compose import DIRECTORY, choices
 
 def add_card(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion card`."""
-    parser = commands.add_parser("card", help="what the model that comes with the package is, and is not, good for")
+    parser = commands.add_parser("card", help="Print the model card of the model that comes with the package.")
     parser.set_defaults(call=_card)
 
 
@@ -25,8 +25,8 @@ def _card(_: argparse.Namespace) -> None:
 
 def add_export(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion export`."""
-    parser = commands.add_parser("export", help="write the model of a run as one file that needs nothing of this")
-    parser.add_argument("run", type=path, metavar="RUN_DIR", help="the finished run")
+    parser = commands.add_parser("export", help="Export the model of a run, such as to ONNX.")
+    parser.add_argument("run", type=path, metavar="RUN_DIR", help="Directory of a finished run.")
     formats = ", ".join(choices("export"))
     parser.add_argument("--format", default="onnx", metavar="NAME", help=f"Format: {formats} (default: onnx).")
     parser.add_argument(
@@ -34,7 +34,7 @@ def add_export(commands: "argparse._SubParsersAction") -> None:
     )
     parser.add_argument("--output", type=path, metavar="PATH", help="Path of the output (default: model.FORMAT).")
     parser.add_argument(
-        "--check", nargs="+", default=[], metavar="FILE", help="recordings on which it is checked, instead of dev"
+        "--check", nargs="+", default=[], metavar="FILE", help="Recordings for the comparison with the run, not dev."
     )
     add_force(parser)
     parser.set_defaults(call=_export)
@@ -49,7 +49,7 @@ def _export(arguments: argparse.Namespace) -> None:
         require_free([output], [arguments.run, *map(path, arguments.check)], arguments.force)
     checked = form.export(arguments.run, output, arguments.check)
     size = sum(file.stat().st_size for file in (output, *output.rglob("*")) if file.is_file())
-    shown = f"written to {output}, {size / 1e6:.1f} MB"
+    shown = f"wrote {output}, {size / 1e6:.1f} MB"
     if checked:
         shown += (
             f": on {checked.recordings} recordings its probabilities differ by at most {checked.difference:.0e} from "

@@ -1,4 +1,4 @@
-"""Outputs of commands: never over an input, and over what is there only with `--force`."""
+"""Checks of output files: inputs are never overwritten, existing files only with `--force`."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ _OF_A_RUN = (
 
 
 def path(text: str) -> Path:
-    """Return a path that was typed, with `~` expanded."""
+    """Return a path of the command line, with `~` expanded."""
     try:
         return Path(text) if Path(text).exists() else Path(text).expanduser()
     except (OSError, RuntimeError):
@@ -23,29 +23,29 @@ def path(text: str) -> Path:
 
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add `--force` to a command that writes files."""
-    parser.add_argument("--force", action="store_true", help="Overwrite outputs that exist; inputs never are.")
+    parser.add_argument("--force", action="store_true", help="Overwrite existing outputs, but never inputs.")
 
 
 def require_free(
     outputs: Iterable[Path | None], inputs: Iterable[Path], force: bool, figures: Iterable[Path | None] = ()
 ) -> None:
-    """Refuse outputs that are inputs, that are each other, or that exist, before any work is done.
+    """Refuse outputs that are inputs, duplicates, or existing files, before any work is done.
 
     Args:
-        outputs: Files that will be written; None is none.
-        inputs: Files that are read, and run directories, or folders of them.
-        force: True if outputs that exist may be overwritten.
-        figures: Those of the outputs that are drawn.
+        outputs: Files to write; None is skipped.
+        inputs: Files to read, run directories, and folders of them.
+        force: True if existing outputs may be overwritten.
+        figures: The outputs that are figures.
 
     Raises:
-        EmotionError: names the output.
+        EmotionError: an output is refused.
     """
-    wanted = [output for output in outputs if output]
+    requested = [output for output in outputs if output]
     files = [file for one in inputs for file in _files(one)]
-    for number, output in enumerate(wanted):
+    for number, output in enumerate(requested):
         if output.is_dir():
             raise EmotionError(f"{output} is a folder; name a file in it")
-        if any(_is_same(output, other) for other in wanted[:number]):
+        if any(_is_same(output, other) for other in requested[:number]):
             raise EmotionError(f"{output} is named for two outputs; choose another name for one of them")
         if same := next((file for file in files if _is_same(output, file)), None):
             raise EmotionError(f"{output} is the input {same}, which would be lost; choose another output")
@@ -53,11 +53,11 @@ def require_free(
             raise EmotionError(f"{output} exists; choose another output, or overwrite it with --force")
     for figure in figures:
         if figure and figure.suffix.lower() not in FIGURES:
-            raise EmotionError(f"{figure}: a figure is written as {', '.join(FIGURES[:4])}")
+            raise EmotionError(f"{figure}: the suffix of a figure must be {', '.join(FIGURES[:4])}, …")
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """Yield a file, or the files of the run directories in a folder."""
+    """Yield a file, or the files of all run directories in a folder."""
     if source.is_dir():
         yield from (file for name in _OF_A_RUN for file in source.rglob(name))
     else:
@@ -65,7 +65,7 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Return True if two paths lead to one file, through links too, or would if it existed."""
+    """Return True if two paths lead to the same file, also through links."""
     try:
         if one.exists() and other.exists():
             return one.samefile(other)

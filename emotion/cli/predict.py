@@ -11,19 +11,25 @@ from emotion.errors import EmotionError, printable
 
 def add_predict(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion predict`."""
-    parser = commands.add_parser("predict", help="which emotion your own files show")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="sound, videos, images; folders of them; patterns")
+    parser = commands.add_parser("predict", help="Predict the emotion of your own files.")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="Audio files, videos, images, folders, or patterns.")
     _add_model(parser)
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument("--timeline", action="store_true", help="predict window by window, and face by face")
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="length of a window (3); implies --timeline")
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="time between windows (1); implies --timeline")
-    parser.add_argument("--plot", type=path, metavar="PNG", help="draw the timeline of one recording")
+    parser.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="Output format (default: table)."
+    )
+    parser.add_argument("--timeline", action="store_true", help="Predict each window and each face.")
+    parser.add_argument(
+        "--window", type=float, metavar="SECONDS", help="Duration of a window (default: 3); implies --timeline."
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="Step between windows (default: 1); implies --timeline."
+    )
+    parser.add_argument("--plot", type=path, metavar="PNG", help="Figure of the timeline of one recording to write.")
     parser.add_argument(
         "--overlay",
         type=path,
         metavar="MP4",
-        help="write one video with boxes, labels and timeline; of an image a JPG or PNG with boxes and labels",
+        help="Video with boxes, labels and timeline to write; of an image, a JPG or PNG with boxes and labels.",
     )
     add_force(parser)
     parser.set_defaults(call=_predict)
@@ -32,9 +38,9 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
-        "--run", type=path, metavar="RUN_DIR", help="the finished run that answers; by default the one of emotion card"
+        "--run", type=path, metavar="RUN_DIR", help="Directory of a finished run (default: the model of emotion card)."
     )
-    model.add_argument("--model", type=path, metavar="ONNX", help="an exported model that answers")
+    model.add_argument("--model", type=path, metavar="ONNX", help="Exported model.")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -42,48 +48,48 @@ def _predict(arguments: argparse.Namespace) -> None:
     from emotion.media.image import is_image
     from emotion.progress import track
 
-    found = recordings.find_media(arguments.files)
-    for note in found.notes:
+    media = recordings.find_media(arguments.files)
+    for note in media.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
-    drawn = [output for output in (arguments.plot, arguments.overlay) if output]
-    if drawn and len(found.files) != 1:
-        raise EmotionError(f"{drawn[0]} shows one recording; {len(found.files)} were given")
-    inputs = [*found.files, *filter(None, (arguments.run, arguments.model))]
-    require_free(drawn, inputs, arguments.force, figures=[arguments.plot])
-    if arguments.plot and is_image(found.files[0]):
-        raise EmotionError(f"{found.files[0]} is an image and has no timeline to plot; --overlay draws on it")
+    figures = [output for output in (arguments.plot, arguments.overlay) if output]
+    if figures and len(media.files) != 1:
+        raise EmotionError(f"{figures[0]} shows one recording; {len(media.files)} were given")
+    inputs = [*media.files, *filter(None, (arguments.run, arguments.model))]
+    require_free(figures, inputs, arguments.force, figures=[arguments.plot])
+    if arguments.plot and is_image(media.files[0]):
+        raise EmotionError(f"{media.files[0]} is an image and has no timeline to plot; use --overlay")
     if arguments.overlay:
-        _require_kind(found.files[0], arguments.overlay)
+        _require_kind(media.files[0], arguments.overlay)
     predictor = _predictor(arguments)
-    if arguments.timeline or drawn or arguments.window is not None or arguments.hop is not None:
-        predictions = _timelines(predictor, found.files, arguments)
+    if arguments.timeline or figures or arguments.window is not None or arguments.hop is not None:
+        predictions = _timelines(predictor, media.files, arguments)
     else:
-        predictions = track(predictor.predict(found.files), "predicting", len(found.files))
-    answers = []
+        predictions = track(predictor.predict(media.files), "predicting", len(media.files))
+    outcomes = []
     try:
-        answers.extend(predictions)  # keeps what there is when it is interrupted
+        outcomes.extend(predictions)  # keeps the outcomes before an interruption
     except KeyboardInterrupt:
-        output.show(answers, predictor.labels, arguments.format)
-        done = len({output.name_of(answer) for answer in answers})
-        print(f"interrupted: {done} of {len(found.files)} recordings are predicted", file=sys.stderr)
+        output.show(outcomes, predictor.labels, arguments.format)
+        done = len({output.name_of(outcome) for outcome in outcomes})
+        print(f"interrupted: {done} of {len(media.files)} recordings are predicted", file=sys.stderr)
         sys.exit(130)
-    output.show(answers, predictor.labels, arguments.format)
-    problems = [f"{answer.name}: {answer.reason}" for answer in answers if isinstance(answer, Problem)]
-    for problem in (*found.missing, *problems):
+    output.show(outcomes, predictor.labels, arguments.format)
+    problems = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if isinstance(outcome, Problem)]
+    for problem in (*media.missing, *problems):
         print(f"error: {printable(problem)}", file=sys.stderr)
-    if problems or found.missing:
+    if problems or media.missing:
         sys.exit(1)
 
 
 def _require_kind(file: Path, overlay: Path) -> None:
-    """Refuse an overlay of another kind than the recording, which is a video or an image."""
+    """Refuse an overlay whose suffix does not fit the recording, a video or an image."""
     from emotion.media.image import is_image
 
     suffix = overlay.suffix.lower()
     if is_image(file) and suffix not in (".jpg", ".jpeg", ".png"):
         raise EmotionError(f"{file} is an image: name its overlay .jpg or .png, such as {overlay.with_suffix('.jpg')}")
     if not is_image(file) and suffix != ".mp4":
-        raise EmotionError(f"{overlay}: an overlay of a video is written as .mp4")
+        raise EmotionError(f"{overlay}: the suffix of an overlay of a video must be .mp4")
 
 
 def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imported lazily)
@@ -116,7 +122,7 @@ def _timelines(
 
 
 def _windows(arguments: argparse.Namespace) -> tuple[float, float]:
-    """Return the length of a window and the time to the next, in seconds; by default windows leave no gaps."""
+    """Return duration of windows and step between them, in seconds; by default there are no gaps."""
     window = 3.0 if arguments.window is None else arguments.window
     return window, min(1.0, window) if arguments.hop is None else arguments.hop
 
@@ -138,16 +144,18 @@ def _draw_timeline(
 
         write = write_image_overlay if is_image(file) else write_overlay
         write(file, segments, labels, arguments.overlay)
-    for drawn in filter(None, (arguments.plot, arguments.overlay)):
-        print(f"drawn to {drawn}", file=sys.stderr)
+    for written in filter(None, (arguments.plot, arguments.overlay)):
+        print(f"wrote {written}", file=sys.stderr)
 
 
 def add_demo(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion demo`."""
-    parser = commands.add_parser("demo", help="a page on this machine on which to try a model")
+    parser = commands.add_parser("demo", help="Serve a local web page to try a model.")
     _add_model(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="of the page (7860)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="Address; 0.0.0.0 for access from other machines (default: 127.0.0.1)."
+    )
+    parser.add_argument("--port", type=int, default=7860, help="Port (default: 7860).")
     parser.set_defaults(call=_demo)
 
 
@@ -159,14 +167,16 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def add_live(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion live`."""
-    parser = commands.add_parser("live", help="follow the microphone and the camera, or a file at its own pace")
-    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="instead of the devices")
+    parser = commands.add_parser("live", help="Predict microphone and camera, or a file in real time.")
+    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="File to predict instead of the devices.")
     _add_model(parser)
     parser.add_argument(
-        "--window", type=float, default=3.0, metavar="SECONDS", help="Duration of a window of a timeline (default: 3)."
+        "--window", type=float, default=3.0, metavar="SECONDS", help="Duration of a window (default: 3)."
     )
-    parser.add_argument("--hop", type=float, default=0.5, metavar="SECONDS", help="from estimate to estimate (0.5)")
-    parser.add_argument("--camera", type=int, default=0, metavar="NUMBER", help="where there are several (0)")
+    parser.add_argument(
+        "--hop", type=float, default=0.5, metavar="SECONDS", help="Time between estimates (default: 0.5)."
+    )
+    parser.add_argument("--camera", type=int, default=0, metavar="NUMBER", help="Number of the camera (default: 0).")
     parser.set_defaults(call=_live)
 
 

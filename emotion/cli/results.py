@@ -61,7 +61,7 @@ def _report(arguments: argparse.Namespace) -> None:
         _tabulate(arguments, runs)
     for written in (arguments.keep, arguments.output, arguments.csv, *figures):
         if written:
-            print(f"written to {written}")
+            print(f"wrote {written}")
 
 
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
@@ -160,4 +160,4 @@ def _figures(arguments: argparse.Namespace) -> None:
             figures = [arguments.output / f"{source.stem}.png"]
             save_figure(plot_recording(source), figures[0])
         for figure in figures:
-            print(f"drawn to {figure}")
+            print(f"wrote {figure}")

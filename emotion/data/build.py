@@ -34,7 +34,7 @@ def build_datamodule(
         data: The corpus.
         protocol: Its splits.
         labels: Label scheme, list of emotions, or `from_data`.
-        modalities: What the model takes in, and how it is prepared.
+        modalities: Modalities of the model, and how they are prepared.
         seed: Seed of the order in which the train split is visited.
         train_label: Label to which the train split is restricted, or None.
         splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which replace
@@ -45,13 +45,13 @@ def build_datamodule(
         from emotion.downloads import ensure_downloaded
 
         ensure_downloaded(corpus, data.root, data.channel, needs_video="face" in modalities)
-    found = _protocol(corpus, data, protocol, labels, splits)
+    loaded = _protocol(corpus, data, protocol, labels, splits)
     if labels == FROM_DATA:
-        at_hand = corpus.scan(corpus.locate(data.root), data.channel)
-        labels = emotions_in(at_hand.loc[at_hand["recording"].isin(found.table["recording"]), "emotion"])
+        table = corpus.scan(corpus.locate(data.root), data.channel)
+        labels = emotions_in(table.loc[table["recording"].isin(loaded.table["recording"]), "emotion"])
     return EmotionDataModule(
         corpus,
-        found,
+        loaded,
         labels,
         data.root,
         data.channel,
@@ -72,7 +72,7 @@ def _protocol(
     labels: str | list[str],
     splits: pd.DataFrame | None,
 ) -> protocols.Protocol:
-    """Load the committed CSVs; where a corpus has none, divide the recordings that are there."""
+    """Load the committed CSV files, or divide the existing recordings if there are none."""
     members = tuple(member.name for member in corpus.members)
     committed, shares = protocols.available(corpus.name, members), settings.dev_shares_speakers
     if splits is not None:
@@ -91,7 +91,7 @@ def _protocol(
 
 
 def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Mark recordings that have byte-identical files, which have to stay in one split, and report them."""
+    """Mark and report recordings with byte-identical files, which must stay in one split."""
     groups = find_copies(directory, rows)
     if not groups:
         return rows
@@ -113,13 +113,13 @@ def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, 
 
 
 def _report_added(corpus: Corpus, data: DataConfig, labels: str | list[str], splits: pd.DataFrame) -> None:
-    """Report recordings that have come to a corpus since a run divided it."""
+    """Report recordings that were added to a corpus after a run divided it."""
     table = corpus.scan(corpus.locate(data.root), data.channel)
     known = table["emotion"].isin(scheme(labels))
     added = table.loc[known & ~table["recording"].isin(splits["recording"]), "recording"]
     if len(added):
         log.warning(
-            "%s recordings at hand are not in the splits of the run and take no part, such as %s",
+            "%s recordings of the corpus are not in the splits of the run and are skipped, such as %s",
             f"{len(added):,}",
             added.iloc[0],
         )

@@ -42,7 +42,7 @@ class EmotionDataModule(pl.LightningDataModule):
         on_error: What happens if a file cannot be used: `raise`, `skip` the recording, or `allow_missing_modality`,
             which uses the other modalities of the recording.
         train_channel: Channel of the train split, if it differs from that of dev and test.
-        modalities: What the model takes in, of `MODALITIES`, and how it is prepared (default: audio only).
+        modalities: Modalities of the model, in `MODALITIES`, and how they are prepared (default: audio only).
         train_label: Label to which the train split is restricted, or None.
 
     Attributes:
@@ -140,7 +140,7 @@ class EmotionDataModule(pl.LightningDataModule):
         if rows.empty:
             raise EmotionError(
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
-                f"recordings is in the {self.corpus.name} corpus at hand (channel {self.channel})"
+                f"recordings exists in the {self.corpus.name} corpus (channel {self.channel})"
             )
         features = {key: self.features[key] for key in (self._trains_on if augmented else self.features)}
         sources = dict(self.sources)
@@ -178,15 +178,15 @@ class EmotionDataModule(pl.LightningDataModule):
         dataset = self.dataset("train", augmented=True)
         sampler = EpochSampler(len(dataset), self.seed, *self._process)
         if self.trainer is not None:
-            # A resumed fit fetches its first batch before Lightning tells the sampler which epoch it is.
+            # A resumed fit fetches its first batch before Lightning sets the epoch of the sampler.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             dataset,
             self.batch_size,
             sampler=sampler,
             drop_last=len(sampler) > self.batch_size,
-            collate_fn=_as_it_is,
-            # Its own, or the loader would draw from the global one, at another moment when a fit is resumed.
+            collate_fn=_identity,
+            # Otherwise the loader would draw from the global generator, at another time if a fit is resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
@@ -196,7 +196,7 @@ class EmotionDataModule(pl.LightningDataModule):
         share = range(process, len(dataset), processes)
         if not share:
             raise EmotionError(f"{processes} processes cannot share the {len(dataset)} recordings of the dev split")
-        return DataLoader(dataset, self.batch_size, sampler=share, collate_fn=_as_it_is)
+        return DataLoader(dataset, self.batch_size, sampler=share, collate_fn=_identity)
 
     @property
     def _process(self) -> tuple[int, int]:
@@ -233,9 +233,9 @@ class EmotionDataModule(pl.LightningDataModule):
         partial = self.on_error == "allow_missing_modality"
         for modality, source in sources.items():
             if len(source.absent):
-                consequence = "go on without" if partial and len(sources) > 1 else "take no part"
+                use = "use their other modalities" if partial and len(sources) > 1 else "are skipped"
                 what = modality.replace("_", " ")
-                log.warning("recordings without %s, which %s: %s", what, consequence, f"{len(source.absent):,}")
+                log.warning("%s recordings have no %s and %s", f"{len(source.absent):,}", what, use)
         has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
         return has.any(axis=1) if partial else has.all(axis=1)
 
@@ -245,7 +245,7 @@ class EmotionDataModule(pl.LightningDataModule):
         first = problems.iloc[0]
         if self.on_error == "raise":
             raise EmotionError(
-                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; mend or remove "
+                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; repair or remove "
                 "them, or leave them out with data.on_error=skip"
             )
         log.warning("%d files cannot be used and are left out:", len(problems))
@@ -253,10 +253,9 @@ class EmotionDataModule(pl.LightningDataModule):
             log.warning("  %s", problem)
 
     def _join(self, recordings: pd.DataFrame) -> pd.DataFrame:
-        sides = self.protocol.table[["recording", "split"]]
-        table = recordings.merge(sides, on="recording")
-        wanted = np.where(table["split"] == "train", self.train_channel, self.channel)
-        in_channel = (wanted == "both") | (table["channel"] == wanted)
+        table = recordings.merge(self.protocol.table[["recording", "split"]], on="recording")
+        channel = np.where(table["split"] == "train", self.train_channel, self.channel)
+        in_channel = (channel == "both") | (table["channel"] == channel)
         table = table[in_channel]
         self._report_dropped(table.loc[~table["emotion"].isin(self.labels), "emotion"])
         table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
@@ -269,12 +268,12 @@ class EmotionDataModule(pl.LightningDataModule):
         return table
 
     def _report_dropped(self, emotions: pd.Series) -> None:
-        """Report recordings that take no part because the label scheme has no label for their emotions."""
+        """Report recordings that are skipped because the label scheme has no label for their emotions."""
         if emotions.empty:
             return
         counts = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.value_counts().items())
         log.warning(
-            "%s recordings take no part, whose emotions have no label with labels=%s (%s); labels=%s takes all",
+            "%s recordings are skipped, since labels=%s has no label for their emotions (%s); labels=%s has all",
             f"{len(emotions):,}",
             self.label_scheme,
             counts,
@@ -287,7 +286,7 @@ class EmotionDataModule(pl.LightningDataModule):
         return {name: int(counts.get(index, 0)) for index, name in enumerate(self.classes)}
 
     def _soft_targets(self, distributions: pd.DataFrame | None) -> torch.Tensor | None:
-        """Return the share of each class in the votes of annotators, shape (recordings, num_classes), or None."""
+        """Return the fraction of each class in the votes of annotators, shape (n_recordings, num_classes), or None."""
         if distributions is None:
             return None
         own = distributions.reindex(self.table["recording"])[
@@ -297,6 +296,6 @@ class EmotionDataModule(pl.LightningDataModule):
         return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    """Return the batch; the dataset gathers whole batches."""
+def _identity(batch: Batch) -> Batch:
+    """Return the batch, since the dataset gathers whole batches."""
     return batch

@@ -1,4 +1,4 @@
-"""Items of unequal length in one array, gathered and padded to batches."""
+"""Datasets of items of different lengths, gathered and padded to batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 @dataclass(frozen=True)
 class Ragged:
-    """Items of unequal length, one after the other in `values`.
+    """Items of different lengths, concatenated in one array.
 
     Attributes:
-        values: The items one after the other, shape (total, ...); may be a memory map.
+        values: Concatenated items, shape (total, ...); may be a memory map.
         recordings: Keys of the items.
         offset: Start of each item in `values`, shape (items,).
         length: Length of each item, shape (items,).
@@ -109,9 +109,9 @@ def _features(frames: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor,
     return frames.transpose(1, 2), length
 
 
-def _faces(pictures: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
-    mask = torch.arange(pictures.shape[1]) < length[:, None]
-    return {"faces": pictures.permute(0, 1, 4, 2, 3), "face_mask": mask}
+def _faces(crops: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:
+    mask = torch.arange(crops.shape[1]) < length[:, None]
+    return {"faces": crops.permute(0, 1, 4, 2, 3), "face_mask": mask}
 
 
 def _action_units(units: torch.Tensor, length: torch.Tensor) -> dict[str, torch.Tensor]:

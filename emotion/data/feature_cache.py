@@ -1,4 +1,4 @@
-"""Features computed once for every recording, by the very module that would compute them in every step."""
+"""Cache of features, computed by the same module as in a training step."""
 
 import hashlib
 import os
@@ -17,8 +17,8 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.files import atomic_path, cache_directory, fingerprint, locked
 from emotion.progress import track
 
-FORMAT = 2  # part of the cache key: raise it when what a front end computes changes
-_BATCH = 8  # small enough for a processor's cache: larger batches are slower, not faster
+FORMAT = 2  # part of the cache key: increment it when the features of a front end change
+_BATCH = 8  # fits the processor's cache; larger batches are slower
 
 
 def cached_features(
@@ -28,15 +28,18 @@ def cached_features(
     cache: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Ragged:
-    """The features of all recordings in `waveforms` before normalisation, as frames of shape (total, F).
+    """Return the features of recordings before normalisation, from the cache or computed.
 
     Args:
-        front_end: Front end with a description, whose `extract` computes the features.
-        waveforms: Prepared sound.
+        front_end: Front end with a description.
+        waveforms: Prepared waveforms.
         key: Fingerprint of the waveforms.
-        cache: The cache directory; by default `emotion.files.cache_directory()`.
-        device: Where networks compute; in the last digits it shows. What has no weights is always computed on the CPU,
-            which is faster, and the same on every machine.
+        cache: Cache directory (default: `emotion.files.cache_directory()`).
+        device: Device of features with weights, whose results depend on it in the last digits. Other features are
+            always computed on the CPU, which is faster and reproducible.
+
+    Returns:
+        Frames of all recordings, shape (total, F), float32.
     """
     weights = weights_digest(front_end)
     device = device if weights else "cpu"
@@ -49,7 +52,7 @@ def cached_features(
             if not places_path.exists():
                 with atomic_path(values_path) as temporary:
                     places = _compute(front_end, waveforms, temporary, device)
-                # Readers look for the second file, so it is written last.
+                # The existence of this file marks a complete entry, so it is written last.
                 with atomic_path(places_path) as temporary, open(temporary, "wb") as file:
                     np.save(file, places)
                     os.fsync(file.fileno())
@@ -65,7 +68,7 @@ def _without_weights(description: object) -> object:
 
 
 def weights_digest(module: nn.Module) -> str | None:
-    """What tells apart features of networks that differ in their weights alone."""
+    """Return a digest of the weights of a module, or None if it has none."""
     digest = hashlib.sha256()
     for name, parameter in module.named_parameters():
         digest.update(name.encode())
@@ -75,8 +78,8 @@ def weights_digest(module: nn.Module) -> str | None:
 
 @torch.no_grad()
 def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path, device: torch.device | str) -> np.ndarray:
-    """Write all frames to `path`, for memory may not hold them; returns each item's offset and length, (2, N)."""
-    # Neighbours in length share a batch, so that little is computed on padding.
+    """Write all frames to a file; return offset and length of each item, shape (2, N)."""
+    # Sorted by length, so that batches have little padding.
     order = np.argsort(waveforms.length, kind="stable")
     table = pd.DataFrame({"recording": waveforms.recordings[order], "label": 0, "speaker_index": 0})
     dataset = RecordingDataset(table, {"waveform": waveforms})

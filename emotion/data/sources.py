@@ -1,4 +1,4 @@
-"""What a model may take in of a recording, each made ready by its own part of `emotion.prepare`."""
+"""The modalities of the recordings of a corpus, prepared by `emotion.prepare`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Source:
     """One modality of a corpus.
 
     Attributes:
-        items: Of the recordings that can be used.
-        absent: The recordings that have none.
-        problems: What is wrong with the files of others, by recording.
-        key: Names the content, for what is cached.
+        items: Arrays of the usable recordings.
+        absent: Recordings without this modality.
+        problems: Problems of other recordings, by recording.
+        key: Identifier of the content, for caches.
     """
 
     items: Ragged
@@ -42,7 +42,7 @@ class Source:
 def prepared(
     modalities: Iterable[str], faces: FacesConfig, units: ActionUnitsConfig
 ) -> dict[str, Faces | ActionUnits | None]:
-    """Return the preparation of each modality that a model takes in.
+    """Return the preparation of each modality of a model.
 
     Args:
         modalities: Names of `emotion.prepare.modalities.MODALITIES`.
@@ -58,13 +58,26 @@ def prepared(
 
 
 def load_audio(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:
-    """The sound of the recordings in `table`, as `Corpus.scan` gives it."""
+    """Return the waveforms of recordings.
+
+    Args:
+        table: Recordings, as `Corpus.scan` returns them.
+        directory: Directory of the corpus.
+        sample_rate: Sampling rate, in Hz.
+    """
     has = table["audio"] != ""
     return _source(prepare_waveforms(table[has], directory, sample_rate), "waveforms", table["recording"][~has])
 
 
 def load_faces(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: int) -> Source:
-    """Their faces, on frames of the same part of the clip as the sound."""
+    """Return the faces of recordings, from the same part of a recording as the audio.
+
+    Args:
+        table: Recordings, as `Corpus.scan` returns them.
+        directory: Directory of the corpus.
+        faces: Preparation of faces.
+        sample_rate: Sampling rate of the audio, in Hz.
+    """
     has = table["video"] != ""
     windows = {}
     if faces.follow_audio:
@@ -73,7 +86,7 @@ def load_faces(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: 
 
 
 def audible_windows(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterator[tuple[str, tuple[float, float]]]:
-    """From when to when faces are looked for in each recording, in seconds."""
+    """Yield the recordings with start and end of the part from which faces are taken, in seconds."""
     for first in range(0, len(waveforms.recordings), _BATCH):
         rows = range(first, min(first + _BATCH, len(waveforms.recordings)))
         samples, length = waveforms.padded(rows)
@@ -87,24 +100,37 @@ def audible_windows(waveforms: Ragged, sample_rate: int, faces: Faces) -> Iterat
 
 
 def audible_window(samples: np.ndarray, sample_rate: int, faces: Faces) -> tuple[float, float]:
-    """From when to when faces are looked for in one recording, in seconds; `samples` are int16, shape (T,)."""
+    """Return start and end of the part of one recording from which faces are taken, in seconds.
+
+    Args:
+        samples: Audio, shape (T,), int16.
+        sample_rate: Sampling rate, in Hz.
+        faces: Preparation of faces.
+    """
     alone = Ragged(samples, pd.Index([""]), np.zeros(1, np.int64), np.array([len(samples)]))
     return dict(audible_windows(alone, sample_rate, faces))[""]
 
 
 def load_action_units(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -> Source:
-    """Their action units."""
+    """Return the action units of recordings.
+
+    Args:
+        table: Recordings, as `Corpus.scan` returns them.
+        corpus: Their corpus.
+        units: Preparation of action units.
+
+    Raises:
+        EmotionError: the table of OpenFace is missing, or holds no recording of the corpus.
+    """
     if not units.table:
-        raise EmotionError(
-            "the action units come from a table of OpenFace: name it with action_units.table=FILE_OR_FOLDER"
-        )
+        raise EmotionError("action units are read from a table of OpenFace; set action_units.table=FILE_OR_FOLDER")
     if not Path(units.table).exists():
         raise EmotionError(f"action_units.table={units.table} does not exist")
     found = read_action_units(Path(units.table), units.columns, units.pooling, corpus.key_of)
     has = table["recording"].isin(found.keys())
     keys = pd.Index(table["recording"][has])
     if keys.empty:
-        raise EmotionError(f"action_units.table={units.table} names no recording of the {corpus.name} corpus")
+        raise EmotionError(f"action_units.table={units.table} holds no recording of the {corpus.name} corpus")
     length = np.array([len(found[key]) for key in keys])
     items = Ragged(np.concatenate([found[key] for key in keys]), keys, length.cumsum() - length, length)
     return Source(items, pd.Index(table["recording"][~has]), pd.Series(dtype=str))

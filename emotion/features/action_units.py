@@ -1,14 +1,14 @@
-"""Facial action units as features over time."""
+"""Front end of facial action units."""
 
 from torch import Tensor
 
+from emotion.augment.mixup import mix_features
 from emotion.batch import Batch, get_action_units
-from emotion.features.augment import mixed
 from emotion.features.normalization import FrontEnd
 
 
 class ActionUnitFrontEnd(FrontEnd):
-    """Normalises action units; means over time are one frame."""
+    """Normalise action units; means over time are one frame."""
 
     def present(self, batch: Batch) -> Tensor:
         """See `FrontEnd.present`."""
@@ -20,5 +20,5 @@ class ActionUnitFrontEnd(FrontEnd):
         return (units[:, None] if units.ndim == 2 else units).transpose(1, 2), frames
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised units, shape (B, A, N), zero beyond each item's frames, and the frames, shape (B,)."""
-        return mixed(*self.normalized(batch), batch)
+        """Return normalised units, shape (B, A, N), zero beyond each item's frames, and their number, shape (B,)."""
+        return mix_features(*self.normalized(batch), batch)

@@ -6,6 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import frame_mask
+
 
 class Signal:
     """A padded batch of waveforms with its spectrum, computed once and shared by all feature sets.
@@ -130,21 +132,6 @@ class Representation(AcousticFeatures):
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the features; see `FeatureStack.forward`."""
         raise TypeError(f"{type(self).__name__} does not define forward")
-
-
-def frame_mask(frames: Tensor, size: int) -> Tensor:
-    """Return which frames of a padded batch belong to their item, shape (B, size), bool.
-
-    Args:
-        frames: Number of frames of each item, shape (B,).
-        size: Number of frames of the padded batch.
-    """
-    return torch.arange(size, device=frames.device) < frames[:, None]
-
-
-def mask_frames(features: Tensor, frames: Tensor) -> Tensor:
-    """Set features, shape (B, F, N), to zero beyond each item's frames."""
-    return features * frame_mask(frames, features.shape[-1])[:, None]
 
 
 def to_decibels(power: Tensor, frames: Tensor, top_db: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""From the waveforms of a batch to normalised features: one path for training, evaluation and prediction."""
+"""Front end of audio: from waveforms to normalised features, in training, evaluation and prediction alike."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,14 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emotion.augment.base import Augmentation, FeatureAugmentation, SpectrumAugmentation, WaveformAugmentation
+from emotion.augment.mixup import mix_features
 from emotion.batch import Batch, get_audio
-from emotion.features.augment import (
-    Augmentation,
-    FeatureAugmentation,
-    SpectrumAugmentation,
-    WaveformAugmentation,
-    mixed,
-)
 from emotion.features.base import Representation
 from emotion.features.normalization import FrontEnd
 from emotion.features.silence import trim_silence
@@ -22,19 +17,19 @@ from emotion.files import fingerprint
 
 
 class AudioFrontEnd(FrontEnd):
-    """Trim, cut to a fixed length, extract features, normalise; augment, each kind of augmentation at its place.
+    """Trim waveforms, pad or cut them, extract and normalise features; augment them in training.
 
     Args:
-        features: The feature sets, or features with frames of their own.
-        sample_rate: Of the waveforms, in Hz.
-        trim_db: Silence this many decibels below an item's loudest frame is cut off both ends; None keeps it.
-        seconds: Every item becomes its first so many seconds, padded with silence; None keeps the lengths.
+        features: Stacked feature sets, or features that cannot be stacked.
+        sample_rate: Sampling rate, in Hz.
+        trim_db: Trim both ends where the level is this many decibels below the loudest frame; None keeps them.
+        duration_s: Pad or cut each item to this duration, in seconds; None keeps the lengths.
         normalize: See `FrontEnd`.
-        augment: Applied in training only, in this order within each kind: of sound (after trimming), of its spectrum,
-            of normalised features.
-        description: Plain data that determines the features before normalisation; they are cached under its
+        augment: Augmentations, applied in training only, in this order within each kind: of waveforms (after trimming),
+            of spectra, of normalised features.
+        description: Plain data that determines the features before normalisation, which are cached under its
             fingerprint.
-        cache: True if the features are to be computed once.
+        cache: Compute the features once (default: False).
     """
 
     def __init__(
@@ -42,7 +37,7 @@ class AudioFrontEnd(FrontEnd):
         features: FeatureStack | Representation,
         sample_rate: int,
         trim_db: float | None = None,
-        seconds: float | None = None,
+        duration_s: float | None = None,
         normalize: str = "train",
         augment: Iterable[Augmentation] = (),
         description: Mapping[str, Any] | None = None,
@@ -60,28 +55,28 @@ class AudioFrontEnd(FrontEnd):
         self.feature_augmentations = nn.ModuleList(
             module for module in augment if isinstance(module, FeatureAugmentation)
         )
-        self.samples = None if seconds is None else round(seconds * sample_rate)
+        self.samples = None if duration_s is None else round(duration_s * sample_rate)
         self.description, self.features_key, self.cache = description, fingerprint(description), cache
 
     @property
-    def learns(self) -> bool:
-        """Whether training changes the features, so that none can be computed ahead of time."""
+    def is_trainable(self) -> bool:
+        """True if training changes the features before normalisation, so that they cannot be cached."""
         return isinstance(self.features, Representation) and not self.features.freeze
 
     @property
     def augments_audio(self) -> bool:
-        """Whether training features depend on chance, so that they cannot be computed ahead of time."""
+        """True if waveforms or spectra are augmented, so that the features of training cannot be cached."""
         return bool(self.waveform_augmentations) or (bool(self.spectrum_augmentations) and not self.lacks_spectrum)
 
     @property
     def lacks_spectrum(self) -> bool:
-        """True if there are augmentations of a spectrum, which the features do not come from."""
+        """True if there are augmentations of spectra, but the features are not computed from spectra."""
         return bool(self.spectrum_augmentations) and isinstance(self.features, Representation)
 
     @property
     def is_cacheable(self) -> bool:
-        """True if the features are to be computed once."""
-        return self.cache and not self.learns
+        """True if the features are computed once and cached."""
+        return self.cache and not self.is_trainable
 
     def load_pretrained(self) -> None:
         """See `FrontEnd.load_pretrained`."""
@@ -89,15 +84,15 @@ class AudioFrontEnd(FrontEnd):
             self.features.load_pretrained()
 
     def extract(self, waveform: Tensor, length: Tensor, augment: bool = False) -> tuple[Tensor, Tensor]:
-        """Features before normalisation. They depend on the item alone, so they can be computed once and cached.
+        """Compute features before normalisation; those of an item do not depend on the others.
 
         Args:
-            waveform: Shape (B, T), zero beyond each item's length.
-            length: Shape (B,).
-            augment: Change the sound and its spectrum at random on the way.
+            waveform: Waveforms, shape (B, T), zero beyond each item's length.
+            length: Number of samples of each item, shape (B,).
+            augment: Augment waveforms and spectra (default: False).
 
         Returns:
-            As `FeatureStack.forward`.
+            See `FeatureStack.forward`.
         """
         if self.trim_db is not None:
             waveform, length = trim_silence(waveform, length, self.trim_db)
@@ -112,17 +107,16 @@ class AudioFrontEnd(FrontEnd):
         return self.features(waveform, length)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Normalised features, shape (B, F, N), zero beyond each item's frames, and the frames, shape (B,).
+        """Return normalised features, shape (B, F, N), zero beyond each item's frames, and their number, shape (B,).
 
         Args:
-            batch: With waveforms, or with features as `extract` gives them under `features_key`; and with `speaker` if
-                normalisation is by speaker. It may be marked by `Mixup`.
+            batch: Batch with waveforms, or with the results of `extract` under `features_key`.
         """
         features, frames = self.normalized(batch)
         if self.training:
             for change in self.feature_augmentations:
                 features = change(features, frames)
-        return mixed(features, frames, batch)
+        return mix_features(features, frames, batch)
 
     def present(self, batch: Batch) -> Tensor:
         """See `FrontEnd.present`."""

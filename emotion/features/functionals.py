@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from emotion.batch import frame_mask
 from emotion.errors import EmotionError, suggest
-from emotion.features.base import frame_mask
 
 _QUANTILES = {
     "minimum": 0.0,

@@ -1,31 +1,33 @@
-"""Features on one scale, whatever they are of: what the front ends of sound and of action units share."""
+"""Base class of front ends, with normalisation of features."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from emotion.batch import Batch
+from emotion.batch import Batch, frame_mask, mask_frames
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask, mask_frames
 
 NORMALIZATIONS = ("train", "clip", "speaker", "none")
 
 
 class FrontEnd(nn.Module):
-    """Turns a part of a batch into features over time and normalises them.
+    """Base class of front ends: from one modality of a batch to normalised features over time.
 
-    Normalisation makes each feature zero-mean and unit-variance over frames. `train` uses the statistics of the
-    training split, which are stored with the model. `clip` uses those of the clip itself, which takes away what tells
-    voices and rooms apart, and the level too. `speaker` uses those of all clips of the speaker in any split; it looks
-    at test clips (never at their labels), so results say `transductive`. `none` leaves the features alone.
+    Normalisation gives each feature zero mean and unit variance over frames. `train` uses the statistics of the train
+    split, which are stored with the model. `clip` uses those of the recording, which removes differences between voices
+    and rooms, and the level. `speaker` uses those of all recordings of the speaker in any split, test included but
+    without labels; results are marked as `transductive`. `none` does not normalise.
 
     Args:
-        num_features: Of a frame.
+        num_features: Number of features of a frame.
         normalize: `train`, `clip`, `speaker` or `none`.
 
     Attributes:
-        num_channels: How many equal parts the features have, such as they themselves and their deltas.
+        num_channels: Number of equal parts of the features, such as the features and their deltas.
+
+    Raises:
+        EmotionError: `normalize` is unknown.
     """
 
     num_channels = 1
@@ -37,7 +39,7 @@ class FrontEnd(nn.Module):
         self.num_features, self.normalize = num_features, normalize
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("std", torch.ones(num_features))
-        # One row a speaker of the corpus at hand; recomputed for each corpus, so never stored.
+        # One row for each speaker of a corpus; computed for each corpus, so not saved.
         self.register_buffer("speaker_mean", torch.zeros(0, num_features), persistent=False)
         self.register_buffer("speaker_std", torch.ones(0, num_features), persistent=False)
 
@@ -47,18 +49,18 @@ class FrontEnd(nn.Module):
         return self.normalize == "speaker"
 
     def load_pretrained(self) -> None:
-        """Start from weights that were trained elsewhere, if there are any; most front ends have none."""
+        """Load published weights, if there are any; most front ends have none."""
 
     def present(self, batch: Batch) -> Tensor:
-        """Which items have what the features are made of, shape (B,)."""
+        """Return which items have the modality, shape (B,), bool."""
         raise TypeError(f"{type(self).__name__} does not define present")
 
     def compute_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The features of a batch before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
+        """Return features before normalisation, shape (B, F, N), zero beyond each item's frames, shape (B,)."""
         raise TypeError(f"{type(self).__name__} does not define compute_features")
 
     def normalized(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What `compute_features` gives, normalised; with `speaker` in the batch if that is by speaker."""
+        """Return the normalised result of `compute_features`."""
         features, frames = self.compute_features(batch)
         if self.normalize == "speaker":
             speaker = batch["speaker"]
@@ -70,13 +72,17 @@ class FrontEnd(nn.Module):
             std = torch.where(variance > 1e-10, variance, 1.0).sqrt()
         else:
             mean, std = self.mean[None], self.std[None]
-        # Not three tensors but one: features of a speech encoder are hundreds of megabytes a batch.
+        # In place, since features of a speech encoder are hundreds of megabytes for a batch.
         inside = frame_mask(frames, features.shape[-1])[:, None]
         return (features - mean[..., None]).div_(std[..., None]).mul_(inside), frames
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Take the statistics from batches, as in `forward`, of the *training split*. Does nothing unless `train`."""
+        """Compute the statistics of `train` normalisation; does nothing for other ones.
+
+        Args:
+            batches: Batches of the train split.
+        """
         if self.normalize == "train":
             mean, std = self._statistics(batches)
             self.mean.copy_(mean[0])
@@ -84,18 +90,23 @@ class FrontEnd(nn.Module):
 
     @torch.no_grad()
     def fit_speakers(self, batches: Iterable[Batch], num_speakers: int) -> None:
-        """Take each speaker's statistics from batches of all recordings at hand. Does nothing unless `speaker`."""
+        """Compute the statistics of `speaker` normalisation; does nothing for other ones.
+
+        Args:
+            batches: Batches of all recordings.
+            num_speakers: Number of speakers.
+        """
         if self.normalize == "speaker":
             mean, std = self._statistics(batches, num_speakers)
             self.speaker_mean, self.speaker_std = mean.to(self.mean), std.to(self.mean)
 
     def _statistics(self, batches: Iterable[Batch], speakers: int | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and standard std of each feature over all frames, or over those of each speaker: (groups, F)."""
+        """Return mean and std of each feature over all frames, or over those of each speaker, each (n_groups, F)."""
         groups = speakers or 1
         count = torch.zeros(groups, 1, dtype=torch.float64)
         total, squares = (torch.zeros(groups, self.num_features, dtype=torch.float64) for _ in range(2))
         training = self.training
-        self.eval()  # statistics are of clips as they are
+        self.eval()  # without augmentation
         for batch in batches:
             features, frames = self.compute_features(batch)
             present = self.present(batch).cpu()
@@ -108,5 +119,5 @@ class FrontEnd(nn.Module):
         count = count.clamp(min=1)
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
-        # A feature that never varies is centred and left at that.
+        # A constant feature is centred only.
         return mean.float(), torch.where(variance > 1e-10, variance, 1.0).sqrt().float()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from emotion.features.base import frame_mask
+from emotion.batch import frame_mask
 
 FRAME, HOP = 2048, 512
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import mask_frames
 from emotion.errors import EmotionError
-from emotion.features.base import FeatureSet, Signal, mask_frames
+from emotion.features.base import FeatureSet, Signal
 
 DELTA_WINDOW = 9
 """Number of frames to which the polynomial is fitted whose derivative is the delta, as in librosa."""

@@ -7,9 +7,9 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from emotion.augment.waveform import change_speed, shift_pitch
 from emotion.config.fields import Bands, Count, NonNegative, NonNegativeInt, Positive
 from emotion.errors import EmotionError
-from emotion.features.augment import change_speed, shift_pitch
 from emotion.features.base import Representation
 from emotion.features.descriptors import Chroma, Rms, SpectralContrast, ZeroCrossingRate
 from emotion.features.functionals import Functionals

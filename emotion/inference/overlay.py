@@ -41,7 +41,7 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
     import av
 
     if output.suffix.lower() != ".mp4":
-        raise EmotionError(f"{output}: an overlay is written as .mp4")
+        raise EmotionError(f"{output}: the suffix of an overlay must be .mp4")
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_media(path) as source, atomic_path(output) as temporary:
         video = video_stream(source, path)

@@ -1,26 +1,26 @@
-"""A residual bidirectional LSTM with attention over time."""
+"""Residual bidirectional LSTM over audio features."""
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import frame_mask
 from emotion.config.branch import Pooling
 from emotion.config.fields import Count, Dropout
-from emotion.features.base import frame_mask
 from emotion.models.base import FeatureBackbone
 from emotion.models.pooling import StatisticsPooling
 
 
 class AudioLstm(FeatureBackbone):
-    """Project each frame, run bidirectional LSTMs whose output is added to their input, pool over time.
+    """A convolution, bidirectional LSTMs with residual connections, and pooling over time.
 
     Args:
-        num_features: Of a frame.
-        width: Of a frame inside the network; even, since each direction gives half of it.
-        kernel: Frames that the projection sees at once; odd.
-        stride: Frames from one projection to the next.
-        layers: LSTMs, each with layer normalisation before it and a residual connection around it.
-        dropout: Of a frame's values after the projection and after each LSTM, in [0, 1).
-        pooling: `attention` or `mean`, see `StatisticsPooling`.
+        num_features: Number of features of a frame.
+        width: Size of a frame embedding; even, since each direction has half of it.
+        kernel: Kernel size of the convolution, in frames; odd.
+        stride: Stride of the convolution, in frames.
+        layers: Number of LSTMs, each with layer normalisation before it and a residual connection around it.
+        dropout: Dropout probability after the convolution and after each LSTM, in [0, 1).
+        pooling: `attention`, `mean` or `average`, see `StatisticsPooling`.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class AudioLstm(FeatureBackbone):
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureBackbone.encode_frames`."""
-        rows = self.dropout(self.project(features).transpose(1, 2))
+        embedded = self.dropout(self.project(features).transpose(1, 2))
         frames = (frames - 1) // self.stride + 1
         for norm, lstm in zip(self.norms, self.lstms, strict=True):
-            rows = rows + self.dropout(lstm(norm(rows), frames))
-        return rows.transpose(1, 2), frames
+            embedded = embedded + self.dropout(lstm(norm(embedded), frames))
+        return embedded.transpose(1, 2), frames
 
 
 class _BidirectionalLstm(nn.Module):
-    """Both directions over padded items, the backward one from each item's own end.
+    """A bidirectional LSTM over padded items; the backward direction starts at the end of each item.
 
-    Packed sequences would do the same; on a CPU they are much slower than turning each item round.
+    Packed sequences give the same result, but are much slower on a CPU than reversing each item.
     """
 
     def __init__(self, width: Count) -> None:
@@ -62,24 +62,24 @@ class _BidirectionalLstm(nn.Module):
         self.forwards = nn.LSTM(width, width // 2, batch_first=True)
         self.backwards = nn.LSTM(width, width // 2, batch_first=True)
 
-    def forward(self, rows: Tensor, frames: Tensor) -> Tensor:
-        """Shape (B, N, width) to the same; frames beyond an item's own come out as anything."""
-        position = torch.arange(rows.shape[1], device=rows.device)
-        inside = frame_mask(frames, rows.shape[1])
-        turned = torch.where(inside, frames[:, None] - 1 - position, position)[..., None].expand_as(rows)
-        backward = _run(self.backwards, rows.gather(1, turned))
-        backward = backward.gather(1, turned[..., : backward.shape[2]])
-        return torch.cat([_run(self.forwards, rows), backward], dim=2)
+    def forward(self, embedded: Tensor, frames: Tensor) -> Tensor:
+        """Return outputs of the shape of the input, (B, N, width); values beyond an item's own frames are arbitrary."""
+        position = torch.arange(embedded.shape[1], device=embedded.device)
+        inside = frame_mask(frames, embedded.shape[1])
+        reverse = torch.where(inside, frames[:, None] - 1 - position, position)[..., None].expand_as(embedded)
+        backward = _run(self.backwards, embedded.gather(1, reverse))
+        backward = backward.gather(1, reverse[..., : backward.shape[2]])
+        return torch.cat([_run(self.forwards, embedded), backward], dim=2)
 
 
-def _run(lstm: nn.LSTM, rows: Tensor) -> Tensor:
-    """What an LSTM makes of `rows`, shape (B, N, width); shape (B, N, width / 2)."""
+def _run(lstm: nn.LSTM, embedded: Tensor) -> Tensor:
+    """Return the outputs of an LSTM, shape (B, N, width / 2), for inputs of shape (B, N, width)."""
     if not torch.compiler.is_exporting():
-        return lstm(rows)[0]
-    # Exported as it is, an LSTM would be unrolled over as many frames as the example has.
+        return lstm(embedded)[0]
+    # torch.export would unroll nn.LSTM over the frames of the example.
     from torch._higher_order_ops.scan import scan
 
-    gates = nn.functional.linear(rows, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).transpose(0, 1)
+    gates = nn.functional.linear(embedded, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0).transpose(0, 1)
 
     def step(state: tuple[Tensor, Tensor], gate: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         hidden, cell = state
@@ -88,5 +88,5 @@ def _run(lstm: nn.LSTM, rows: Tensor) -> Tensor:
         hidden = leave.sigmoid() * cell.tanh()
         return (hidden, cell), hidden.clone()
 
-    nothing = gates.new_zeros(rows.shape[0], lstm.hidden_size)
-    return scan(step, (nothing, nothing.clone()), gates, dim=0)[1].transpose(0, 1)
+    zeros = gates.new_zeros(embedded.shape[0], lstm.hidden_size)
+    return scan(step, (zeros, zeros.clone()), gates, dim=0)[1].transpose(0, 1)

@@ -7,28 +7,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import frame_mask
 from emotion.config.fields import Count, NonNegative
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask
 from emotion.models.base import FeatureBackbone
 
 _TINY = 1e-6
 
 
 class Autoencoder(FeatureBackbone):
-    """Convolutions from features to a latent vector and back (Kingma & Welling, 2014, if it is variational).
+    """Convolutional autoencoder, or variational autoencoder (Kingma & Welling, 2014).
 
-    https://arxiv.org/abs/1312.6114. The embedding of an item is its latent vector and, as its last value, the logarithm
-    of the share of its variation that is not explained, see `errors`. Items are continued with zeros, or cut, to
-    `frames`; what is beyond an item's end does not count.
+    https://arxiv.org/abs/1312.6114. The embedding of an item is its latent vector, followed by the logarithm of the
+    fraction of variance unexplained, see `errors`. Items are padded with zeros or cut to `frames`; padding does not
+    count in the error.
 
     Args:
-        num_features: Of a frame.
-        frames: That are reconstructed.
+        num_features: Number of features of a frame.
+        frames: Number of frames that are reconstructed.
         latent: Size of the latent vector.
-        channels: Of each convolution; each halves both features and frames.
-        variational: Whether the latent vector is drawn at random in training, so that new ones may be drawn later.
-        divergence_weight: How much it costs that latent vectors are not spread as a standard normal distribution.
+        channels: Number of channels of each convolution; each halves features and frames.
+        variational: Use a variational autoencoder, which can be sampled (default: False).
+        divergence_weight: Weight of the Kullback-Leibler divergence of a variational autoencoder (default: 1).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Autoencoder(FeatureBackbone):
         self.pool = nn.Flatten()
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureBackbone.encode_frames`; one row an item."""
+        """See `FeatureBackbone.encode_frames`; each item has one frame."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
@@ -69,16 +69,16 @@ class Autoencoder(FeatureBackbone):
         return torch.cat([latent, unexplained.log()[:, None]], dim=1)
 
     def errors(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """How badly each item is reconstructed, each of shape (B,).
+        """Return reconstruction errors of a batch.
 
         Returns:
-            The mean squared error, and its ratio to the variance of the features over the item's own frames: what
-            varies little is reconstructed with a small error by anything.
+            Mean squared error, shape (B,), and its ratio to the variance of the features over the item's own frames,
+            shape (B,), since the error is small for any item with little variance.
         """
         return self._errors(self._encoded(features)[0], features, frames)
 
     def loss(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """What training makes small, and the mean squared error of the reconstruction; each of shape (B,)."""
+        """Return the training loss and the mean squared error of the reconstruction, each of shape (B,)."""
         latent, log_variance = self._encoded(features)
         if not self.variational:
             error, _ = self._errors(latent, features, frames)
@@ -87,19 +87,19 @@ class Autoencoder(FeatureBackbone):
         drawn = latent + noise * (0.5 * log_variance).exp()
         error, _ = self._errors(drawn, features, frames)
         divergence = 0.5 * (latent.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
-        # Of a normal distribution whose variance is 1, by value, as the error is.
+        # Per value, like the error, for a normal distribution with a variance of 1.
         values = self.num_features * frames.clamp(max=self.frames)
         return error + self.divergence_weight * 2 * divergence / values, error
 
     def reconstruction(self, latent: Tensor) -> Tensor:
-        """Features, shape (B, F, frames), of latent vectors, shape (B, latent)."""
+        """Return features, shape (B, F, frames), of latent vectors, shape (B, latent)."""
         return self.decode(latent)[:, 0, : self.num_features, : self.frames]
 
     def samples(self, count: int, seed: int = 0) -> Tensor:
-        """Features of latent vectors that are drawn anew, shape (count, F, frames).
+        """Return features of random latent vectors, shape (count, F, frames).
 
         Raises:
-            EmotionError: it is not variational, so nobody knows from where to draw.
+            EmotionError: the autoencoder is not variational.
         """
         if not self.variational:
             raise EmotionError("only a variational autoencoder can be sampled: model=variational_autoencoder")
@@ -107,7 +107,7 @@ class Autoencoder(FeatureBackbone):
         return self.reconstruction(drawn.to(next(self.parameters())))
 
     def _encoded(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The latent vector, or the mean and the logarithm of the variance of its distribution, each (B, latent)."""
+        """Return the latent vector, or mean and log-variance of its distribution, each of shape (B, latent)."""
         high, long = self.size
         cut = features[..., : self.frames]
         whole = nn.functional.pad(cut, (0, long - cut.shape[2], 0, high - cut.shape[1]))
@@ -121,16 +121,16 @@ class Autoencoder(FeatureBackbone):
         differs = torch.where(own, self.reconstruction(latent)[..., :size] - features, 0.0)
         error = differs.square().sum(dim=(1, 2)) / (self.num_features * frames)
         mean = torch.where(own, features, 0.0).sum(dim=2) / frames[:, None]
-        deviation = torch.where(own, features - mean[..., None], 0.0)
-        variance = deviation.square().sum(dim=(1, 2)) / (self.num_features * frames)
+        centred = torch.where(own, features - mean[..., None], 0.0)
+        variance = centred.square().sum(dim=(1, 2)) / (self.num_features * frames)
         return error, (error + _TINY) / (variance + _TINY)
 
 
 class ErrorHead(nn.Module):
-    """Logits by how badly an item is reconstructed, and nothing else: a logistic regression, fitted on dev.
+    """Logistic regression on the reconstruction error, fitted on dev.
 
     Args:
-        num_classes: Logits.
+        num_classes: Number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -139,7 +139,7 @@ class ErrorHead(nn.Module):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Fit to embeddings, shape (N, embed_dim), of an `Autoencoder`, and class indices, shape (N,)."""
+        """Fit to embeddings of an `Autoencoder`, shape (N, embed_dim), and class indices, shape (N,)."""
         from sklearn.linear_model import LogisticRegression
 
         fitted = LogisticRegression(class_weight="balanced", C=100.0)
@@ -151,5 +151,5 @@ class ErrorHead(nn.Module):
         self.bias.fill_(-1e4)[fitted.classes_] = torch.from_numpy(bias).to(self.bias)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits, shape (B, num_classes)."""
+        """Return logits, shape (B, num_classes)."""
         return embeddings[:, -1:] * self.slope + self.bias

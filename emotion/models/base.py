@@ -73,7 +73,7 @@ class ImageBackbone(Backbone):
 
     embed_dim: int
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of images of shape (N, C, H, W), shape (N, embed_dim)."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
     Attributes:
         frame_dim: Size of a frame embedding.
         embed_dim: Size of the embedding.
-        is_frozen: True if nothing of it is trained in this epoch.
+        is_frozen: True if none of its weights is trained in this epoch.
     """
 
     frame_dim: int
@@ -116,7 +116,7 @@ class BackboneEncoder(Encoder):
     Args:
         front_end: Module from a batch to the input of the backbone.
         backbone: The backbone.
-        freeze: Number of epochs at the start of training in which the encoder is freeze, or True for all.
+        freeze: Number of epochs at the start of training in which the encoder is frozen, or True for all.
         lr_multiplier: Multiplier of the learning rate.
     """
 
@@ -205,17 +205,17 @@ class FrameEncoder(BackboneEncoder):
 
     def encode_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Encoder.encode_frames`; each item must have a face."""
-        pictures, item = self.front_end(batch)
-        embedded = self.backbone(pictures)
+        images, item = self.front_end(batch)
+        embedded = self.backbone(images)
         if self.mirror and not self.training:
-            embedded = (embedded + self.backbone(pictures.flip(3))) / 2
+            embedded = (embedded + self.backbone(images.flip(3))) / 2
         _, mask = get_faces(batch)
         if torch.compiler.is_exporting():
             counts = mask.sum(dim=1).clamp(min=1)
             return embedded.unflatten(0, mask.shape).transpose(1, 2), counts
         counts = item.bincount(minlength=len(mask))
-        rows = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
-        return rows.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
+        padded = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
+        return padded.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the embeddings of a batch whose items all have a face, shape (B, embed_dim)."""
@@ -263,10 +263,10 @@ class Classifier(nn.Module):
         return [module for module in self.modules() if isinstance(module, BackboneEncoder)]
 
     @property
-    def learns(self) -> bool:
-        """True if there is anything to train."""
-        thaws = any(encoder.freeze_epochs < math.inf for encoder in self.encoders)
-        return thaws or any(parameter.requires_grad for parameter in self.train().parameters())
+    def is_trainable(self) -> bool:
+        """True if any weights are trained, in some epoch."""
+        unfreezes = any(encoder.freeze_epochs < math.inf for encoder in self.encoders)
+        return unfreezes or any(parameter.requires_grad for parameter in self.train().parameters())
 
     @property
     def front_ends(self) -> list[FrontEnd]:

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from emotion.errors import EmotionError
 
-LARGEST = 1 << 30  # bytes of one tensor: no part of any model that is known here has a tenth of that
+MAX_TENSOR_BYTES = 1 << 30  # ten times the largest tensor of any model of this package
 
 
 class _Bounded(TorchDispatchMode):
@@ -17,17 +17,17 @@ class _Bounded(TorchDispatchMode):
         self, function: Any, types: Sequence[type], arguments: tuple = (), named: Mapping[str, Any] | None = None
     ) -> Any:
         made = function(*arguments, **(named or {}))
-        if torch.is_tensor(made) and made.nbytes > LARGEST:  # memory that was asked for, but not yet used
+        if torch.is_tensor(made) and made.nbytes > MAX_TENSOR_BYTES:  # allocated, but not written yet
             raise EmotionError(f"a tensor of the shape {tuple(made.shape)} is larger than that of any model")
         return made
 
 
 @contextmanager
 def bounded_tensors() -> Iterator[None]:
-    """Refuse to make tensors of more than `LARGEST` bytes.
+    """Refuse tensors of more than `MAX_TENSOR_BYTES` in the block.
 
     Raises:
-        EmotionError: one was made.
+        EmotionError: a tensor is too large.
     """
     with _Bounded():
         yield

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from emotion.augment.base import Augmentation
 from emotion.config.branch import (
     ActionUnitsBranchConfig,
     BranchConfig,
@@ -30,7 +31,6 @@ from emotion.config.schema import ActionUnitsConfig
 from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
-from emotion.features.augment import Augmentation
 from emotion.features.base import AcousticFeatures, Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.hog3d import Hog3dFrontEnd

@@ -1,4 +1,4 @@
-"""An estimator of scikit-learn as the head of a classifier."""
+"""A scikit-learn estimator as the head of a classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,26 +21,29 @@ _TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
 )
-"""What may be in a file besides what skops itself takes to be safe; none of it runs code of the file."""
-_TINY = 1e-6  # probability, so that its logarithm is finite
+"""Types that a file may hold besides those that skops trusts; none of them executes code of the file."""
+_TINY = 1e-6  # minimum probability, so that its logarithm is finite
 
 
 class EstimatorHead(nn.Module):
-    """Scales vectors and classifies them; it is fitted, not trained.
+    """Scale vectors and classify them by an estimator, which is fitted at once, not by gradient.
 
-    Every value is brought to a variance of 1; where vectors are several, one after the other, each of them to the same
-    total, or a long one would drown a short one. Before that, by `quantiles`, it may be given the place on a normal
-    distribution that it has among those of training, which takes their weight from values that lie far out.
+    Each value is scaled to unit variance. If vectors of several branches are concatenated, each vector is scaled to the
+    same total variance, so that long ones do not dominate. `quantiles` maps each value to a normal distribution before,
+    which reduces the influence of outliers.
 
     Args:
         estimator: Class of the estimator, and its parameters.
-        num_classes: Of the label scheme; not all of them need to occur in training.
-        seed: For what an estimator draws at random.
-        scaling: `standard` or `quantiles`.
-        sizes: Of each of the vectors that come one after the other; by default they are one.
+        num_classes: Number of classes; not all of them have to occur in training.
+        seed: Seed of the estimator.
+        scaling: `standard` (default) or `quantiles`.
+        sizes: Sizes of the concatenated vectors (default: one vector).
         n_augmented_copies: Number of equal parts of each vector, such as augmented copies of a recording. Each part is
             an example of its own; a vector of one part is repeated for each. The log-probabilities of the examples of a
             recording are averaged.
+
+    Raises:
+        EmotionError: the scaling is unknown, or vectors cannot be divided into copies.
     """
 
     def __init__(
@@ -75,16 +78,16 @@ class EstimatorHead(nn.Module):
         self.divisor = np.concatenate(of_each) if len(sizes) > 1 else 1.0
 
     def fit(self, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, **parameters: Any) -> None:
-        """Fit anew.
+        """Fit scaling and estimator.
 
         Args:
-            vectors: Shape (N, D).
-            labels: Shape (N,), class indices.
-            weights: Of each recording, shape (N,).
-            **parameters: Of the estimator, instead of those that it has.
+            vectors: Vectors, shape (N, D), float64.
+            labels: Class indices, shape (N,), int64.
+            weights: Weight of each recording, shape (N,), or None.
+            **parameters: Parameters of the estimator that are changed.
 
         Raises:
-            EmotionError: it does not take these.
+            EmotionError: the estimator does not accept the parameters.
         """
         from sklearn.base import clone
 
@@ -102,32 +105,32 @@ class EstimatorHead(nn.Module):
             raise EmotionError(f"{type(estimator).__name__}: {error_message(error)}") from error
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Logarithms of probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
-        given, last = self._examples(vectors.detach().cpu().double().numpy()), self.pipeline[-1]
+        """Return log-probabilities, shape (B, num_classes), of vectors of shape (B, D)."""
+        examples, last = self._examples(vectors.detach().cpu().double().numpy()), self.pipeline[-1]
         if not self.is_fitted:
-            raise EmotionError("this estimator was not fitted")
-        logs = torch.full((len(given), self.num_classes), float(np.log(_TINY)), dtype=torch.float64)
+            raise EmotionError("the estimator is not fitted")
+        logs = torch.full((len(examples), self.num_classes), float(np.log(_TINY)), dtype=torch.float64)
         if hasattr(last, "predict_proba"):
-            known = np.log(np.maximum(self.pipeline.predict_proba(given), _TINY))
-        else:  # a machine that knows only on which side of its borders a vector lies, and how far
-            scores = self.pipeline.decision_function(given)
-            known = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
-        logs[:, torch.from_numpy(last.classes_.astype(np.int64))] = torch.from_numpy(known).double()
+            own = np.log(np.maximum(self.pipeline.predict_proba(examples), _TINY))
+        else:  # a support-vector machine without probabilities has distances to its decision boundaries
+            scores = self.pipeline.decision_function(examples)
+            own = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
+        logs[:, torch.from_numpy(last.classes_.astype(np.int64))] = torch.from_numpy(own).double()
         return logs.unflatten(0, (len(vectors), self.examples)).mean(dim=1).float().to(vectors.device)
 
     def _examples(self, vectors: np.ndarray) -> np.ndarray:
-        """Shape (N, D) to (N × examples, D'), those of a recording one after the other."""
+        """Return the examples of vectors of shape (N, D), shape (N * examples, D'), sorted by recording."""
         if self.examples == 1:
             return vectors
-        each = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=1)
-        split = [one.reshape(len(one), own, -1) for one, own in zip(each, self.n_augmented_copies, strict=True)]
-        beside = [np.broadcast_to(one, (len(one), self.examples, one.shape[2])) for one in split]
-        return np.concatenate(beside, axis=2).reshape(len(vectors) * self.examples, -1)
+        parts = np.split(vectors, np.cumsum(self.sizes)[:-1], axis=1)
+        copies = [part.reshape(len(part), own, -1) for part, own in zip(parts, self.n_augmented_copies, strict=True)]
+        repeated = [np.broadcast_to(own, (len(own), self.examples, own.shape[2])) for own in copies]
+        return np.concatenate(repeated, axis=2).reshape(len(vectors) * self.examples, -1)
 
     @property
     def size(self) -> int:
-        """How many numbers it has learnt; of trees the number of nodes."""
-        return _numbers(self.pipeline[-1])
+        """The number of fitted parameters; of trees, the number of nodes."""
+        return _count_parameters(self.pipeline[-1])
 
     @property
     def is_fitted(self) -> bool:
@@ -142,10 +145,10 @@ class EstimatorHead(nn.Module):
             temporary.write_bytes(skops.io.dumps(self.pipeline))
 
     def load(self, path: Path) -> None:
-        """Read what `save` wrote; nothing in it is executed.
+        """Load a file of `save`; nothing in it is executed.
 
         Raises:
-            EmotionError: it is missing, damaged, or holds what no estimator needs.
+            EmotionError: the file is missing or damaged, or holds untrusted types.
         """
         import skops.io
         from sklearn.pipeline import Pipeline
@@ -153,31 +156,33 @@ class EstimatorHead(nn.Module):
         if not path.is_file():
             raise EmotionError(f"{path} does not exist: was the run finished?")
         try:
-            strange = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
-            if strange:
+            untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+            if untrusted:
                 raise EmotionError(
-                    f"{path} is refused: it holds {strange[0]}, which no estimator of this package needs"
+                    f"{path} is refused: it holds {untrusted[0]}, which no estimator of this package needs"
                 )
             pipeline = skops.io.load(path, trusted=list(_TRUSTED))
         except EmotionError:
             raise
-        except Exception as error:  # a damaged file fails in many ways, all of which mean the same
-            raise EmotionError(f"{path} is no estimator that can be read: {error_message(error)}") from error
+        except Exception as error:  # a damaged file raises many types of exceptions
+            raise EmotionError(f"{path} is not an estimator that can be read: {error_message(error)}") from error
         if not isinstance(pipeline, Pipeline) or type(pipeline[-1]) is not type(self.pipeline[-1]):
             raise EmotionError(f"{path} holds another estimator than config.yaml")
         self.pipeline = pipeline
 
 
-def _numbers(fitted: object) -> int:
+def _count_parameters(fitted: object) -> int:
     if hasattr(fitted, "node_count"):
         return int(fitted.node_count)
     if isinstance(fitted, np.ndarray):
-        return sum(map(_numbers, fitted)) if fitted.dtype == object else fitted.size * (fitted.dtype.kind == "f")
+        if fitted.dtype == object:
+            return sum(map(_count_parameters, fitted))
+        return fitted.size * (fitted.dtype.kind == "f")
     if isinstance(fitted, list):
-        return sum(map(_numbers, fitted))
+        return sum(map(_count_parameters, fitted))
     if hasattr(fitted, "get_booster"):
         return len(fitted.get_booster().trees_to_dataframe())
     if hasattr(fitted, "get_params"):
         own = {name: value for name, value in vars(fitted).items() if name.endswith("_") and not name.startswith("_")}
-        return sum(map(_numbers, own.values()))
+        return sum(map(_count_parameters, own.values()))
     return 0

@@ -15,10 +15,9 @@ from emotion.models.late_fusion import Fusion
 class EstimatorEncoder(Encoder):
     """An encoder whose embeddings are the log-probabilities of an estimator on the vectors of another encoder.
 
-    In training, recordings of the train split get cross-fitted log-probabilities, which come from estimators that were
-    fitted without them (Wolpert, 1992, https://doi.org/10.1016/S0893-6080(05)80023-1). An estimator knows the
-    recordings on which it was fitted too well, so a fusion that is trained on its log-probabilities of them would trust
-    it too much.
+    In training, recordings of the train split get cross-fitted log-probabilities, of estimators that were fitted
+    without them (Wolpert, 1992, https://doi.org/10.1016/S0893-6080(05)80023-1). An estimator is overconfident on the
+    recordings on which it was fitted, so a fusion trained on such log-probabilities would weight it too much.
 
     Args:
         vector: Frozen encoder that makes the vectors.
@@ -30,7 +29,7 @@ class EstimatorEncoder(Encoder):
         self.vector, self.estimator, self.is_frozen = vector, estimator, True
         self.frame_dim = self.embed_dim = estimator.num_classes
         self._rows: dict[str, int] = {}
-        # A part of training only, so not of the state.
+        # Used in training only, so not part of the state.
         self.register_buffer("cross_fitted", torch.zeros(0, self.embed_dim), persistent=False)
 
     def load_pretrained(self) -> None:
@@ -63,19 +62,19 @@ class EstimatorEncoder(Encoder):
     def forward(self, batch: Batch) -> Tensor:
         """Return log-probabilities, shape (B, num_classes)."""
         if self.training and self._rows:
-            return self._of_training(batch)
+            return self._cross_fitted_of(batch)
         with torch.no_grad():
             return self.estimator(self.vector(batch)).log_softmax(dim=1)
 
-    def _of_training(self, batch: Batch) -> Tensor:
+    def _cross_fitted_of(self, batch: Batch) -> Tensor:
         unknown = [recording for recording in batch["recording"] if recording not in self._rows]
         if unknown:
             raise EmotionError(f"{unknown[0]} has no cross-fitted log-probabilities: the train split was changed")
-        found = self.cross_fitted[[self._rows[recording] for recording in batch["recording"]]].log_softmax(dim=1)
+        logs = self.cross_fitted[[self._rows[recording] for recording in batch["recording"]]].log_softmax(dim=1)
         if "mix_partner" not in batch or "mix_weight" not in batch:
-            return found
+            return logs
         weight = batch["mix_weight"][:, None]
-        return weight * found + (1 - weight) * found[batch["mix_partner"]]
+        return weight * logs + (1 - weight) * logs[batch["mix_partner"]]
 
 
 def estimator_encoders(classifier: Classifier) -> dict[str, EstimatorEncoder]:

@@ -1,4 +1,4 @@
-"""A compact residual CNN of faces."""
+"""Residual CNN over face images."""
 
 from itertools import pairwise
 
@@ -10,15 +10,15 @@ from emotion.models.base import ImageBackbone
 
 
 class FaceCnn(ImageBackbone):
-    """Residual stages of 3×3 convolutions (He et al., 2016), then the mean over space.
+    """Residual stages of 3×3 convolutions (He et al., 2016), then global average pooling.
 
     https://arxiv.org/abs/1512.03385.
 
     Args:
-        num_channels: Of a picture.
-        widths: Channels of each stage; before each the picture is halved.
-        blocks: Residual blocks of each stage.
-        dropout: Of the embedding's values, in [0, 1).
+        num_channels: Number of channels of an image.
+        widths: Number of channels of each stage; each stage halves the resolution.
+        blocks: Number of residual blocks of each stage.
+        dropout: Dropout probability of the embedding, in [0, 1).
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class FaceCnn(ImageBackbone):
         dropout: Dropout = 0.2,
     ) -> None:
         super().__init__()
-        # The first convolution sees every pixel, for faces are often small; what it finds is then halved.
+        # Faces are often small, so the first convolution has stride 1 and is followed by pooling.
         stages: list[nn.Module] = [_convolution(num_channels, widths[0]), nn.MaxPool2d(2), nn.ReLU()]
         for number, (narrow, wide) in enumerate(pairwise([widths[0], *widths])):
             for block in range(blocks):
@@ -37,12 +37,12 @@ class FaceCnn(ImageBackbone):
                 stages.append(_Residual(narrow if first else wide, wide, step=2 if first and number else 1))
         self.stages, self.dropout = nn.Sequential(*stages), nn.Dropout(dropout)
         self.embed_dim = widths[-1]
-        # A fifth faster on a CPU.
+        # In this memory format convolutions take four fifths of the time on a CPU.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See `ImageBackbone.forward`."""
-        maps = self.stages(pictures.contiguous(memory_format=torch.channels_last))
+        maps = self.stages(images.contiguous(memory_format=torch.channels_last))
         return self.dropout(maps.mean(dim=(2, 3)))
 
 
@@ -50,9 +50,9 @@ class _Residual(nn.Module):
     def __init__(self, narrow: int, wide: int, step: int) -> None:
         super().__init__()
         self.change = nn.Sequential(_convolution(narrow, wide, step), nn.ReLU(), _convolution(wide, wide))
-        # Averaged, then 1×1 (He et al., 2019, https://arxiv.org/abs/1812.01187): a 1×1 convolution that steps itself
-        # sees a quarter of the maps, and its gradient is written beyond its memory by oneDNN 3.10 where it has fewer
-        # than 16 channels, in channels-last order, on several threads.
+        # Average pooling before the 1×1 convolution (He et al., 2019, https://arxiv.org/abs/1812.01187): a strided 1×1
+        # convolution ignores three quarters of its input. oneDNN 3.10 also writes its gradient beyond the allocated
+        # memory if there are fewer than 16 channels, with channels last and several threads.
         halve = nn.Identity() if step == 1 else nn.AvgPool2d(step, ceil_mode=True, count_include_pad=False)
         same = narrow == wide and step == 1
         self.shortcut = nn.Identity() if same else nn.Sequential(halve, _convolution(narrow, wide, kernel=1))

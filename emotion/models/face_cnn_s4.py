@@ -1,4 +1,4 @@
-"""The face network of an earlier system, kept to show what training it properly is worth."""
+"""The face network of the prior system S4, for comparison."""
 
 from itertools import pairwise
 
@@ -8,14 +8,14 @@ from emotion.models.base import ImageBackbone
 
 
 class FaceCnnS4(ImageBackbone):
-    """Three convolutions, each pooled without losing resolution, and all of what is left as the embedding.
+    """Three convolutions with max pooling of stride 1; the flattened result is the embedding.
 
-    With a linear head for eight emotions it has 1,837,496 parameters on pictures of 128 pixels. It was published with
-    mean squared error and five epochs of plain gradient descent, and then hardly beat chance.
+    With a linear head for eight emotions it has 1,837,496 parameters on images of 128 pixels. As published, trained for
+    five epochs with mean squared error and plain gradient descent, it was near chance.
 
     Args:
-        num_channels: Of a picture.
-        size: Side of a picture, in pixels; the same as in `model.images.size`.
+        num_channels: Number of channels of an image.
+        size: Side of an image, in pixels; must equal `model.images.size`.
     """
 
     def __init__(self, num_channels: int, size: int = 128) -> None:
@@ -25,9 +25,9 @@ class FaceCnnS4(ImageBackbone):
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 3), nn.ReLU(), nn.MaxPool2d(2, stride=1)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        # A convolution takes two pixels of each side, a pooling one.
+        # A convolution reduces each side by two pixels, a pooling by one.
         self.embed_dim = widths[-1] * (size - 3 * 3) ** 2
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See `ImageBackbone.forward`."""
-        return self.layers(pictures)
+        return self.layers(images)

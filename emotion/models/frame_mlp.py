@@ -1,4 +1,4 @@
-"""A multilayer perceptron over what is alike in all frames."""
+"""Multilayer perceptron over the mean of all frames."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from emotion.models.base import FeatureBackbone, hidden_layers
 
 
 class FrameMlp(FeatureBackbone):
-    """The mean over an item's frames, then hidden layers, see `hidden_layers`.
+    """The mean over the frames of an item, then hidden layers, see `hidden_layers`.
 
     Args:
-        num_features: Of a frame.
-        hidden: Width of each layer; at least one.
-        dropout: Of a layer's values, in [0, 1).
+        num_features: Number of features of a frame.
+        hidden: Widths of the layers; at least one.
+        dropout: Dropout probability of each layer, in [0, 1).
     """
 
     def __init__(self, num_features: int, hidden: tuple[Count, ...] = (128, 128), dropout: Dropout = 0.5) -> None:
@@ -22,7 +22,7 @@ class FrameMlp(FeatureBackbone):
         self.frame_dim = self.embed_dim = hidden[-1]
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureBackbone.encode_frames`; one row an item."""
+        """See `FeatureBackbone.encode_frames`; each item has one frame."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""A vector for each recording, without learning: what its features are like on the whole, or their course."""
+"""Vectors for each recording without trainable weights: functionals and spline coefficients of features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -11,18 +11,18 @@ from emotion.models.base import FeatureBackbone
 
 
 class Functionals(FeatureBackbone):
-    """Statistics of each feature over an item's frames.
+    """Statistics of each feature over the frames of an item.
 
     Args:
-        num_features: Of a frame.
+        num_features: Number of features of a frame.
         names: See `emotion.features.functionals.Functionals`.
     """
 
     def __init__(self, num_features: int, names: Sequence[str] = ("mean", "std")) -> None:
         super().__init__()
-        of_each = functionals.Functionals(names)
-        self.pool = _Pool(lambda features, frames: of_each(features, frames).transpose(1, 2).flatten(1))
-        self.frame_dim, self.embed_dim = num_features, len(of_each.names) * num_features
+        compute = functionals.Functionals(names)
+        self.pool = _Pool(lambda features, frames: compute(features, frames).transpose(1, 2).flatten(1))
+        self.frame_dim, self.embed_dim = num_features, len(compute.names) * num_features
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureBackbone.encode_frames`: the features themselves."""
@@ -30,12 +30,12 @@ class Functionals(FeatureBackbone):
 
 
 class SplineCoefficients(FeatureBackbone):
-    """The course of each feature over an item, wherever that is long or short; see `Splines`.
+    """B-spline coefficients of each feature over the duration of an item; see `Splines`.
 
     Args:
-        num_features: Of a frame.
+        num_features: Number of features of a frame.
         n_coefficients: Number of coefficients of each feature.
-        order: Of the splines: 4 is cubic.
+        order: Order of the splines; 4 is cubic.
     """
 
     def __init__(self, num_features: int, n_coefficients: Count = 14, order: Count = 4) -> None:
@@ -50,9 +50,9 @@ class SplineCoefficients(FeatureBackbone):
 
 
 class _Pool(nn.Module):
-    def __init__(self, function: object) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, rows: Tensor, frames: Tensor) -> Tensor:
-        return self.function(rows, frames)
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        return self.function(features, frames)

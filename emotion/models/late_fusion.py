@@ -1,14 +1,13 @@
-"""Late fusion: the embeddings of several encoders, joined to one."""
+"""Late fusion: several encoders whose embeddings are joined to one."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from emotion.batch import Batch, select_items
+from emotion.batch import Batch, frame_mask, select_items
 from emotion.config.fields import Count, Dropout
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask
 from emotion.models.base import Encoder
 from emotion.models.pooling import StatisticsPooling
 
@@ -20,12 +19,12 @@ class Fusion(nn.Module):
 
     Args:
         encoders: Encoders by name.
-        modality_dropout: Probability that an item loses one of its modalities in training, drawn uniformly; the last
-            one is never lost.
+        modality_dropout: Probability that one modality of an item with all of them, drawn uniformly, is masked in
+            training.
 
     Attributes:
         embed_dim: Size of the joint embedding.
-        gives_logits: True if the joint embedding is logits already, so that no head follows.
+        gives_logits: True if the joint embedding holds logits, so that no head follows.
     """
 
     embed_dim: int
@@ -37,26 +36,26 @@ class Fusion(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the joint embeddings of a batch, shape (B, embed_dim)."""
-        there = torch.stack([self._usable(encoder.present(batch)) for encoder in self.encoders.values()], dim=1)
-        parts = [self._part(name, batch, has) for name, has in zip(self.encoders, there.unbind(1), strict=True)]
+        present = torch.stack([self._usable(encoder.present(batch)) for encoder in self.encoders.values()], dim=1)
+        outputs = [self._encode_present(name, batch, has) for name, has in zip(self.encoders, present.T, strict=True)]
         if self.training and self.modality_dropout:
-            there = there & ~self._lost(there)
-        return self.join(parts, there)
+            present = present & ~self._draw_masked(present)
+        return self.join(outputs, present)
 
-    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
-        """Return what is joined of one encoder: embeddings, shape (B, D); all items have its modality."""
+    def encode(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the output of one encoder that is joined: embeddings, shape (B, D). All items have its modality."""
         return (self.encoders[name](batch),)
 
-    def shapes(self, name: str) -> list[tuple[int, ...]]:
-        """Return the smallest shapes, without B, of the tensors that `part` returns."""
+    def output_shapes(self, name: str) -> list[tuple[int, ...]]:
+        """Return the smallest shapes, without B, of the tensors that `encode` returns."""
         return [(self.encoders[name].embed_dim,)]
 
-    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
-        """Join the embeddings of all encoders.
+    def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
+        """Join the outputs of all encoders.
 
         Args:
-            parts: Results of `part` for each encoder; zeros for items that lack its modality.
-            there: Which modalities are used, shape (B, M), bool.
+            outputs: Results of `encode` for each encoder; zeros for items that lack its modality.
+            present: Which modalities are used, shape (B, M), bool.
 
         Returns:
             Joint embeddings, shape (B, embed_dim).
@@ -67,24 +66,25 @@ class Fusion(nn.Module):
         """Return which items are used: a single one is not enough for batch normalisation in training."""
         return has & (has.sum() > 1) if self.training else has
 
-    def _part(self, name: str, batch: Batch, has: Tensor) -> tuple[Tensor, ...]:
+    def _encode_present(self, name: str, batch: Batch, has: Tensor) -> tuple[Tensor, ...]:
+        """Return the output of one encoder, with zeros for items that lack its modality."""
         if torch.compiler.is_exporting() or has.all():
-            return self.part(name, batch)
+            return self.encode(name, batch)
         if "mix_partner" in batch:
-            raise EmotionError("mixup needs both modalities of every recording: leave it out of augment=")
-        rows = has.nonzero()[:, 0]
-        if len(rows):
-            known = self.part(name, select_items(batch, rows))
+            raise EmotionError("mixup needs all modalities of every recording; leave it out of augment=")
+        items = has.nonzero()[:, 0]
+        if len(items):
+            output = self.encode(name, select_items(batch, items))
         else:
-            known = tuple(torch.zeros(0, *shape, device=has.device) for shape in self.shapes(name))
-        return tuple(each.new_zeros(len(has), *each.shape[1:]).index_copy(0, rows, each) for each in known)
+            output = tuple(torch.zeros(0, *shape, device=has.device) for shape in self.output_shapes(name))
+        return tuple(each.new_zeros(len(has), *each.shape[1:]).index_copy(0, items, each) for each in output)
 
-    def _lost(self, there: Tensor) -> Tensor:
-        """Draw the modality that each item loses, shape (B, M), bool."""
-        items, modalities = there.shape
-        loses = (torch.rand(items, device=there.device) < self.modality_dropout) & there.all(dim=1)
-        which = torch.randint(modalities, (items,), device=there.device)
-        return loses[:, None] & (torch.arange(modalities, device=there.device) == which[:, None])
+    def _draw_masked(self, present: Tensor) -> Tensor:
+        """Draw the modality of each item that is masked, shape (B, M), bool."""
+        items, modalities = present.shape
+        masked = (torch.rand(items, device=present.device) < self.modality_dropout) & present.all(dim=1)
+        which = torch.randint(modalities, (items,), device=present.device)
+        return masked[:, None] & (torch.arange(modalities, device=present.device) == which[:, None])
 
 
 class Concatenation(Fusion):
@@ -94,9 +94,9 @@ class Concatenation(Fusion):
         super().__init__(encoders, modality_dropout)
         self.embed_dim = sum(encoder.embed_dim for encoder in encoders.values())
 
-    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+    def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        return torch.cat(zero_missing([embedding for (embedding,) in parts], there), dim=1)
+        return torch.cat(zero_missing([embedding for (embedding,) in outputs], present), dim=1)
 
 
 class Gated(Fusion):
@@ -118,13 +118,13 @@ class Gated(Fusion):
         self.gate = nn.Linear(sum(sizes), len(sizes))
         self.embed_dim = width
 
-    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+    def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        embeddings = zero_missing([embedding for (embedding,) in parts], there)
+        embeddings = zero_missing([embedding for (embedding,) in outputs], present)
         hidden = [layer(embedding).tanh() for layer, embedding in zip(self.layers, embeddings, strict=True)]
         scores = self.gate(torch.cat(embeddings, dim=1))
-        # Not minus infinity: an item may have nothing left to learn from, see `_usable`.
-        weights = scores.masked_fill(~there, torch.finfo(scores.dtype).min).softmax(dim=1)
+        # Not minus infinity, since an item may have no usable modality, see `_usable`.
+        weights = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=1)
         return (torch.stack(hidden, dim=2) * weights[:, None]).sum(dim=2)
 
 
@@ -155,33 +155,34 @@ class CrossAttention(Fusion):
         self.pool = StatisticsPooling(width)
         self.embed_dim = len(encoders) * self.pool.embed_dim
 
-    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
+    def encode(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
         """Return frame embeddings, shape (B, D, N), and their number for each item, shape (B,)."""
         return self.encoders[name].encode_frames(batch)
 
-    def shapes(self, name: str) -> list[tuple[int, ...]]:
-        """See `Fusion.shapes`."""
+    def output_shapes(self, name: str) -> list[tuple[int, ...]]:
+        """See `Fusion.output_shapes`."""
         return [(self.encoders[name].frame_dim, 1), ()]
 
-    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+    def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        lengths = [frames.long().clamp(min=1) for _, frames in parts]
+        lengths = [frames.long().clamp(min=1) for _, frames in outputs]
         tokens = [
-            norm(project(rows.transpose(1, 2)))
-            for norm, project, (rows, _) in zip(self.norms, self.project, parts, strict=True)
+            norm(project(embedded.transpose(1, 2)))
+            for norm, project, (embedded, _) in zip(self.norms, self.project, outputs, strict=True)
         ]
-        masks = [frame_mask(frames, rows.shape[1]) for frames, rows in zip(lengths, tokens, strict=True)]
+        masks = [frame_mask(frames, own.shape[1]) for frames, own in zip(lengths, tokens, strict=True)]
         pooled = []
         for own, attend in enumerate(self.attend):
             others = [other for other in range(len(tokens)) if other != own]
             context = torch.cat([tokens[other] for other in others], dim=1)
-            visible = torch.cat([masks[other] & there[:, other, None] for other in others], dim=1)
-            some = visible.any(dim=1)
-            hidden = ~visible & some[:, None]  # an item that sees nothing may look anywhere; it is left out below
-            seen = attend(tokens[own], context, context, key_padding_mask=hidden, need_weights=False)[0]
-            rows = tokens[own] + torch.where(some[:, None, None], seen, 0.0)
-            pooled.append(self.pool(rows.transpose(1, 2), lengths[own]))
-        return torch.cat(zero_missing(pooled, there), dim=1)
+            visible = torch.cat([masks[other] & present[:, other, None] for other in others], dim=1)
+            has_context = visible.any(dim=1)
+            # Attention over no key is NaN, so an item without context attends to padding; the result is dropped below.
+            hidden = ~visible & has_context[:, None]
+            attended = attend(tokens[own], context, context, key_padding_mask=hidden, need_weights=False)[0]
+            frames = tokens[own] + torch.where(has_context[:, None, None], attended, 0.0)
+            pooled.append(self.pool(frames.transpose(1, 2), lengths[own]))
+        return torch.cat(zero_missing(pooled, present), dim=1)
 
 
 class MeanLogProbability(Fusion):
@@ -215,20 +216,25 @@ class MeanLogProbability(Fusion):
             self.heads[name].train(mode and not encoder.is_frozen).requires_grad_(not encoder.is_frozen)
         return self
 
-    def part(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
+    def encode(self, name: str, batch: Batch) -> tuple[Tensor, ...]:
         """Return log-probabilities, shape (B, num_classes)."""
         return (self.heads[name](self.encoders[name](batch)).float().log_softmax(dim=1),)
 
-    def shapes(self, name: str) -> list[tuple[int, ...]]:
-        """See `Fusion.shapes`."""
+    def output_shapes(self, name: str) -> list[tuple[int, ...]]:
+        """See `Fusion.output_shapes`."""
         return [(self.embed_dim,)]
 
-    def join(self, parts: list[tuple[Tensor, ...]], there: Tensor) -> Tensor:
+    def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        answers = torch.stack(zero_missing([answer for (answer,) in parts], there), dim=1)
-        return answers.sum(dim=1) / there.sum(dim=1, keepdim=True).clamp(min=1)
+        logs = torch.stack(zero_missing([own for (own,) in outputs], present), dim=1)
+        return logs.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def zero_missing(parts: list[Tensor], there: Tensor) -> list[Tensor]:
-    """Return `parts`, each of shape (B, D), with zeros where `there`, shape (B, M), is False."""
-    return [torch.where(has[:, None], part, 0.0) for part, has in zip(parts, there.unbind(1), strict=True)]
+def zero_missing(embeddings: list[Tensor], present: Tensor) -> list[Tensor]:
+    """Set the embeddings of missing modalities to zero.
+
+    Args:
+        embeddings: Embeddings of M modalities, each of shape (B, D).
+        present: Which modalities are present, shape (B, M), bool.
+    """
+    return [torch.where(has[:, None], own, 0.0) for own, has in zip(embeddings, present.unbind(1), strict=True)]

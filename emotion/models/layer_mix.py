@@ -1,4 +1,4 @@
-"""A small network over the layers of a large one."""
+"""Weighted sum of the layers of a pretrained encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +10,16 @@ from emotion.models.pooling import StatisticsPooling
 
 
 class LayerMix(FeatureBackbone):
-    """Adds up layers with learned weights, projects each frame, pools over time, as SUPERB does.
+    """A weighted sum of layers with trained weights, a projection of each frame, and pooling over time, as in SUPERB.
 
     Yang et al. (2021), https://arxiv.org/abs/2105.01051.
 
     Args:
-        num_features: Of a frame, all layers together.
-        num_channels: Layers.
-        width: Of a projected frame.
-        dropout: Of a projected frame's values, in [0, 1).
-        pooling: Over time, see `StatisticsPooling`.
+        num_features: Number of features of a frame in all layers.
+        num_channels: Number of layers.
+        width: Size of a frame embedding.
+        dropout: Dropout probability of frame embeddings, in [0, 1).
+        pooling: `mean`, `attention` or `average`, see `StatisticsPooling`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LayerMix(FeatureBackbone):
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureBackbone.encode_frames`."""
-        # In the order in which cached features lie in memory, frame by frame: einsum and matmul would copy them all.
+        # Cached features are stored frame by frame; einsum and matmul would copy them.
         layers = features.transpose(1, 2).flatten(0, 1).unflatten(1, (len(self.weights), -1))
         mixed = torch.bmm(self.weights.softmax(0).expand(len(layers), 1, -1), layers)[:, 0]
         return self.project(mixed.unflatten(0, (len(features), -1)).transpose(1, 2)), frames

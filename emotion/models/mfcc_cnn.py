@@ -1,29 +1,32 @@
-"""A two-dimensional CNN over features and time, for MFCCs and log-mel spectrograms alike."""
+"""2-D CNN over features and time, for MFCC and log-mel spectrograms."""
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import frame_mask
 from emotion.config.branch import Pooling
 from emotion.config.fields import Count, Dropout
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask
 from emotion.models.base import FeatureBackbone
 from emotion.models.pooling import StatisticsPooling
 
 
 class MfccCnn(FeatureBackbone):
-    """Convolution blocks, then the mean and the deviation over time of what is left of each feature band.
+    """Convolution blocks, then pooling over time.
 
-    A block is a 3×3 convolution, batch normalisation, 2×2 max pooling (the last: 2×1), ReLU and channel dropout. Frames
-    beyond an item's end are zeroed before every convolution, so that it sees the zeros that it would see at the edge of
+    A block is a 3×3 convolution, batch normalisation, 2×2 max pooling (2×1 in the last block), ReLU and channel
+    dropout. Frames beyond the end of an item are set to zero before each convolution, which equals its zero padding for
     the item alone.
 
     Args:
         num_features: Number of features of a frame; for each channel at least 2 to the power of the number of blocks.
         num_channels: Number of equal parts of the features, the features and their deltas, each an input channel.
-        channels: Output channels of each block.
-        dropout: Of channels, in [0, 1).
-        pooling: Over time: `mean` or `attention`, see `StatisticsPooling`.
+        channels: Number of output channels of each block.
+        dropout: Dropout probability of channels, in [0, 1).
+        pooling: `mean`, `attention` or `average`, see `StatisticsPooling`.
+
+    Raises:
+        EmotionError: there are too few features for the blocks.
     """
 
     def __init__(
@@ -38,8 +41,8 @@ class MfccCnn(FeatureBackbone):
         height = num_features // num_channels
         if height >> len(channels) == 0:
             raise EmotionError(
-                f"{height} features are too few for {len(channels)} poolings by two: add some with "
-                "features=[mfcc,…], or take fewer model.backbone.channels"
+                f"{height} features are too few for {len(channels)} blocks, which halve them; add some with "
+                "features=[mfcc,…], or remove some of model.backbone.channels"
             )
         self.num_channels = num_channels
         widths = [num_channels, *channels]
@@ -51,20 +54,20 @@ class MfccCnn(FeatureBackbone):
         self.frame_dim = channels[-1] * (height >> len(channels))
         self.pool = StatisticsPooling(self.frame_dim, pooling)
         self.embed_dim = self.pool.embed_dim
-        # About twice as fast on a CPU.
+        # In this memory format convolutions take half the time on a CPU.
         self.to(memory_format=torch.channels_last)
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureBackbone.encode_frames`. Items too short for the pooling are continued with zeros."""
-        shortest = 1 << (len(self.convolutions) - 1)
-        frames = frames.clamp(min=shortest)
-        if features.shape[-1] < shortest:
-            features = nn.functional.pad(features, (0, shortest - features.shape[-1]))
+        """See `FeatureBackbone.encode_frames`; items that are too short for the pooling are padded with zeros."""
+        min_frames = 1 << (len(self.convolutions) - 1)
+        frames = frames.clamp(min=min_frames)
+        if features.shape[-1] < min_frames:
+            features = nn.functional.pad(features, (0, min_frames - features.shape[-1]))
         maps = features.unflatten(1, (self.num_channels, -1))
         maps = maps.contiguous(memory_format=torch.channels_last)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True), start=1):
             step = 2 if number < len(self.convolutions) else 1
-            # ReLU and maximum may change places, and after the pooling there is less to do.
+            # ReLU and max pooling commute, and pooling first is cheaper.
             maps = nn.functional.max_pool2d(norm(convolution(maps)), (2, step)).relu()
             frames = frames // step
             mask = frame_mask(frames, maps.shape[-1])[:, None, None]

@@ -1,4 +1,4 @@
-"""Tensors made small along some of their axes."""
+"""Partial Tucker decomposition."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,18 +13,21 @@ from emotion.models.base import FeatureBackbone
 
 
 class PartialTucker(FeatureBackbone):
-    """The core of a partial Tucker decomposition, whose factors are those of the training split.
+    """The core of a partial Tucker decomposition with factors of the train split (Tucker, 1966).
 
-    Tucker (1966), https://doi.org/10.1007/BF02289464, by TensorLy's higher-order orthogonal iteration. Features and
-    frames are taken as a tensor for each recording; along an axis with a rank it is projected onto that many factors.
+    https://doi.org/10.1007/BF02289464; fitted by TensorLy's higher-order orthogonal iteration. The features of a
+    recording are a tensor; each axis with a rank is projected onto that many factors.
 
     Args:
-        num_features: Of a frame; the product of `feature_shape`.
-        feature_shape: The axes that features are made of.
-        frame_shape: The axes that frames are made of; recordings have so many frames, or less and then zeros.
-        ranks: Rank for each axis of `feature_shape`, then of `frame_shape`; null keeps the axis.
-        max_values: Factors are fitted to as many recordings of the training split as have so many values, drawn
-            evenly. Fitting takes about 20 bytes for each.
+        num_features: Number of features of a frame; the product of `feature_shape`.
+        feature_shape: Axes of the features.
+        frame_shape: Axes of the frames; a recording with fewer frames is padded with zeros.
+        ranks: Rank for each axis of `feature_shape`, then of `frame_shape`; None keeps the axis.
+        max_values: Maximum number of values of the train split to which factors are fitted, of a random sample of
+            recordings. Fitting needs about 20 bytes for each.
+
+    Raises:
+        EmotionError: the shapes or the ranks do not fit.
     """
 
     def __init__(
@@ -56,19 +59,18 @@ class PartialTucker(FeatureBackbone):
             from tensorly.decomposition import partial_tucker
         except ImportError as error:
             raise EmotionError("tensorly is not installed: pip install 'emotion[tensorly]'") from error
-        some = _limit_values(
-            (item for features, _ in inputs for item in features), self.max_values // math.prod(self.shape)
-        )
-        tensors = np.stack([self._tensor(item[None])[0].cpu().numpy() for item in some])
+        items = (item for features, _ in inputs for item in features)
+        sample = _reservoir_sample(items, self.max_values // math.prod(self.shape))
+        tensors = np.stack([self._tensor(item[None])[0].cpu().numpy() for item in sample])
         axes = [1 + axis for axis in self.ranks]
         (_, factors), _ = partial_tucker(tensors, rank=list(self.ranks.values()), modes=axes, tol=1e-5)
         for axis, factor in zip(self.ranks, factors, strict=True):
-            # Which of two opposite directions a factor points in is chance.
+            # The sign of a factor is arbitrary, so it is fixed here.
             sign = np.sign(factor[np.abs(factor).argmax(axis=0), range(factor.shape[1])])
             getattr(self, f"factor_{axis}").copy_(torch.from_numpy(np.ascontiguousarray(factor * sign)))
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FeatureBackbone.encode_frames`; one row an item."""
+        """See `FeatureBackbone.encode_frames`; each item has one frame."""
         return self.forward(features, frames)[..., None], torch.ones_like(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
@@ -79,19 +81,19 @@ class PartialTucker(FeatureBackbone):
         return core.flatten(1)
 
     def _tensor(self, features: Tensor) -> Tensor:
-        """Shape (B, F, N) to (B, *feature_shape, *frame_shape)."""
+        """Return features of shape (B, F, N) as a tensor of shape (B, *feature_shape, *frame_shape)."""
         missing = self.frames - features.shape[2]
         if missing < 0:
-            raise EmotionError(f"columns make {self.frames} frames, and a recording has {features.shape[2]}")
+            raise EmotionError(f"frame_shape has {self.frames} frames; a recording has {features.shape[2]}")
         return nn.functional.pad(features, (0, missing)).reshape(len(features), *self.shape)
 
 
-def _limit_values(items: Iterable[Tensor], most: int) -> list[Tensor]:
-    """As many of `items` as `most`, and at least one, each equally likely, always the same ones (Vitter, 1985)."""
+def _reservoir_sample(items: Iterable[Tensor], count: int) -> list[Tensor]:
+    """Return a uniform random sample of up to `count` items, and at least one, with a constant seed (Vitter, 1985)."""
     random, kept = np.random.default_rng(0), []
     for number, item in enumerate(items):
-        if len(kept) < max(1, most):
-            kept.append(item.clone())  # or the batch that it is of would stay too
+        if len(kept) < max(1, count):
+            kept.append(item.clone())  # a view would keep its whole batch in memory
         elif (place := int(random.integers(number + 1))) < len(kept):
             kept[place] = item.clone()
     return kept

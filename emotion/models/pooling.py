@@ -1,24 +1,27 @@
-"""From frames to one vector, over an item's own frames alone."""
+"""Pooling of frame embeddings over time."""
 
 import torch
 from torch import Tensor, nn
 
+from emotion.batch import frame_mask
 from emotion.errors import EmotionError
-from emotion.features.base import frame_mask
 
 POOLINGS = ("mean", "attention", "average")
 
 
 class StatisticsPooling(nn.Module):
-    """The mean and the standard deviation of each row over an item's frames.
+    """Mean and standard deviation of each value over the frames of an item.
 
-    With `attention` both are weighted, and the network learns the weights (Okabe et al., 2018,
-    https://arxiv.org/abs/1803.10963). `average` is the mean without the deviation.
+    `attention` weights frames by a trained network (Okabe et al., 2018, https://arxiv.org/abs/1803.10963). `average` is
+    the mean without the standard deviation.
 
     Args:
-        size: Rows, D.
-        pooling: `mean`, `attention` or `average`.
-        hidden: Width of the layer that computes the weights.
+        size: Size of a frame embedding, D.
+        pooling: `mean` (default), `attention` or `average`.
+        hidden: Width of the layer that computes the attention weights (default: 64).
+
+    Raises:
+        EmotionError: `pooling` is unknown.
     """
 
     def __init__(self, size: int, pooling: str = "mean", hidden: int = 64) -> None:
@@ -30,24 +33,29 @@ class StatisticsPooling(nn.Module):
             if pooling == "attention"
             else None
         )
-        self.with_deviation = pooling != "average"
-        self.embed_dim = 2 * size if self.with_deviation else size
+        self.with_std = pooling != "average"
+        self.embed_dim = 2 * size if self.with_std else size
 
-    def forward(self, rows: Tensor, frames: Tensor) -> Tensor:
-        """Pool `rows`, shape (B, D, N), of items with `frames`, shape (B,), each at least 1; shape (B, embed_dim)."""
-        weights = self.weights(rows, frames)
-        # Weights are zero beyond an item's end, but zero times what may be there is not always zero.
-        rows = torch.where(weights > 0, rows, 0.0)
-        mean = (rows * weights).sum(dim=2)
-        if not self.with_deviation:
+    def forward(self, embedded: Tensor, frames: Tensor) -> Tensor:
+        """Return pooled embeddings, shape (B, embed_dim).
+
+        Args:
+            embedded: Frame embeddings, shape (B, D, N).
+            frames: Number of frames of each item, shape (B,), at least 1.
+        """
+        weights = self.weights(embedded, frames)
+        # Weights beyond the end of an item are zero, but the values there may be NaN or infinite.
+        embedded = torch.where(weights > 0, embedded, 0.0)
+        mean = (embedded * weights).sum(dim=2)
+        if not self.with_std:
             return mean
-        variance = ((rows - mean[..., None]).square() * weights).sum(dim=2)
-        # The small constant keeps the root's gradient finite where nothing varies.
+        variance = ((embedded - mean[..., None]).square() * weights).sum(dim=2)
+        # The constant keeps the gradient of the square root finite for constant values.
         return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
 
-    def weights(self, rows: Tensor, frames: Tensor) -> Tensor:
-        """What each frame counts, shape (B, 1, N); the weights of an item add up to 1."""
-        mask = frame_mask(frames, rows.shape[-1])[:, None]
+    def weights(self, embedded: Tensor, frames: Tensor) -> Tensor:
+        """Return the weight of each frame, shape (B, 1, N); those of an item sum to 1."""
+        mask = frame_mask(frames, embedded.shape[-1])[:, None]
         if self.score is None:
             return mask / frames[:, None, None]
-        return self.score(rows).masked_fill(~mask, -torch.inf).softmax(dim=2)
+        return self.score(embedded).masked_fill(~mask, -torch.inf).softmax(dim=2)

@@ -1,4 +1,4 @@
-"""Well-known networks of pictures, with the weights of their authors if that is wanted."""
+"""Published image networks, with or without their pretrained weights."""
 
 import torch
 from torch import Tensor, nn
@@ -9,24 +9,27 @@ from emotion.features.images import CENTER, STD
 from emotion.features.pretrained import fill, from_url, weights_of
 from emotion.models.base import ImageBackbone
 
-_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FaceVgg16(ImageBackbone):
-    """The convolutions of torchvision's VGG16 (Simonyan & Zisserman, 2015), then the mean over space.
+    """The convolutions of torchvision's VGG16 (Simonyan & Zisserman, 2015), then global average pooling.
 
     https://arxiv.org/abs/1409.1556.
 
     Args:
-        num_channels: Of a picture; 3.
-        weights: `none`, `imagenet`, which is downloaded, or a file with torchvision's weights.
-        dropout: Of the embedding's values, in [0, 1).
+        num_channels: Number of channels of an image; must be 3.
+        weights: `none` (default), `imagenet` (downloaded), or a file with torchvision's weights.
+        dropout: Dropout probability of the embedding, in [0, 1).
+
+    Raises:
+        EmotionError: images are grey.
     """
 
     def __init__(self, num_channels: int, weights: str = "none", dropout: Dropout = 0.5) -> None:
         super().__init__()
         _require_colors(num_channels)
-        # Not the whole vgg16(), most of whose weights are in layers that are not needed.
+        # `vgg16()` would also allocate the fully connected layers, which hold most of its weights.
         from torchvision.models.vgg import cfgs, make_layers
 
         self.weights = weights
@@ -36,16 +39,16 @@ class FaceVgg16(ImageBackbone):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_IMAGENET_DEVIATION)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
         self.embed_dim = 512
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See `ImageBackbone.forward`."""
-        pixels = pictures * STD + CENTER
-        return self.dropout(self.layers((pixels - self.mean) / self.deviation).mean(dim=(2, 3)))
+        pixels = images * STD + CENTER
+        return self.dropout(self.layers((pixels - self.mean) / self.std).mean(dim=(2, 3)))
 
     def load_pretrained(self) -> None:
-        """See `Network.load_pretrained`."""
+        """See `Backbone.load_pretrained`."""
         if self.weights != "none":
             from torchvision.models import VGG16_Weights
 
@@ -55,20 +58,23 @@ class FaceVgg16(ImageBackbone):
 
 
 class FaceFacenet(ImageBackbone):
-    """The InceptionResnetV1 of facenet-pytorch, which was trained to tell people apart (Schroff et al., 2015).
+    """InceptionResnetV1 of facenet-pytorch, a face recognition network (Schroff et al., 2015).
 
     https://arxiv.org/abs/1503.03832.
 
     Args:
-        num_channels: Of a picture; 3.
-        weights: `none`, `vggface2` or `casia-webface`, which are downloaded, or a file with such weights.
-        dropout: Before its last layer, in [0, 1).
+        num_channels: Number of channels of an image; must be 3.
+        weights: `none` (default), `vggface2` or `casia-webface` (downloaded), or a file with such weights.
+        dropout: Dropout probability before the last layer, in [0, 1).
+
+    Raises:
+        EmotionError: images are grey.
     """
 
     def __init__(self, num_channels: int, weights: str = "none", dropout: Dropout = 0.6) -> None:
         super().__init__()
         _require_colors(num_channels)
-        # Not at the top: facenet_pytorch takes seconds to import.
+        # Imported here, since facenet_pytorch takes seconds to import.
         from facenet_pytorch import InceptionResnetV1
 
         self.weights = weights
@@ -76,13 +82,13 @@ class FaceFacenet(ImageBackbone):
         self.layers.logits = nn.Identity()
         self.embed_dim = 512
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """See `ImageBackbone.forward`; the embedding is not brought to unit length."""
-        pixels = pictures * STD + CENTER
+    def forward(self, images: Tensor) -> Tensor:
+        """See `ImageBackbone.forward`; embeddings are not normalised to unit length."""
+        pixels = images * STD + CENTER
         return self.layers(2 * pixels - 1)
 
     def load_pretrained(self) -> None:
-        """See `Network.load_pretrained`."""
+        """See `Backbone.load_pretrained`."""
         if self.weights != "none":
             release = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
             files = {"vggface2": "20180402-114759-vggface2.pt", "casia-webface": "20180408-102900-casia-webface.pt"}
@@ -93,4 +99,4 @@ class FaceFacenet(ImageBackbone):
 
 def _require_colors(num_channels: int) -> None:
     if num_channels != 3:
-        raise EmotionError("a network with pretrained weights sees colours: leave model.images.color=rgb")
+        raise EmotionError("this network needs colour images: set model.images.color=rgb")

@@ -184,7 +184,7 @@ def _write_breakdown(
     )
     if 1 < groups["speakers"][0] < MIN_SPEAKERS:
         log.info("uar_low and uar_high are rough estimates: there are only %d speakers", groups["speakers"][0])
-    log.info("written to %s", folder)
+    log.info("wrote %s", folder)
 
 
 def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:

@@ -138,7 +138,7 @@ def summarise(folders: list[Path]) -> str:
         figure = plot_parallel_coordinates(finished, list(importance.index), objective)
         save_figure(figure, folder / "parallel_coordinates.png")
         files += ["importance.png", "parallel_coordinates.png"]
-    return f"{_format_summary(trials)}\nwritten to {folder}: {', '.join(files)}"
+    return f"{_format_summary(trials)}\nwrote to {folder}: {', '.join(files)}"
 
 
 def _format_summary(trials: pd.DataFrame) -> str:

@@ -62,7 +62,7 @@ def load_composed(run_dir: Path) -> DictConfig:
         raise EmotionError(f"{run_dir} was made by an older version, which {_READS_OLD_RUNS} reads; train it anew")
     root = config.data.root
     if "download" in config.data:
-        config.data.download = False  # is for the person at the keyboard to say, not for a run
+        config.data.download = False  # only the command line may start a download
     recorded = _recorded_path(run_dir, "data_root")
     if root is not None and recorded:
         config.data.root = recorded
@@ -82,7 +82,7 @@ def _load_yaml(path: Path) -> DictConfig | ListConfig:
             raise EmotionError(f"{path} is refused: it has more than {_LARGEST_YAML:,} bytes")
         text = path.read_text(encoding="utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise EmotionError(f"{path} is refused: it holds an alias, which no run has")
+            raise EmotionError(f"{path} is refused: it holds a YAML alias, which no run has")
         if not isinstance(yaml.compose(text), yaml.CollectionNode):
             raise EmotionError(f"{path} is damaged: it is neither a list nor keys and values")
         return OmegaConf.create(text)
@@ -145,7 +145,7 @@ def load_splits(run_dir: Path) -> "pd.DataFrame":
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise EmotionError(f"cannot read {path}, which tells what the run was trained on: {error}") from error
+        raise EmotionError(f"cannot read {path}, the training recordings of the run: {error}") from error
     if tuple(table.columns) != SPLIT_COLUMNS:
         raise EmotionError(f"{path} is damaged: it needs the columns {', '.join(SPLIT_COLUMNS)}")
     return table
@@ -158,12 +158,12 @@ def load_recordings(run_dir: Path) -> "pd.DataFrame":
 
 
 def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[str], may_lack: bool) -> None:
-    """Compare the recordings of a run with those at hand.
+    """Compare the recordings of a run with the existing ones.
 
     Args:
         run_dir: The directory of the run.
         expected: Keys of the recordings in its `splits.csv`.
-        found: Keys of the recordings that can be used now.
+        found: Keys of the usable recordings.
         may_lack: True if missing recordings are reported only, as with `data.on_error=skip`.
 
     Raises:
@@ -175,10 +175,10 @@ def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[s
     text = f"{len(missing):,} recordings of {run_dir}/splits.csv are missing or cannot be used, such as {missing[0]}"
     if not may_lack:
         raise EmotionError(
-            f"{text}; give their folder with data.root=DIR, or go on without them with data.on_error=skip; "
+            f"{text}; set their directory with data.root=DIR, or continue without them with data.on_error=skip; "
             "other recordings are evaluated with data=… data.root=DIR protocol=all_test"
         )
-    log.warning("%s, and take no part", text)
+    log.warning("%s, and are skipped", text)
 
 
 def load_training_recordings(run_dir: Path, split: str) -> "pd.DataFrame":
@@ -227,7 +227,7 @@ def trained_epochs(run_dir: Path) -> int:
     try:
         return int(_load_checkpoint(run_dir, "last.ckpt")["epoch"]) + 1
     except (KeyError, TypeError, ValueError) as error:
-        raise EmotionError(f"{run_dir}/checkpoints/last.ckpt is no checkpoint of a fit that can go on") from error
+        raise EmotionError(f"{run_dir}/checkpoints/last.ckpt is not a checkpoint that can be resumed") from error
 
 
 def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
 
     path = require(run_dir) / "checkpoints" / checkpoint
     if not path.is_file():
-        raise EmotionError(f"{path} does not exist: was the run finished? go on with python train.py resume={run_dir}")
+        raise EmotionError(f"{path} does not exist: was the run finished? Resume with python train.py resume={run_dir}")
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -16,11 +16,11 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import distributed
 
+from emotion.augment.mixup import Mixup
 from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfig, TrainingConfig
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, is_not_writable, suggest
-from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
@@ -97,7 +97,7 @@ def fit(
     """
     require_device(settings.trainer)
     run_dir, checkpoints = settings.run_dir, settings.run_dir / "checkpoints"
-    if not classifier.learns:
+    if not classifier.is_trainable:
         return _kept(classifier, checkpoints)
     timer = Timer()  # whose time is kept in checkpoints
     trainer = _trainer(settings, timer)

@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import metrics
+from emotion.augment.mixup import Mixup
 from emotion.batch import Batch
 from emotion.config.schema import OptimizerConfig, SchedulerConfig
 from emotion.config.target import instantiate
 from emotion.errors import EmotionError
-from emotion.features.augment import Mixup
 from emotion.models.base import Classifier
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Augmentations of waveforms, spectra, features, images, and whole batches."""
