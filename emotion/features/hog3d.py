@@ -55,7 +55,8 @@ def _gradients(video: Tensor, length: int, first: int, end: int) -> tuple[Tensor
     before = min(first, 1)
     some = _frames(video, length, first - before, min(length, end + 1))
     time = torch.gradient(some, dim=0)[0][before:][: end - first]
-    return time, *torch.gradient(some[before:][: end - first], dim=(1, 2))
+    down, across = torch.gradient(some[before:][: end - first], dim=(1, 2))
+    return time, down, across
 
 
 def _frames(video: Tensor, length: int, first: int, end: int) -> Tensor:

@@ -51,6 +51,15 @@ class AudioLstm(FeatureBackbone):
         return rows.transpose(1, 2), frames
 
 
+class _Lstm(nn.LSTM):
+    """An LSTM of one layer, whose weights have types."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+
 class _BidirectionalLstm(nn.Module):
     """Both directions over padded items, the backward one from each item's own end.
 
@@ -59,8 +68,8 @@ class _BidirectionalLstm(nn.Module):
 
     def __init__(self, width: Count) -> None:
         super().__init__()
-        self.forwards = nn.LSTM(width, width // 2, batch_first=True)
-        self.backwards = nn.LSTM(width, width // 2, batch_first=True)
+        self.forwards = _Lstm(width, width // 2, batch_first=True)
+        self.backwards = _Lstm(width, width // 2, batch_first=True)
 
     def forward(self, rows: Tensor, frames: Tensor) -> Tensor:
         """Shape (B, N, width) to the same; frames beyond an item's own come out as anything."""
@@ -72,7 +81,7 @@ class _BidirectionalLstm(nn.Module):
         return torch.cat([_run(self.forwards, rows), backward], dim=2)
 
 
-def _run(lstm: nn.LSTM, rows: Tensor) -> Tensor:
+def _run(lstm: _Lstm, rows: Tensor) -> Tensor:
     """What an LSTM makes of `rows`, shape (B, N, width); shape (B, N, width / 2)."""
     if not torch.compiler.is_exporting():
         return lstm(rows)[0]

@@ -38,7 +38,7 @@ class FaceCnn(ImageBackbone):
         self.stages, self.dropout = nn.Sequential(*stages), nn.Dropout(dropout)
         self.embed_dim = widths[-1]
         # A fifth faster on a CPU.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (an overload that torch lacks)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See `ImageBackbone.forward`."""

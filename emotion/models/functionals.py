@@ -1,6 +1,6 @@
 """A vector for each recording, without learning: what its features are like on the whole, or their course."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ class SplineCoefficients(FeatureBackbone):
 
 
 class _Pool(nn.Module):
-    def __init__(self, function: object) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
 

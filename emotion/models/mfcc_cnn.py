@@ -52,7 +52,7 @@ class MfccCnn(FeatureBackbone):
         self.pool = StatisticsPooling(self.frame_dim, pooling)
         self.embed_dim = self.pool.embed_dim
         # About twice as fast on a CPU.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (an overload that torch lacks)
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureBackbone.encode_frames`. Items too short for the pooling are continued with zeros."""
