@@ -25,9 +25,9 @@ from emotion.protocols import SPLITS, Protocol
 
 log = logging.getLogger(__name__)
 
-_Batch = TypeVar("_Batch")
-
 ERROR_HANDLING = ("raise", "skip", "allow_missing_modality")
+
+T = TypeVar("T")
 
 
 class EmotionDataModule(pl.LightningDataModule):
@@ -310,6 +310,6 @@ class EmotionDataModule(pl.LightningDataModule):
         return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 
 
-def _as_it_is(batch: _Batch) -> _Batch:
+def _as_it_is(batch: T) -> T:
     """Return the batch; the dataset gathers whole batches."""
     return batch

@@ -106,5 +106,5 @@ class OnnxModel:
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Return probabilities, shape (B, C), float64."""
-        [probabilities] = self.session.run(None, arrays_of(self.modalities, recordings))
-        return cast(np.ndarray, probabilities).astype(np.float64)
+        probabilities = cast(np.ndarray, self.session.run(None, arrays_of(self.modalities, recordings))[0])
+        return probabilities.astype(np.float64)
