@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from emotion.config.model import (
 from emotion.models import build
 from emotion.models.base import Classifier
 from emotion.models.build import InputConfig
-from emotion.models.estimator import FILE
+from emotion.models.estimator import FILE, EstimatorHead
 from emotion.models.estimator_encoder import estimator_encoders
 
 if TYPE_CHECKING:  # Lightning takes long to import, and only fits need it
@@ -155,12 +155,13 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
         """See `ModelKind.load`; the estimator is in a file of its own."""
-        super().load(classifier, weights, checkpoints).head.load(checkpoints / FILE)
+        super().load(classifier, weights, checkpoints)
+        _estimator(classifier).load(checkpoints / FILE)
         return classifier
 
     def num_parameters(self, classifier: Classifier) -> int:
         """See `ModelKind.num_parameters`; of trees, the number of nodes."""
-        return super().num_parameters(classifier) + classifier.head.size
+        return super().num_parameters(classifier) + _estimator(classifier).size
 
     @property
     def refits(self) -> bool:
@@ -171,6 +172,10 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
     def is_neural(self) -> bool:
         """See `ModelKind.is_neural`."""
         return False
+
+
+def _estimator(classifier: Classifier) -> EstimatorHead:
+    return cast(EstimatorHead, classifier.head)
 
 
 class EstimatorFusionKind(EstimatorKind):

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -147,7 +147,7 @@ def train_job(config: DictConfig, run_dir: Path, overrides: list[str], number: i
 def _train_alone(run_dir: Path, overrides: list[str]) -> None:
     """Make processes that Lightning starts, which run the command again, do this job instead of the whole sweep."""
     sys.argv = [sys.argv[0], *overrides, f"run_dir={quoted(str(run_dir))}"]
-    job = HydraConfig.get()
+    job = cast(DictConfig, HydraConfig.get())
     with read_write(job), open_dict(job):
         job.run.dir = str(run_dir)
 

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import runs
 from emotion.config.branch import BranchConfig, EstimatorBranchConfig
-from emotion.config.compose import key_of
+from emotion.config.compose import key_of, to_plain
 from emotion.config.features import COMMON
 from emotion.config.model import EstimatorModelConfig, FusionModelConfig, ModelConfig, SingleEncoderConfig
 from emotion.config.schema import ProtocolConfig, TrainConfig
@@ -55,7 +55,7 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
             raise EmotionError(
                 f"{key}.freeze=true freezes untrained weights; name a finished run with {key}.init_from=RUN"
             )
-    changed = OmegaConf.create(OmegaConf.to_container(composed))
+    changed = OmegaConf.create(to_plain(composed))
     typed, common = set(map(key_of, overrides)), {}
     for key, run in starts.items():
         faces = None if any(override.startswith("faces") for override in typed) else composed.faces
@@ -121,7 +121,7 @@ def _taken(
         place = f"{key}{vector}.features" if key.startswith("model.branches.") else "features"
         taken[place] = _features_of(composed, vector)
     if modality == "face" and faces is not None:
-        own = OmegaConf.create(OmegaConf.to_container(composed.faces, resolve=True))  # what follows the features too
+        own = OmegaConf.create(to_plain(composed.faces, resolve=True))  # what follows the features too
         taken["faces"] = adapt_faces(own, faces)
     return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}, cls
 
@@ -142,8 +142,8 @@ def _as_branch(model: ModelConfig, whole: bool) -> tuple[type[BranchConfig], lis
 
 def _features_of(composed: DictConfig, vector: str) -> dict[str, Any]:
     """Return all keys of the features of a model with a single encoder; `vector` is its place below `model`."""
-    shared: Any = OmegaConf.to_container(composed.features, resolve=True)
-    branch: Any = OmegaConf.to_container(OmegaConf.select(composed, f"model{vector}"), resolve=True)
+    shared = to_plain(composed.features, resolve=True)
+    branch = to_plain(OmegaConf.select(composed, f"model{vector}"), resolve=True)
     own = branch.get("features") or {}
     return {key: value for key, value in shared.items() if not own or key in COMMON} | own
 
@@ -161,7 +161,7 @@ def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
     if own.detect == there.detect:
         return own
     if (own.detect, there.detect) == ("cropped", "mtcnn"):
-        return OmegaConf.merge(own, {"detect": "mtcnn"})
+        return cast(DictConfig, OmegaConf.merge(own, {"detect": "mtcnn"}))
     return there
 
 

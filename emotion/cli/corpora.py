@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
+
+if TYPE_CHECKING:
+    from emotion.data.datamodule import EmotionDataModule
 
 
 def add_prepare(commands: "argparse._SubParsersAction") -> None:
@@ -50,7 +54,7 @@ def _amount(source: str, items: int, sample_rate: int) -> str:
     return f"{items:,} {'faces' if source == 'faces' else 'rows of action units'}"
 
 
-def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:  # noqa: F821 (imported lazily)
+def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:
     from emotion.plots import contact_sheet
     from emotion.plots.figure import save_figure
 

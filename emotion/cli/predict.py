@@ -4,9 +4,14 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import EmotionError, printable
+
+if TYPE_CHECKING:
+    from emotion.inference import Predictor, Problem
+    from emotion.inference.timeline import Segment
 
 
 def add_predict(commands: "argparse._SubParsersAction") -> None:
@@ -92,7 +97,7 @@ def _require_kind(file: Path, overlay: Path) -> None:
         raise EmotionError(f"{overlay}: the suffix of an overlay of a video must be .mp4")
 
 
-def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imported lazily)
+def _predictor(arguments: argparse.Namespace) -> "Predictor":
     from emotion.inference import Predictor
 
     if arguments.model:
@@ -101,10 +106,10 @@ def _predictor(arguments: argparse.Namespace) -> "Predictor":  # noqa: F821 (imp
 
 
 def _timelines(
-    predictor: "Predictor",  # noqa: F821 (imported lazily)
+    predictor: "Predictor",
     files: Sequence[Path],
     arguments: argparse.Namespace,
-) -> Iterator["Segment | Problem"]:  # noqa: F821
+) -> Iterator["Segment | Problem"]:
     from emotion.inference import Problem
     from emotion.media.files import MediaError
     from emotion.progress import track
@@ -129,7 +134,7 @@ def _windows(arguments: argparse.Namespace) -> tuple[float, float]:
 
 def _draw_timeline(
     file: Path,
-    segments: Sequence["Segment"],  # noqa: F821 (imported lazily)
+    segments: Sequence["Segment"],
     labels: tuple[str, ...],
     arguments: argparse.Namespace,
 ) -> None:

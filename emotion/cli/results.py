@@ -3,9 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import EmotionError
+
+if TYPE_CHECKING:
+    from emotion.reports.runs import Run
 
 
 def add_report(commands: "argparse._SubParsersAction") -> None:
@@ -64,7 +68,7 @@ def _report(arguments: argparse.Namespace) -> None:
             print(f"wrote {written}")
 
 
-def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:  # noqa: F821 (imported lazily)
+def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:
     from emotion.files import write_text
     from emotion.plots.figure import save_figure
     from emotion.plots.metrics import plot_systems

@@ -4,6 +4,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -79,6 +80,16 @@ def compose(name: str, overrides: Sequence[str], directories: Sequence[Path] = (
         composed = hydra.compose(name, overrides=[*overrides, *searched], return_hydra_config=True)
     GlobalHydra.instance().clear()
     return composed
+
+
+def to_plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """Return a configuration as plain data.
+
+    Args:
+        config: The configuration, or a group of it.
+        resolve: True to replace interpolations by their values (default: False).
+    """
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve))
 
 
 def key_of(override: str) -> str:

@@ -12,12 +12,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
 from emotion.config import branch, features, model, schema
-from emotion.config.compose import DIRECTORY
+from emotion.config.compose import DIRECTORY, to_plain
 from emotion.config.fields import describe, written
 from emotion.config.target import Target
 from emotion.files import write_text
@@ -82,7 +82,7 @@ def _section(title: str, cls: type, defaults: Mapping[str, str] | None = None, l
         default = [defaults[name]] if defaults else []
         rows.append([f"`{name}`", describe(hints[name]), *default, texts[name]])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{'#' * level} {title}\n\n{inspect.getdoc(cls).splitlines()[0]}\n\n{table}\n"
+    return f"{'#' * level} {title}\n\n{(inspect.getdoc(cls) or '').splitlines()[0]}\n\n{table}\n"
 
 
 def _leaves(cls: type) -> list[str]:
@@ -104,15 +104,16 @@ def _descriptions(cls: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if dataclasses.is_dataclass(base):
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
-            for field, text in pairwise(body):
+            definition = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0])
+            for field, text in pairwise(definition.body):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                    found[field.target.id] = " ".join(str(text.value.value).split())
+                    name, value = cast(ast.Name, field.target), cast(ast.Constant, text.value)
+                    found[name.id] = " ".join(str(value.value).split())
     return found
 
 
 def _default(composed: DictConfig, cls: type, group: str, name: str) -> str:
-    node = OmegaConf.to_container(OmegaConf.select(composed, group) if group else composed, resolve=False)
+    node = to_plain(OmegaConf.select(composed, group) if group else composed)
     fields = {field.name: field.default for field in dataclasses.fields(cls)}
     return f"`{written(node.get(name, fields[name]))}`"
 

@@ -26,6 +26,7 @@ from emotion.errors import EmotionError
 Channel = Literal["speech", "song", "both"]
 Labels = str | Annotated[list[str], Len(1)]
 Batches = Count | PositiveFraction
+_OptionalCount = Count | None
 _NOT_OURS = Only(nothing=True, reason="train.py sets it")
 
 
@@ -173,7 +174,7 @@ class TrainerConfig:
 
 EXTRA_TRAINER_FIELDS: Mapping[str, Any] = {
     "num_nodes": Count,
-    "min_epochs": Count | None,
+    "min_epochs": _OptionalCount,
     "max_steps": Annotated[int, Only(-1, "use trainer.max_epochs")],
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
     "benchmark": bool | None,

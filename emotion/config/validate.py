@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,8 +16,6 @@ from emotion.config.model import MODEL_KINDS, ModelConfig
 from emotion.config.schema import EXTRA_TRAINER_FIELDS, OptimizerConfig, SchedulerConfig, TrainConfig, TrainerConfig
 from emotion.config.target import Target
 from emotion.errors import EmotionError, error_message, suggest
-
-Group = TypeVar("Group")
 
 _TAGGED: dict[type, tuple[str, Mapping[str, type]]] = {
     ModelConfig: ("kind", MODEL_KINDS),
@@ -40,7 +38,7 @@ def validate(config: DictConfig) -> TrainConfig:
         EmotionError: a key is unknown or missing, or has a wrong type or value; the text names it and what is allowed.
     """
     try:
-        own = OmegaConf.masked_copy(config, [key for key in config if key not in OUTSIDE])
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in OUTSIDE])
         plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise EmotionError(f"{error.full_key or 'configuration'}: {error_message(error)}") from error
@@ -84,13 +82,13 @@ def check_value(key: str, value: Any) -> None:
     if cls in (OptimizerConfig, SchedulerConfig):
         annotation = Target("torch.optim.Adam").annotations().get(name)
     else:
-        annotation = (dict(EXTRA_TRAINER_FIELDS) if cls is TrainerConfig else {}) | _fields(cls)
+        annotation = {**(EXTRA_TRAINER_FIELDS if cls is TrainerConfig else {}), **_fields(cls)}
         annotation = annotation.get(name)
     if annotation is not None and not _is_nested(annotation):
         check_field(key, annotation, value)
 
 
-def _parse(cls: type[Group], key: str, node: Any) -> Group:
+def _parse(cls: type, key: str, node: Any) -> Any:
     """Build a dataclass of plain data, which is at `key`."""
     if not isinstance(node, dict):
         raise EmotionError(f"{key}={node}: keys and values are allowed")
@@ -124,7 +122,7 @@ def _parse_field(key: str, annotation: Any, value: Any) -> Any:
         annotation = classes[0] if classes else annotation
     if annotation is Target:
         return Target.parse(key, value)
-    if dataclasses.is_dataclass(annotation):
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return _parse(annotation, key, value)
     if get_origin(annotation) in (dict, Mapping) and _is_nested(annotation):
         if not isinstance(value, dict):
@@ -150,7 +148,7 @@ def _fields(cls: type) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _tagged(cls: type[Group], key: str, node: Mapping[str, Any]) -> type[Group]:
+def _tagged(cls: type, key: str, node: Mapping[str, Any]) -> type:
     """Return the subclass that a node of an abstract group names."""
     tag, choices = _TAGGED[cls]
     if node.get(tag) not in choices:

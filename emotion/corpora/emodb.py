@@ -46,7 +46,7 @@ class EmoDb(Corpus):
 
 
 def _row(name: str, audio: str) -> dict[str, str]:
-    speaker, sentence, emotion, version = _NAME.fullmatch(name).groups()
+    [(speaker, sentence, emotion, version)] = _NAME.findall(name)
     return {
         "recording": f"emodb/{name}",
         "speaker": f"emodb/{speaker}",

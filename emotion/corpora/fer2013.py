@@ -61,7 +61,7 @@ class Fer2013(Corpus):
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
         first = _first_copies()
-        voted = self._majority(directory) if self.votes else None
+        voted = _majority(directory / self.votes) if self.votes else None
         rows = []
         for path in media_files(directory, (".jpg", ".png")):
             place = path.rpartition(".")[0].split("/")[-3:]
@@ -94,9 +94,12 @@ class Fer2013(Corpus):
         """See `Corpus.human_accuracy`; the accuracy of one of the authors, ± 0.05."""
         return {} if self.votes else {"all": 0.65}
 
-    def _majority(self, directory: Path) -> dict[str, str]:
-        table = _label_distributions(directory / self.votes)
-        return table.idxmax(axis=1)[table.max(axis=1) > 0.5].to_dict()
+
+def _majority(path: Path) -> dict[str, str]:
+    """Return the emotion with more than half of the counted votes, by recording."""
+    table = _label_distributions(path)
+    emotions = table.idxmax(axis=1)[table.max(axis=1) > 0.5]
+    return {str(recording): str(emotion) for recording, emotion in emotions.items()}
 
 
 @cache

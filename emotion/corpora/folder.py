@@ -89,7 +89,7 @@ class Folder(Corpus):
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
-        listed = self._from_csv(directory) if self.table else self._from_folders(directory)
+        listed = self._from_csv(directory, self.table) if self.table else self._from_folders(directory)
         keys = _keys(list(dict.fromkeys(file.path for file in listed)))
         listed = self._consistent(listed, keys)
         speakers = self._one_spelling({speaker for file in listed if (speaker := self._speaker_of(file))})
@@ -143,8 +143,8 @@ class Folder(Corpus):
             self._report(message)
         return [_ListedFile(path, emotions[path]) for path in paths if path in emotions]
 
-    def _from_csv(self, directory: Path) -> list[_ListedFile]:
-        path = directory / Path(self.table).expanduser()
+    def _from_csv(self, directory: Path, name: str) -> list[_ListedFile]:
+        path = directory / Path(name).expanduser()
         table = read_table(path, ("path", "emotion"))
         if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
             line, cell = unknown[0]
@@ -155,8 +155,9 @@ class Folder(Corpus):
             table = table.drop([line for line, _ in unknown])
         speakers = table["speaker"] if "speaker" in table else pd.Series("", table.index)
         files = [
-            _ListedFile(_path_below(directory, cell, path, line), _emotion(emotion), normalized(speaker))
-            for line, cell, emotion, speaker in zip(table.index, table["path"], table["emotion"], speakers, strict=True)
+            _ListedFile(_path_below(directory, cell, path, line), emotion, normalized(speaker))
+            for line, cell, word, speaker in zip(table.index, table["path"], table["emotion"], speakers, strict=True)
+            if (emotion := _emotion(word))
         ]
         repeated = [file.path for file, count in Counter(files).items() if count > 1]
         if repeated:
@@ -235,7 +236,7 @@ def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         parts = enumerate(PurePosixPath(path).parts[:-1])
         found = {level: emotion for level, name in parts if (emotion := _emotion(name))}
         if found:
-            emotions[path] = found[max(found, key=rank.get)]
+            emotions[path] = found[max(found, key=rank.__getitem__)]
             if len(set(found.values())) > 1:
                 ambiguous.append(path)
     return emotions, ambiguous

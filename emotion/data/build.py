@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ def _protocol(
     if committed:
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     directory = corpus.locate(data.root)
-    rows = corpus.scan(directory).to_dict("records")
+    rows = cast(list[dict[str, str]], corpus.scan(directory).to_dict("records"))
     if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
     return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_error)

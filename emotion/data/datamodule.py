@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ from emotion.protocols import SPLITS, Protocol
 log = logging.getLogger(__name__)
 
 ERROR_HANDLING = ("raise", "skip", "allow_missing_modality")
+
+T = TypeVar("T")
 
 
 class EmotionDataModule(pl.LightningDataModule):
@@ -81,7 +84,7 @@ class EmotionDataModule(pl.LightningDataModule):
         if train_label and train_label not in self.classes:
             raise EmotionError(f"model.train_emotion={train_label}: {suggest(train_label, self.classes)}")
         self.train_label = train_label
-        self.table: pd.DataFrame | None = None
+        self._table: pd.DataFrame | None = None
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
         self.features: dict[str, Ragged] = {}
@@ -89,9 +92,16 @@ class EmotionDataModule(pl.LightningDataModule):
         self._trains_on: set[str] = set()
         self._needs_waveform = False
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The recordings of all splits; known after `setup`."""
+        if self._table is None:
+            raise RuntimeError("the table of recordings is known after setup()")
+        return self._table
+
     def prepare_data(self) -> None:
         """Scan, decode and cache; Lightning calls this in one process only."""
-        if self.table is None:
+        if self._table is None:
             self._sources(*self._recordings())
 
     def setup(self, stage: str | None = None) -> None:
@@ -100,7 +110,7 @@ class EmotionDataModule(pl.LightningDataModule):
         Raises:
             EmotionError: the corpus is missing, a file cannot be used and `on_error` is `raise`, or a split is empty.
         """
-        if self.table is not None:
+        if self._table is not None:
             return
         directory, recordings = self._recordings()
         log.info("%s", self.corpus.describe(recordings, self._scanned_channel))
@@ -109,7 +119,7 @@ class EmotionDataModule(pl.LightningDataModule):
         takes_part = self._usable(sources, recordings["recording"])
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
-        self.table = self._join(recordings[takes_part])
+        self._table = self._join(recordings[takes_part])
         self.targets = self._soft_targets(self.corpus.label_distributions(directory))
 
     def cache_features(
@@ -146,7 +156,9 @@ class EmotionDataModule(pl.LightningDataModule):
         sources = dict(self.sources)
         if self.features and not self._needs_waveform and len(features) == len(self.features):
             del sources["waveform"]
-        return RecordingDataset(rows, sources, None if self.targets is None else self.targets[rows.index], features)
+        return RecordingDataset(
+            rows, sources, None if self.targets is None else self.targets[rows.index.tolist()], features
+        )
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """Yield the batches of splits in order, for statistics and evaluation."""
@@ -179,7 +191,8 @@ class EmotionDataModule(pl.LightningDataModule):
         sampler = EpochSampler(len(dataset), self.seed, *self._process)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning sets the epoch of the sampler.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            progress = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)  # pyright: ignore[reportAttributeAccessIssue] (Lightning names a base class)
         return DataLoader(
             dataset,
             self.batch_size,
@@ -292,10 +305,10 @@ class EmotionDataModule(pl.LightningDataModule):
         own = distributions.reindex(self.table["recording"])[
             [emotion for emotion in distributions if emotion in self.labels]
         ]
-        of_labels = own.T.groupby(self.labels).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
+        of_labels = own.T.groupby(self.labels.get).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
         return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 
 
-def _identity(batch: Batch) -> Batch:
+def _identity(batch: T) -> T:
     """Return the batch, since the dataset gathers whole batches."""
     return batch

@@ -31,9 +31,10 @@ class Ragged:
 
     def select(self, recordings: Sequence[str]) -> "Ragged":
         """Return the items of recordings in this order, over the same values; unknown recordings have length 0."""
-        rows = self.recordings.get_indexer(recordings)
+        keys = pd.Index(recordings)
+        rows = self.recordings.get_indexer(keys)
         length = np.where(rows < 0, 0, self.length[rows])
-        return Ragged(self.values, pd.Index(recordings), self.offset[rows], length)
+        return Ragged(self.values, keys, self.offset[rows], length)
 
     def padded(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return items padded with zeros, shape (B, longest, ...), and their lengths, shape (B,)."""

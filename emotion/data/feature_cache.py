@@ -72,7 +72,7 @@ def weights_digest(module: nn.Module) -> str | None:
     digest = hashlib.sha256()
     for name, parameter in module.named_parameters():
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().numpy())
+        digest.update(parameter.detach().cpu().numpy().data)
     return digest.hexdigest() if any(True for _ in module.parameters()) else None
 
 

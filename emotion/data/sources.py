@@ -128,7 +128,7 @@ def load_action_units(table: pd.DataFrame, corpus: Corpus, units: ActionUnits) -
         raise EmotionError(f"action_units.table={units.table} does not exist")
     found = read_action_units(Path(units.table), units.columns, units.pooling, corpus.key_of)
     has = table["recording"].isin(found.keys())
-    keys = pd.Index(table["recording"][has])
+    keys: pd.Index = pd.Index(table.loc[has, "recording"])
     if keys.empty:
         raise EmotionError(f"action_units.table={units.table} holds no recording of the {corpus.name} corpus")
     length = np.array([len(found[key]) for key in keys])

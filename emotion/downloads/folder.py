@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -100,7 +99,7 @@ def _require_space(folder: Path, parts: list[DownloadPart]) -> None:
         require_space(folder, size + unpacked, f"download and unpack {amount}")
 
 
-def ensure_downloaded(corpus: Corpus, root: str, channel: str, needs_video: bool) -> None:
+def ensure_downloaded(corpus: Corpus, root: str | None, channel: str, needs_video: bool) -> None:
     """Download the recordings of a corpus that a run needs and that are missing.
 
     Args:
@@ -120,10 +119,12 @@ def ensure_downloaded(corpus: Corpus, root: str, channel: str, needs_video: bool
         if not _is_present(corpus, root, name, "video" if needs_video else "audio")
     ]
     if missing:
+        if not root:
+            raise EmotionError(f"data.download=true: the {corpus.name} corpus needs a directory; set data.root=DIR")
         download(Request(corpus.name, Path(root), tuple(missing) if corpus.name == "ravdess" else ()))
 
 
-def _is_present(corpus: Corpus, root: str, channel: str, column: str) -> bool:
+def _is_present(corpus: Corpus, root: str | None, channel: str, column: str) -> bool:
     try:
         return bool((corpus.scan(corpus.locate(root), channel)[column] != "").any())
     except EmotionError:
@@ -136,8 +137,13 @@ def _in_parallel(
     """Fetch and install parts; return the number of files of each."""
     with ThreadPoolExecutor(request.jobs) as threads:
         try:
-            fetch = partial(threads.submit, _fetch, request.session, advance)
-            begun = [[fetch(folder / INCOMPLETE / part.name, remote) for remote in part.remotes] for part in parts]
+            begun = [
+                [
+                    threads.submit(_fetch, request.session, advance, folder / INCOMPLETE / part.name, remote)
+                    for remote in part.remotes
+                ]
+                for part in parts
+            ]
             return [
                 _install(folder, part, [future.result() for future in fetched], request.keep_archives)
                 for part, fetched in zip(parts, begun, strict=True)

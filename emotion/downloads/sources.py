@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from emotion.corpora import Corpus
@@ -230,7 +231,7 @@ def _entries(answer: object, path: Sequence[str], address: str) -> list[dict]:
 
 
 def _fields(entry: dict, kinds: dict[str, type], address: str) -> list:
-    found = [entry.get(name) for name in kinds]
+    found: list[Any] = [entry.get(name) for name in kinds]
     for value, (name, kind) in zip(found, kinds.items(), strict=True):
         if type(value) is not kind or (kind is int and not 0 <= value < _LARGEST):
             raise EmotionError(f"{address} lists a file without a usable {name}; try again later")

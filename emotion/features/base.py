@@ -134,15 +134,18 @@ class Representation(AcousticFeatures):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
-def to_decibels(power: Tensor, frames: Tensor, top_db: float) -> Tensor:
+def to_decibels(power: Tensor, frames: Tensor, top_db: float | None) -> Tensor:
     """Convert power to decibels relative to 1, item by item, as `librosa.power_to_db`.
 
     Args:
         power: Power, shape (B, F, N).
         frames: Number of frames of each item, shape (B,).
         top_db: Dynamic range below the maximum over an item's own frames, in decibels; lower values are clamped.
+            None clamps nothing.
     """
     decibels = 10 * power.clamp(min=1e-10).log10()
+    if top_db is None:
+        return decibels
     # A padding frame can overlap the last samples of its item; it must not set the maximum.
     inside = frame_mask(frames, decibels.shape[-1])[:, None]
     maximum = decibels.masked_fill(~inside, -torch.inf).amax(dim=(1, 2), keepdim=True)

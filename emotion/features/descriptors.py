@@ -48,6 +48,7 @@ class _SpectralShape(FeatureSet):
     """
 
     num_features = 1
+    frequencies: Tensor
 
     def __init__(self, sample_rate: int, n_fft: int) -> None:
         super().__init__()
@@ -103,6 +104,7 @@ class Chroma(FeatureSet):
     """
 
     num_features = 12
+    bank: Tensor
 
     def __init__(self, sample_rate: int, n_fft: int) -> None:
         super().__init__()

@@ -56,7 +56,8 @@ def _gradients(video: Tensor, length: int, first: int, end: int) -> tuple[Tensor
     before = min(first, 1)
     frames = _frames(video, length, first - before, min(length, end + 1))
     time = torch.gradient(frames, dim=0)[0][before:][: end - first]
-    return time, *torch.gradient(frames[before:][: end - first], dim=(1, 2))
+    down, across = torch.gradient(frames[before:][: end - first], dim=(1, 2))
+    return time, down, across
 
 
 def _frames(video: Tensor, length: int, first: int, end: int) -> Tensor:

@@ -31,6 +31,10 @@ class FrontEnd(nn.Module):
     """
 
     num_channels = 1
+    mean: Tensor
+    std: Tensor
+    speaker_mean: Tensor
+    speaker_std: Tensor
 
     def __init__(self, num_features: int, normalize: str) -> None:
         super().__init__()

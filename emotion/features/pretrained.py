@@ -13,11 +13,12 @@ Known = Mapping[str, tuple[str, Callable[[], dict[str, Tensor]]]]
 """Published weights by name: their source, and a function that loads them."""
 
 
+_RECONSTRUCT = np._core.multiarray._reconstruct  # pyright: ignore[reportAttributeAccessIssue] (NumPy's stubs lack it)
 _ARRAYS = [
     np.ndarray,
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8")),
-    *((np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((_RECONSTRUCT, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
 """The names that pickled NumPy arrays need, since some weights were published as such; none executes code."""
 

@@ -24,6 +24,8 @@ class LogMel(FeatureSet):
         EmotionError: `f_min` is negative or not below half the sampling rate.
     """
 
+    bank: Tensor
+
     def __init__(
         self, sample_rate: int, n_fft: int, n_mels: Bands = 64, top_db: Positive | None = 80.0, f_min: NonNegative = 0.0
     ) -> None:
@@ -53,6 +55,8 @@ class Mfcc(LogMel):
         top_db: See `LogMel`.
         f_min: See `LogMel`.
     """
+
+    dct: Tensor
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Stacked feature sets of the same frames, with their deltas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,13 +30,15 @@ class FeatureStack(nn.Module):
         num_channels: Number of equal parts of the features: 1 + n_delta_orders.
     """
 
+    sets: Mapping[str, FeatureSet]
+
     def __init__(
-        self, sets: dict[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, n_delta_orders: int = 0
+        self, sets: Mapping[str, FeatureSet], n_fft: int = 2048, hop_length: int = 512, n_delta_orders: int = 0
     ) -> None:
         super().__init__()
         if not sets:
             raise EmotionError("features= names no feature set, such as features=[mfcc,deltas]")
-        self.sets = nn.ModuleDict(sets)
+        self.sets = cast("Mapping[str, FeatureSet]", nn.ModuleDict(sets))
         self.n_fft, self.hop_length, self.n_delta_orders = n_fft, hop_length, n_delta_orders
         self.num_channels = 1 + n_delta_orders
         self.num_features = self.num_channels * sum(feature_set.num_features for feature_set in sets.values())
@@ -93,7 +96,8 @@ def delta(features: Tensor, frames: Tensor, order: int) -> Tensor:
     n_windows = padded_to - DELTA_WINDOW + 1
     # A sum of nine shifted copies takes a fraction of the time of a convolution of this shape.
     weights = _derivative(order)
-    whole = sum(weight * continued[..., shift : shift + n_windows] for shift, weight in enumerate(weights))
+    shifted = (weight * continued[..., shift : shift + n_windows] for shift, weight in enumerate(weights))
+    whole = cast(Tensor, sum(shifted))
     centre = torch.arange(features.shape[-1], device=features.device) - DELTA_WINDOW // 2
     nearest = torch.minimum(centre.clamp(min=0), (frames[:, None] - DELTA_WINDOW).clamp(min=0))
     return mask_frames(whole.gather(2, nearest[:, None].expand(-1, whole.shape[1], -1)), frames)

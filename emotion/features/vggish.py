@@ -41,6 +41,9 @@ class Vggish(Representation):
         EmotionError: the sampling rate is another one, or trained embeddings are postprocessed.
     """
 
+    window: Tensor
+    bank: Tensor
+
     def __init__(
         self,
         sample_rate: int,
@@ -94,7 +97,7 @@ class Vggish(Representation):
         counts = [len(examples) for examples in items]
         with torch.no_grad() if self.freeze else nullcontext():
             embedded = self._embed(torch.cat(items))
-        padded = nn.utils.rnn.pad_sequence(embedded.split(counts), batch_first=True)
+        padded = nn.utils.rnn.pad_sequence(list(embedded.split(counts)), batch_first=True)
         return padded.transpose(1, 2), torch.tensor(counts, device=waveform.device)
 
     def examples(self, samples: Tensor) -> Tensor:

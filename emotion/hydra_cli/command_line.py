@@ -67,7 +67,8 @@ def _explain(error: HydraException, overrides: list[Override], config_name: str,
     first_line = str(error).strip().splitlines()[0]
     if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
         return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
-    groups = [o.input_line for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
+    single = [o for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
+    groups = [o.input_line for o in single if o.input_line is not None]
     for override in overrides:
         parent, _, key = override.key_or_group.rpartition(".")
         if not parent or parent.startswith("hydra"):

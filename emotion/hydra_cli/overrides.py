@@ -36,7 +36,7 @@ _FEATURES_KEY = re.compile(rf"^\+*({_BRANCH}\.features\.(?:{'|'.join((*COMMON, '
 """The keys of the features of a branch, which may be added to those that the branch has."""
 _PATTERNS = ("data.corpus.speaker",)
 """The keys whose values are regular expressions."""
-_RENAMED = {
+_RENAMED: dict[str, dict[str, str]] = {
     "model": {
         "network": "backbone",
         "pictures": "images",
@@ -83,9 +83,10 @@ def check_overrides(
                 f"{shlex.quote(f'{key}={quoted(value)}')}"
             ) from error
     groups = {path.relative_to(one).as_posix() for one in directories for path in one.rglob("*") if path.is_dir()}
-    keys = {key for name in ("train", config_name) for key in OmegaConf.load(DIRECTORY / f"{name}.yaml")} - {"defaults"}
+    files = [DIRECTORY / f"{name}.yaml" for name in ("train", config_name)]
+    keys = {str(key) for file in files for key in OmegaConf.load(file)} - {"defaults"}
     for override in overrides:
-        name = override.key_or_group
+        name: str = override.key_or_group
         first, *rest = name.split(".")
         renamed = ".".join([first, *(_RENAMED.get(first, {}).get(part, part) for part in rest)])
         if renamed != name:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from emotion.corpora import Corpus
 from emotion.errors import EmotionError
 from emotion.features.base import Representation
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
 from emotion.inference.formats import ExportFormat, ExportReport, load_format
 from emotion.inference.networks import Network, network_of
@@ -27,6 +29,7 @@ from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_
 from emotion.inference.recordings import Reader, Recording, find_media
 from emotion.models.base import Classifier
 from emotion.models.estimator import EstimatorHead
+from emotion.prepare.modalities import Faces, faces_of
 
 TOLERANCE = 1e-4
 """By how much a probability may differ from that of the original."""
@@ -92,9 +95,10 @@ class Onnx(ProgramFormat):
         import onnx
 
         names, outputs = inputs_of(network.modalities), ["probabilities"]
-        written = torch.onnx.export(
+        program = torch.onnx.export(
             _exported(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
-        ).model_proto
+        )
+        written = cast(torch.onnx.ONNXProgram, program).model_proto
         onnx.helper.set_model_props(written, {KEY: description})
         onnx.save(written, path)
         return OnnxModel(path)
@@ -137,7 +141,9 @@ def describe(network: Network, run_dir: Path) -> str:
     description = {
         "format": FORMAT,
         "labels": network.labels,
-        "modalities": {name: way.to_dict() if way else None for name, way in network.modalities.items()},
+        "modalities": {
+            name: way.to_dict() if isinstance(way, Faces) else None for name, way in network.modalities.items()
+        },
         "sample_rate": network.sample_rate,
         "inputs": {name: INPUTS[name] for name in inputs_of(network.modalities)},
         "name": config.name,
@@ -164,7 +170,7 @@ class ExportedModel(nn.Module):
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
         if any(isinstance(features, Representation) for features in stacks):
             raise EmotionError("features that stand alone, such as those of a speech encoder, cannot be exported")
-        hops = sorted({features.hop_length for features in stacks})
+        hops = sorted({features.hop_length for features in stacks if isinstance(features, FeatureStack)})
         if len(hops) > 1:
             raise EmotionError(
                 f"branches with features.hop_length={hops[0]} and {hops[1]} cannot be exported together; train one "
@@ -175,7 +181,7 @@ class ExportedModel(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Probabilities, shape (B, C)."""
         batch = dict(zip(self.names, inputs, strict=True))
-        if "waveform" in batch:
+        if "waveform" in batch and self.hop_length:
             # Silence after an item's end changes nothing; only frames that every pooling divides export at any length.
             samples, block = batch["waveform"].shape[1], _FRAMES * self.hop_length
             frames = ((samples + block - 1) // block + 1) * _FRAMES
@@ -213,9 +219,11 @@ def _shorten(error: Exception) -> str:
 def _noise(network: Network) -> Recording:
     """An example of sizes that no model treats in a way of their own."""
     random = np.random.default_rng(0)
-    arrays = {"audio": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)}
+    arrays: dict[str, np.ndarray] = {
+        "audio": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)
+    }
     if "face" in network.modalities:
-        options = network.modalities["face"].options
+        options = faces_of(network.modalities).options
         shape = (5, *options.shape)
         arrays["face"] = random.integers(0, 255, shape).astype(np.uint8)
     return Recording("noise", arrays)

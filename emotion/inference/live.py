@@ -150,7 +150,7 @@ class _RecordedAudio:
 @contextmanager
 def _microphone(seconds: float) -> Iterator[_RecordedAudio]:
     try:
-        import sounddevice
+        import sounddevice  # pyright: ignore[reportMissingImports] (of the extra `live`, which development needs not)
     except ImportError as error:
         raise EmotionError("sounddevice is not installed: pip install 'emotion[live]'; or name a file") from error
     except OSError as error:

@@ -18,7 +18,7 @@ from emotion.inference.recordings import Recording
 from emotion.labels import classes
 from emotion.models.base import Classifier
 from emotion.prepare.action_units import unit_names
-from emotion.prepare.modalities import MODALITIES, Prepared
+from emotion.prepare.modalities import MODALITIES, Prepared, action_units_of, faces_of
 
 
 class Network:
@@ -66,9 +66,9 @@ class Network:
         if modality == "audio":
             return np.zeros(1, np.int16)
         if modality == "face":
-            options = self.modalities["face"].options
+            options = faces_of(self.modalities).options
             return np.zeros((1, *options.shape), np.uint8)
-        return np.zeros((1, len(unit_names(self.modalities["action_units"].columns))), np.float32)
+        return np.zeros((1, len(unit_names(action_units_of(self.modalities).columns))), np.float32)
 
 
 def network_of(run_dir: Path, device: str = "cpu") -> Network:

@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from emotion.errors import EmotionError, error_message
 from emotion.inference.recordings import Recording
-from emotion.prepare.modalities import Faces, Prepared
+from emotion.prepare.modalities import Faces, Prepared, faces_of
 from emotion.prepare.waveforms import INT16_FULL_SCALE
 
 KEY, FORMAT = "emotion", 2
@@ -48,7 +48,7 @@ def arrays_of(modalities: Prepared, recordings: Sequence[Recording]) -> dict[str
         samples, length = _pad([recording.arrays.get("audio", np.zeros(0, np.int16)) for recording in recordings])
         arrays |= {"waveform": samples.astype(np.float32) / INT16_FULL_SCALE, "waveform_length": length}
     if "face" in modalities:
-        options = modalities["face"].options
+        options = faces_of(modalities).options
         nothing = np.zeros((0, *options.shape), np.uint8)
         crops, count = _pad([recording.arrays.get("face", nothing) for recording in recordings])
         arrays |= {"faces": np.ascontiguousarray(crops.transpose(0, 1, 4, 2, 3)), "face_count": count}
@@ -106,4 +106,5 @@ class OnnxModel:
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Return probabilities, shape (B, C), float64."""
-        return self.session.run(None, arrays_of(self.modalities, recordings))[0].astype(np.float64)
+        probabilities = cast(np.ndarray, self.session.run(None, arrays_of(self.modalities, recordings))[0])
+        return probabilities.astype(np.float64)

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from emotion.errors import printable
 from emotion.inference.predictions import Prediction, Problem
@@ -106,6 +106,10 @@ def name_of(outcome: Outcome) -> str:
     return _prediction(outcome).name
 
 
+@overload
+def _prediction(outcome: Prediction | Segment) -> Prediction: ...
+@overload
+def _prediction(outcome: Problem) -> Problem: ...
 def _prediction(outcome: Outcome) -> Prediction | Problem:
     return outcome.prediction if isinstance(outcome, Segment) else outcome
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -20,7 +20,9 @@ from emotion.plots.figure import label_colors
 from emotion.prepare.tracking import MAX_GAP_S
 
 if TYPE_CHECKING:
-    import av
+    import av.audio.stream
+    import av.container
+    import av.video.stream
 
 _MAX_SIZE = 1280  # longer side of a frame, in pixels
 _DOTS_PER_INCH = 100
@@ -39,13 +41,14 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
         EmotionError: `path` has no video, or `output` has another suffix.
     """
     import av
+    from av.error import FFmpegError
 
     if output.suffix.lower() != ".mp4":
         raise EmotionError(f"{output}: the suffix of an overlay must be .mp4")
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_media(path) as source, atomic_path(output) as temporary:
         video = video_stream(source, path)
-        audio = source.streams.best("audio")
+        audio = cast("av.audio.stream.AudioStream | None", source.streams.best("audio"))
         with av.open(str(temporary), "w", format="mp4") as target:
             writer = _Writer(target, video, audio, start_time(source) or 0.0)
             artist = presentation = None
@@ -58,7 +61,7 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
                         shown = VideoFrame(frame, frame.time - writer.start, presentation)
                         artist = artist or _Artist(shown.size, segments, labels)
                         writer.write_frame(artist.draw(shown), frame)
-            except av.FFmpegError as error:
+            except FFmpegError as error:
                 if artist is None:  # otherwise the part before the damage is kept
                     raise MediaError(f"{path}: cannot be decoded ({error})") from error
             writer.close()
@@ -105,7 +108,8 @@ class _Writer:
         self.target, self.start = target, start
         self.video = target.add_stream("libx264", rate=video.average_rate or 25, options={"preset": "veryfast"})
         self.video.pix_fmt = "yuv420p"
-        self.video.codec_context.time_base = video.time_base
+        if video.time_base is not None:
+            self.video.codec_context.time_base = video.time_base
         self.audio = None
         if audio:
             layout = "mono" if audio.channels == 1 else "stereo"
@@ -117,7 +121,8 @@ class _Writer:
         import av
 
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame.pts = original.pts - round(self.start / original.time_base)
+        if original.pts is not None and original.time_base is not None:
+            frame.pts = original.pts - round(self.start / original.time_base)
         frame.time_base = original.time_base
         if not self.video.codec_context.is_open:
             self.video.height, self.video.width = pixels.shape[:2]
@@ -125,7 +130,7 @@ class _Writer:
 
     def write_audio(self, frame: "av.AudioFrame") -> None:
         """Encode an audio frame of the source."""
-        if frame.pts is not None:
+        if frame.pts is not None and frame.time_base is not None:
             frame.pts -= round(self.start / frame.time_base)
         if self.audio:
             self.target.mux(self.audio.encode(frame))
@@ -218,7 +223,7 @@ def _strip(segments: Sequence[Segment], labels: tuple[str, ...], width: int) -> 
     figure = timeline_figure(segments, labels, width / _DOTS_PER_INCH)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
-    drawn = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    drawn = cast(np.ndarray, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR))
     first, last = (figure.axes[0].transData.transform((time, 0))[0] for time in figure.axes[0].get_xlim())
     strip = cv2.copyMakeBorder(
         drawn, 0, 0, 0, max(0, width - drawn.shape[1]), cv2.BORDER_CONSTANT, value=(255, 255, 255)

@@ -87,7 +87,7 @@ def build(predictor: Predictor) -> "gradio.Blocks":
         gradio.Markdown(_ABOUT)
         with gradio.Row():
             with gradio.Column():
-                inputs = _inputs(gradio, set(predictor.reader.modalities))
+                inputs = _inputs(set(predictor.reader.modalities))
             with gradio.Column():
                 label = gradio.Label(label="prediction", elem_id="answer")
                 note = gradio.Markdown(elem_id="note")
@@ -95,13 +95,15 @@ def build(predictor: Predictor) -> "gradio.Blocks":
         faces = gradio.Gallery(label="face crops", elem_id="faces", columns=8, height=150)
         audio = gradio.Plot(label="audio and some frames", elem_id="audio-plot")
         for component in inputs:
-            component.change(update, component, [label, note, timeline, faces, audio], api_name=False)
+            component.change(update, component, [label, note, timeline, faces, audio], api_visibility="private")
     return page.queue(max_size=16, default_concurrency_limit=1)
 
 
-def _inputs(gradio: object, modalities: set[str]) -> list["gradio.components.Component"]:
+def _inputs(modalities: set[str]) -> "list[gradio.Video | gradio.Audio | gradio.Image]":
     """Return the input components for the modalities of the model."""
-    kinds: dict[str, Callable[[], gradio.components.Component]] = {
+    import gradio
+
+    kinds: dict[str, Callable[[], gradio.Video | gradio.Audio | gradio.Image]] = {
         "Video": lambda: gradio.Video(label="video", sources=["upload", "webcam"], elem_id="video"),
     }
     if "audio" in modalities:
@@ -131,7 +133,7 @@ def serve(predictor: Predictor, host: str, port: int) -> None:
         EmotionError: Gradio is not installed, or the port is taken.
     """
     page = build(predictor)
-    import gradio
+    from gradio.themes import Default
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # with which Gradio asks itself whether it is there
     try:
@@ -144,7 +146,7 @@ def serve(predictor: Predictor, host: str, port: int) -> None:
             max_file_size=MAX_UPLOAD,
             footer_links=[],
             # Gradio's own fonts come from the internet.
-            theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            theme=Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         )
     except OSError as error:
         raise EmotionError(f"the page cannot be shown at {host}:{port}: {error}; choose another --port") from error

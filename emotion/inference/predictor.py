@@ -38,6 +38,7 @@ class Model(Protocol):
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Return probabilities, shape (B, C), float64."""
+        ...
 
 
 class Predictor:

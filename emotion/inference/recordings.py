@@ -15,7 +15,7 @@ from emotion.media.image import Image, is_image
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.video import NO_FRAME, UNDECODABLE, require_frame, video_duration
 from emotion.prepare.faces import FaceCropper
-from emotion.prepare.modalities import Prepared
+from emotion.prepare.modalities import Prepared, faces_of
 from emotion.prepare.waveforms import to_int16
 
 _MAX_CROP_RATIO = 2
@@ -103,13 +103,14 @@ class Reader:
 
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
-        self.cropper = self._whole = None
+        self.cropper: FaceCropper | None = None
+        self._whole: FaceCropper | None = None
         if "face" in modalities:
-            options = modalities["face"].options
+            options = faces_of(modalities).options
             if options.detect == "cropped":
                 self._whole, options = FaceCropper(options), replace(options, detect="mtcnn")
             self.cropper = FaceCropper(options)
-        self._follows_audio = "face" in modalities and modalities["face"].follow_audio
+        self._follows_audio = "face" in modalities and faces_of(modalities).follow_audio
         self._needs_audio = "audio" in modalities or self._follows_audio
 
     def read(self, path: Path) -> Recording:
@@ -127,7 +128,7 @@ class Reader:
             arrays["audio"] = samples
         if self.cropper:
             try:
-                arrays["face"] = self._faces(path, samples)
+                arrays["face"] = self._faces(self.cropper, path, samples)
             except MediaError as error:
                 notes["face"] = str(error)
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
@@ -164,7 +165,7 @@ class Reader:
             raise MediaError(f"{path}: an image has no audio")
         return self.from_waveform(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
 
-    def _faces(self, path: Path, samples: np.ndarray | None) -> np.ndarray:
+    def _faces(self, cropper: FaceCropper, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_frame(path)
         if (seconds := video_duration(path)) > MAX_DURATION_S:
             raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; cut it, or use emotion predict --timeline")
@@ -172,7 +173,7 @@ class Reader:
         if samples is not None and self._follows_audio:
             from emotion.data.sources import audible_window  # imports torch
 
-            window = audible_window(samples, self.sample_rate, self.modalities["face"])
-        if self._whole and is_image(path) and max(Image(path).size) <= _MAX_CROP_RATIO * self._whole.options.size:
+            window = audible_window(samples, self.sample_rate, faces_of(self.modalities))
+        if self._whole and is_image(path) and max(Image(path).size) <= _MAX_CROP_RATIO * self._whole.options.shape[0]:
             return self._whole(path, None)[0]
-        return self.cropper(path, window)[0]
+        return cropper(path, window)[0]

@@ -23,11 +23,12 @@ def shipped_network(device: str = "cpu") -> Network:
         device: Device of the network, such as `cpu` (default) or `cuda`.
     """
     encoders, heads, modalities = {}, {}, {}
-    for part in PARTS:
-        config = runs.load_config(DIRECTORY / part)
-        labels = classes(config.labels)
+    configs = {part: runs.load_config(DIRECTORY / part) for part in PARTS}
+    for part, config in configs.items():
         classifier = load_classifier(DIRECTORY / part, config)
         encoders[part], heads[part] = classifier.encoder, classifier.head
         modalities |= modalities_of(config)
+    config = configs["audio"]
+    labels = classes(config.labels)
     fusion = MeanLogProbability(encoders, heads, len(labels))
     return Network(Classifier(fusion, nn.Identity()), modalities, config.data.sample_rate, labels, device)

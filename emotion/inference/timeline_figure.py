@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion.inference.timeline import Segment
-from emotion.plots.figure import label_colors, new_figure
+from emotion.plots.figure import label_colors, new_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def timeline_figure(
         title: Title of the figure (default: none).
     """
     faces = most_visible_faces(segments)
-    figure, panels = new_figure(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True, squeeze=False)
+    figure, panels = new_panels(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True)
     palette, last = label_colors(labels), max(segment.end for segment in segments) or 1.0  # an image has no duration
     for axes, face in zip(panels[:, 0], faces, strict=True):
         own = [segment for segment in segments if segment.face == face]
@@ -47,7 +47,7 @@ def most_visible_faces(segments: Sequence[Segment], n_faces: int = _MAX_FACES) -
     """Return the numbers of the faces with the most windows, sorted; `[None]` if there is no face."""
     numbers = [segment.face for segment in segments if segment.face is not None]
     ranked = sorted(set(numbers), key=lambda number: -numbers.count(number))
-    return sorted(ranked[:n_faces]) or [None]
+    return [*sorted(ranked[:n_faces])] or [None]
 
 
 def _without_gaps(segments: Sequence[Segment]) -> list[list[Segment]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion.files import atomic_path
-from emotion.media.decoders import LFE_CHANNEL, AudioHeader, open_audio, to_float
+from emotion.media.decoders import LFE_CHANNEL, AudioHeader, open_audio, split_header, to_float
 from emotion.media.downmix import Levels, Mix, choose_mix, full_scale, peak_of
 from emotion.media.files import (
     MediaError,
@@ -143,14 +143,9 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
     opened = iter([chunks])  # the first pass reads the open file; a second one opens it again
 
     def read() -> Iterator[np.ndarray]:
-        return next(opened, None) or _without_header(decode(path))
+        return next(opened, None) or split_header(decode(path))[1]
 
     return header.rate, _downmix(header, read, path, report)
-
-
-def _without_header(chunks: Iterator[AudioHeader | np.ndarray]) -> Iterator[np.ndarray]:
-    next(chunks)
-    return chunks
 
 
 def _downmix(

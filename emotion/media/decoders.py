@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from emotion.media.files import (
 )
 
 if TYPE_CHECKING:
-    import av
+    import av.audio.stream
 
 _BLOCK = 2**18  # samples
 _MIN_GAP_S = 0.1  # shorter gaps between timestamps are rounding errors
@@ -73,11 +73,16 @@ def open_audio(path: Path) -> tuple[AudioHeader, Decoder, Iterator[np.ndarray]]:
 
 
 def _start(path: Path, decode: Decoder) -> tuple[AudioHeader, Decoder, Iterator[np.ndarray]]:
-    chunks = decode(path)
-    header, first = next(chunks), next(chunks, None)
+    header, chunks = split_header(decode(path))
+    first = next(chunks, None)
     if first is None:
         raise MediaError(f"{path}: holds no samples")
     return header, decode, chain([first], chunks)
+
+
+def split_header(chunks: Iterator[AudioHeader | np.ndarray]) -> tuple[AudioHeader, Iterator[np.ndarray]]:
+    """Return the header that a decoder yields first, and the iterator over the samples after it."""
+    return cast(AudioHeader, next(chunks)), cast(Iterator[np.ndarray], chunks)
 
 
 def _decode_soundfile(path: Path) -> Iterator[AudioHeader | np.ndarray]:
@@ -98,7 +103,7 @@ def _decode_ffmpeg(path: Path) -> Iterator[AudioHeader | np.ndarray]:
     try:
         with open_media(path) as container:
             # Players choose this track too: the one marked as default, if there is one.
-            stream = container.streams.best("audio")
+            stream = cast("av.audio.stream.AudioStream | None", container.streams.best("audio"))
             if stream is None:
                 raise MediaError(f"{path}: has no audio")
             require_coding(stream, path)
@@ -125,11 +130,12 @@ def _align_to_clock(
 
     Only files with video are aligned, so that audio and video share a clock.
     """
-    rate = channels = written = None
+    rate = channels = None
+    written = 0
     for frame in frames:
         samples = _samples_of(frame)
-        if rate is None:
-            rate, channels, written = frame.sample_rate, samples.shape[1], 0
+        if rate is None or channels is None:
+            rate, channels = frame.sample_rate, samples.shape[1]
         elif (frame.sample_rate, samples.shape[1]) != (rate, channels):
             raise MediaError(f"{path}: changes its rate or its channels in the middle; convert it first")
         if has_picture and frame.time is not None and start is not None:

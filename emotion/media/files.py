@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from emotion.errors import EmotionError
 
 if TYPE_CHECKING:
-    import av
+    import av.container
+    import av.stream
 
 MAX_PIXELS = 1 << 26
 """Maximum number of pixels of an image, 8192 × 8192; larger ones are errors, or made to fill the memory."""
@@ -92,9 +93,9 @@ def require_coding(stream: "av.stream.Stream", path: Path) -> None:
 
 def decoding_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions that PyAV raises for damaged files."""
-    import av
+    from av.error import FFmpegError
 
-    return av.FFmpegError, OSError, ValueError
+    return FFmpegError, OSError, ValueError
 
 
 def last_clause(error: Exception) -> str:

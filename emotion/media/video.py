@@ -1,8 +1,8 @@
 """Decoding of the frames of a video; an image is a video of one frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from emotion.media.files import MediaError, decoding_errors, last_clause, open_m
 from emotion.media.image import Image, is_image
 
 if TYPE_CHECKING:
-    import av
+    import av.container
+    import av.video.stream
 
 NO_FRAME = "has no video"
 UNDECODABLE = "cannot be decoded"
@@ -88,17 +89,18 @@ def read_presentation(stream: "av.video.stream.VideoStream", frame: "av.VideoFra
 
 def _display_matrix(frame: "av.VideoFrame") -> tuple[float, float, float, float]:
     """Return the rotation and mirroring in a frame's display matrix: a point is moved to (ax + cy, bx + dy)."""
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideData, Type
 
     try:
-        found = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
+        found = [data for data in cast("Iterable[SideData]", frame.side_data) if data.type == Type.DISPLAYMATRIX]
     except ValueError:  # PyAV does not know some kinds of side data
         turns = round(frame.rotation / 90) % 4
         return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[turns]
     if not found:
         return 1, 0, 0, 1
     matrix = np.frombuffer(bytes(found[0]), np.int32).reshape(3, 3)
-    return tuple(matrix[:2, :2].ravel().tolist())
+    a, b, c, d = matrix[:2, :2].ravel().tolist()
+    return a, b, c, d
 
 
 def read_frames(path: Path) -> Iterator[VideoFrame | Image]:
@@ -123,7 +125,8 @@ def read_frames(path: Path) -> Iterator[VideoFrame | Image]:
                 if not count:
                     presentation = read_presentation(stream, frame)
                     start = frame.time if start is None else start
-                yield VideoFrame(frame, count / rate if frame.time is None else frame.time - start, presentation)
+                time = count / rate if frame.time is None or start is None else frame.time - start
+                yield VideoFrame(frame, time, presentation)
                 count += 1
     except decoding_errors() as error:
         if not count:

@@ -24,7 +24,7 @@ def metrics_by_emotion(predictions: pd.DataFrame, classes: tuple[str, ...]) -> p
         One row per emotion, with the columns `emotion`, `recordings`, `recall` and `precision` (NaN if undefined), and
         `confused_with` (empty if no recording is misclassified).
     """
-    truth, predicted = (pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted"))
+    truth, predicted = (pd.Index(classes).get_indexer(pd.Index(predictions[name])) for name in ("emotion", "predicted"))
     errors = metrics.confusion_matrix(truth, predicted, len(classes))
     support = errors.sum(axis=1)
     np.fill_diagonal(errors, 0)

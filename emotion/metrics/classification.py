@@ -153,15 +153,15 @@ def classification_metrics(
         recordings, and `precision/<class>` for each class that is predicted.
     """
     size = len(classes)
-    predicted = np.asarray(probabilities).argmax(axis=1) if predicted is None else predicted
+    chosen: np.ndarray = np.asarray(probabilities).argmax(axis=1) if predicted is None else predicted
     per_class = {
-        "recall": recall_per_class(truth, predicted, size),
-        "precision": precision_per_class(truth, predicted, size),
+        "recall": recall_per_class(truth, chosen, size),
+        "precision": precision_per_class(truth, chosen, size),
     }
     return {
-        "uar": unweighted_average_recall(truth, predicted, size),
-        "war": weighted_average_recall(truth, predicted, size),
-        "macro_f1": macro_f1(truth, predicted, size),
+        "uar": unweighted_average_recall(truth, chosen, size),
+        "war": weighted_average_recall(truth, chosen, size),
+        "macro_f1": macro_f1(truth, chosen, size),
         "loss": log_loss(truth, probabilities),
         "calibration_error": expected_calibration_error(truth, probabilities),
         **{

@@ -98,8 +98,9 @@ def table_uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
     return metrics.unweighted_average_recall(*_class_indices(predictions, classes), len(classes))
 
 
-def _class_indices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> list[np.ndarray]:
-    return [pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted")]
+def _class_indices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    index = pd.Index(classes)
+    return index.get_indexer(pd.Index(predictions["emotion"])), index.get_indexer(pd.Index(predictions["predicted"]))
 
 
 def corpus_of(predictions: pd.DataFrame) -> pd.Series:

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from emotion.data.datamodule import EmotionDataModule
+from emotion.models.autoencoder import autoencoder_of
 from emotion.models.base import Classifier
 
 ERRORS = {"error": "mean squared error", "unexplained": "fraction of variance unexplained"}
@@ -24,8 +25,8 @@ def reconstruction_errors(classifier: Classifier, datamodule: EmotionDataModule,
         One row per recording, with the columns `split`, `recording`, `speaker`, `emotion`, `error` and `unexplained`;
         see `Autoencoder.errors`.
     """
-    encoder = classifier.encoder
-    batches = [encoder.backbone.errors(*encoder.front_end(batch)) for batch in datamodule.batches(split)]
+    front_end, backbone = autoencoder_of(classifier)
+    batches = [backbone.errors(*front_end(batch)) for batch in datamodule.batches(split)]
     rows = datamodule.table[datamodule.table["split"] == split]
     table = rows[["split", "recording", "speaker"]].assign(emotion=np.array(datamodule.classes)[rows["label"]])
     columns = zip(ERRORS, zip(*batches, strict=True), strict=True)

@@ -51,6 +51,15 @@ class AudioLstm(FeatureBackbone):
         return embedded.transpose(1, 2), frames
 
 
+class _Lstm(nn.LSTM):
+    """An LSTM of one layer, whose weights have types."""
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+
 class _BidirectionalLstm(nn.Module):
     """A bidirectional LSTM over padded items; the backward direction starts at the end of each item.
 
@@ -59,8 +68,8 @@ class _BidirectionalLstm(nn.Module):
 
     def __init__(self, width: Count) -> None:
         super().__init__()
-        self.forwards = nn.LSTM(width, width // 2, batch_first=True)
-        self.backwards = nn.LSTM(width, width // 2, batch_first=True)
+        self.forwards = _Lstm(width, width // 2, batch_first=True)
+        self.backwards = _Lstm(width, width // 2, batch_first=True)
 
     def forward(self, embedded: Tensor, frames: Tensor) -> Tensor:
         """Return outputs of the shape of the input, (B, N, width); values beyond an item's own frames are arbitrary."""
@@ -72,7 +81,7 @@ class _BidirectionalLstm(nn.Module):
         return torch.cat([_run(self.forwards, embedded), backward], dim=2)
 
 
-def _run(lstm: nn.LSTM, embedded: Tensor) -> Tensor:
+def _run(lstm: _Lstm, embedded: Tensor) -> Tensor:
     """Return the outputs of an LSTM, shape (B, N, width / 2), for inputs of shape (B, N, width)."""
     if not torch.compiler.is_exporting():
         return lstm(embedded)[0]

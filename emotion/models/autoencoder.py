@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from emotion.batch import frame_mask
 from emotion.config.fields import Count, NonNegative
 from emotion.errors import EmotionError
-from emotion.models.base import FeatureBackbone
+from emotion.features.normalization import FrontEnd
+from emotion.models.base import Classifier, FeatureBackbone, FeatureEncoder
 
 _TINY = 1e-6
 
@@ -80,7 +82,7 @@ class Autoencoder(FeatureBackbone):
     def loss(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return the training loss and the mean squared error of the reconstruction, each of shape (B,)."""
         latent, log_variance = self._encoded(features)
-        if not self.variational:
+        if log_variance is None:
             error, _ = self._errors(latent, features, frames)
             return error, error
         noise = torch.randn_like(latent) if self.training else torch.zeros_like(latent)
@@ -126,12 +128,21 @@ class Autoencoder(FeatureBackbone):
         return error, (error + _TINY) / (variance + _TINY)
 
 
+def autoencoder_of(classifier: Classifier) -> tuple[FrontEnd, Autoencoder]:
+    """Return the front end and the autoencoder of a classifier that has one."""
+    encoder = cast(FeatureEncoder, classifier.encoder)
+    return encoder.front_end, cast(Autoencoder, encoder.backbone)
+
+
 class ErrorHead(nn.Module):
     """Logistic regression on the reconstruction error, fitted on dev.
 
     Args:
         num_classes: Number of classes.
     """
+
+    slope: Tensor
+    bias: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -144,7 +155,7 @@ class ErrorHead(nn.Module):
 
         fitted = LogisticRegression(class_weight="balanced", C=100.0)
         fitted.fit(embeddings[:, -1:].cpu().double().numpy(), labels.cpu().numpy())
-        slope, bias = fitted.coef_[:, 0], fitted.intercept_
+        slope, bias = np.asarray(fitted.coef_)[:, 0], np.asarray(fitted.intercept_)
         if len(fitted.classes_) == 2:
             slope, bias = np.stack([-slope[0], slope[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
         self.slope.zero_()[fitted.classes_] = torch.from_numpy(slope).to(self.slope)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,11 @@ class Encoder(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define encode_frames")
 
 
-class BackboneEncoder(Encoder):
+FrontEndT = TypeVar("FrontEndT", bound=FrontEnd | ImageFrontEnd)
+BackboneT = TypeVar("BackboneT", bound=Backbone)
+
+
+class BackboneEncoder(Encoder, Generic[FrontEndT, BackboneT]):
     """A front end and a backbone.
 
     Args:
@@ -121,10 +125,11 @@ class BackboneEncoder(Encoder):
     """
 
     def __init__(
-        self, front_end: nn.Module, backbone: Backbone, freeze: bool | int = False, lr_multiplier: float = 1.0
+        self, front_end: FrontEndT, backbone: BackboneT, freeze: bool | int = False, lr_multiplier: float = 1.0
     ) -> None:
         super().__init__()
-        self.front_end, self.backbone = front_end, backbone
+        self.front_end: FrontEndT = front_end
+        self.backbone: BackboneT = backbone
         self.freeze_epochs = math.inf if freeze is True else int(freeze)
         self.lr_multiplier = lr_multiplier
         self.start_epoch(0)
@@ -151,7 +156,7 @@ class BackboneEncoder(Encoder):
         return self.front_end.present(batch)
 
 
-class FeatureEncoder(BackboneEncoder):
+class FeatureEncoder(BackboneEncoder[FrontEnd, FeatureBackbone]):
     """An encoder of features over time; `front_end` is a `FrontEnd`, `backbone` a `FeatureBackbone`."""
 
     def __init__(self, front_end: FrontEnd, backbone: FeatureBackbone, **learning: Any) -> None:
@@ -186,7 +191,7 @@ class FeatureEncoder(BackboneEncoder):
         return self.backbone(*self.front_end(batch))
 
 
-class FrameEncoder(BackboneEncoder):
+class FrameEncoder(BackboneEncoder[ImageFrontEnd, ImageBackbone]):
     """An encoder of the face images of a clip, pooled over its frames.
 
     Args:

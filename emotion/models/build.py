@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ from emotion.config.schema import ActionUnitsConfig
 from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError
 from emotion.features.action_units import ActionUnitFrontEnd
-from emotion.features.base import AcousticFeatures, Representation
+from emotion.features.base import AcousticFeatures, FeatureSet, Representation
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.hog3d import Hog3dFrontEnd
 from emotion.features.images import ImageFrontEnd
@@ -102,7 +102,9 @@ def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Repr
     }
     alone = {name: feature_set for name, feature_set in sets.items() if isinstance(feature_set, Representation)}
     if not alone:
-        return FeatureStack(sets, features.n_fft, features.hop_length, features.n_delta_orders)
+        return FeatureStack(
+            cast(dict[str, FeatureSet], sets), features.n_fft, features.hop_length, features.n_delta_orders
+        )
     name, representation = next(iter(alone.items()))
     if len(sets) > 1 or features.n_delta_orders:
         raise EmotionError(f"features={name} has frames of its own, so it stands alone: no other sets, no deltas")

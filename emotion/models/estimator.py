@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from emotion.config.target import Target, instantiate
 from emotion.errors import EmotionError, error_message
 from emotion.files import atomic_path
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FILE = "best.skops"
 """File of the estimator that is a model; that of a branch is named after it."""
@@ -46,6 +49,8 @@ class EstimatorHead(nn.Module):
         EmotionError: the scaling is unknown, or vectors cannot be divided into copies.
     """
 
+    pipeline: "Pipeline"
+
     def __init__(
         self,
         estimator: Target,
@@ -56,13 +61,13 @@ class EstimatorHead(nn.Module):
         n_augmented_copies: Sequence[int] = (1,),
     ) -> None:
         super().__init__()
-        from sklearn.base import ClassifierMixin
+        from sklearn.base import BaseEstimator, ClassifierMixin
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
         if scaling not in SCALINGS:
             raise EmotionError(f"model.scaling={scaling} is none of {', '.join(SCALINGS)}")
-        built = instantiate(estimator, ClassifierMixin)
+        built = cast(BaseEstimator, instantiate(estimator, ClassifierMixin))
         if "random_state" in built.get_params():
             built.set_params(random_state=seed)
         first = [QuantileTransformer(n_quantiles=100, output_distribution="normal")] * (scaling == "quantiles")
@@ -93,7 +98,7 @@ class EstimatorHead(nn.Module):
 
         vectors, labels = self._examples(vectors), labels.repeat(self.examples)
         weights = None if weights is None else weights.repeat(self.examples)
-        self.pipeline = clone(self.pipeline)
+        self.pipeline = cast("Pipeline", clone(self.pipeline))
         *first, scaler, estimator = [step for _, step in self.pipeline.steps]
         for step in first:
             vectors = step.fit_transform(vectors)
@@ -171,7 +176,7 @@ class EstimatorHead(nn.Module):
         self.pipeline = pipeline
 
 
-def _count_parameters(fitted: object) -> int:
+def _count_parameters(fitted: Any) -> int:
     if hasattr(fitted, "node_count"):
         return int(fitted.node_count)
     if isinstance(fitted, np.ndarray):

@@ -1,6 +1,7 @@
 """Late fusion: several encoders whose embeddings are joined to one."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +30,12 @@ class Fusion(nn.Module):
 
     embed_dim: int
     gives_logits = False
+    encoders: Mapping[str, Encoder]
 
     def __init__(self, encoders: Mapping[str, Encoder], modality_dropout: Dropout = 0.0) -> None:
         super().__init__()
-        self.encoders, self.modality_dropout = nn.ModuleDict(encoders), modality_dropout
+        self.encoders = cast("Mapping[str, Encoder]", nn.ModuleDict(encoders))
+        self.modality_dropout = modality_dropout
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the joint embeddings of a batch, shape (B, embed_dim)."""

@@ -55,7 +55,7 @@ class MfccCnn(FeatureBackbone):
         self.pool = StatisticsPooling(self.frame_dim, pooling)
         self.embed_dim = self.pool.embed_dim
         # In this memory format convolutions take half the time on a CPU.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (an overload that torch lacks)
 
     def encode_frames(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeatureBackbone.encode_frames`; items that are too short for the pooling are padded with zeros."""

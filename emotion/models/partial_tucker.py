@@ -77,7 +77,10 @@ class PartialTucker(FeatureBackbone):
         """See `FeatureBackbone.forward`."""
         core = self._tensor(features)
         for axis in self.ranks:
-            core = torch.tensordot(core, getattr(self, f"factor_{axis}"), dims=([1 + axis], [0])).movedim(-1, 1 + axis)
+            axes = ([1 + axis], [0])
+            # torch hides the overloads of `tensordot` from type checkers.
+            core = torch.tensordot(core, getattr(self, f"factor_{axis}"), axes)  # pyright: ignore[reportArgumentType]
+            core = core.movedim(-1, 1 + axis)
         return core.flatten(1)
 
     def _tensor(self, features: Tensor) -> Tensor:

@@ -26,6 +26,9 @@ class FaceVgg16(ImageBackbone):
         EmotionError: images are grey.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, num_channels: int, weights: str = "none", dropout: Dropout = 0.5) -> None:
         super().__init__()
         _require_colors(num_channels)
@@ -37,7 +40,8 @@ class FaceVgg16(ImageBackbone):
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
         self.embed_dim = 512
@@ -79,7 +83,7 @@ class FaceFacenet(ImageBackbone):
 
         self.weights = weights
         self.layers = InceptionResnetV1(classify=True, num_classes=1, dropout_prob=dropout)
-        self.layers.logits = nn.Identity()
+        self.layers.register_module("logits", nn.Identity())
         self.embed_dim = 512
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import runs, warm_start
 from emotion.config.compose import key_of
@@ -13,6 +12,7 @@ from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.errors import EmotionError
 from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
+from emotion.training.process import process_rank
 
 
 @dataclass
@@ -48,7 +48,7 @@ def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Jo
         merged, checkpoint = _resumed(composed, run_dir, overrides)
         overrides = runs.load_overrides(run_dir) + overrides
         return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_recordings(run_dir))
-    if rank_zero_only.rank == 0 and runs.is_begun(run_dir):
+    if process_rank() == 0 and runs.is_begun(run_dir):
         raise runs.DirectoryTakenError(
             f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
         )

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import warm_start
-from emotion.config.compose import key_of
+from emotion.config.compose import key_of, to_plain
 from emotion.errors import EmotionError
 
 DECIDE_SPLITS = ("data.name", "data.channel", "data.train_channel", "protocol.name", "protocol.fold", "labels")
@@ -23,7 +23,7 @@ def merge_run_config(saved: DictConfig, composed: DictConfig, overrides: list[st
     Raises:
         EmotionError: an override makes a new configuration instead of changing single keys.
     """
-    config = OmegaConf.create(OmegaConf.to_container(saved))
+    config = OmegaConf.create(to_plain(saved))
     keys = [key_of(override) for override in overrides]
     recipes = [key for key in keys if key in ("experiment", "debug")]
     if recipes:

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import malloc, runs, warm_start
 from emotion.composition import datamodule_of, kind_of
@@ -34,6 +34,7 @@ from emotion.pipelines.results import (
 from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
 from emotion.training.fit import FitSettings, Fitted, device_of, logs_to_tensorboard, require_device
+from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
         EmotionError: something is wrong that the user can mend; nothing is written before the configuration is valid.
     """
     validate(composed)
-    if rank_zero_only.rank:  # of a distributed fit, whose first process holds the directory
+    if process_rank():  # of a distributed fit, whose first process holds the directory
         logging.getLogger("emotion").setLevel(logging.ERROR)  # the first process reports
         return _train(prepare_job(composed, run_dir, overrides), hints)
     if composed.resume:
@@ -80,7 +81,7 @@ def _train(job: Job, hints: bool) -> float:
         _splits_table(kind, datamodule, pretraining),
         job.starts,
     )
-    if rank_zero_only.rank == 0 and not job.resume_from:
+    if process_rank() == 0 and not job.resume_from:
         describe()  # a resumed run is described anew once an epoch of it is finished: it may fail before
     _report_start(config, kind, classifier, datamodule)
     fitted = kind.fit(_fit_settings(job, describe), classifier, datamodule)
@@ -200,11 +201,14 @@ def _evaluate(
     datamodule: EmotionDataModule,
     predictions: pd.DataFrame,
     fitted: Fitted,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what `metrics.json` holds."""
     held_out = predictions[predictions["split"] != "train"]
     extra = extra_metrics(config)
-    results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(held_out, datamodule.classes)
+    results: dict[str, Any] = {
+        **split_metrics(predictions, datamodule.classes, extra),
+        **uar_intervals(held_out, datamodule.classes),
+    }
     results |= chance(datamodule, *held_out["split"].unique())
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
     results["objective"] = kind.objective(config.training.monitor)
@@ -217,8 +221,8 @@ def _write(
     classifier: Classifier,
     datamodule: EmotionDataModule,
     predictions: pd.DataFrame,
-    results: dict[str, object],
-) -> dict[str, object]:
+    results: dict[str, Any],
+) -> dict[str, float]:
     """Write predictions, metrics and figures; return further metrics, which autoencoders have."""
     from emotion.plots.tensorboard import write_summary
 
@@ -232,7 +236,7 @@ def _write(
     return extra
 
 
-def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, object], hints: bool) -> None:
+def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, Any], hints: bool) -> None:
     log.info("dev  %s", headline(results, "dev"))
     if "test/uar" in results:
         log.info("test %s (chance %.3f)", headline(results, "test"), results["test/chance"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from emotion.batch import Batch
 from emotion.errors import EmotionError
 from emotion.models.base import BackboneEncoder, Classifier, FrameEncoder
 from emotion.models.estimator import EstimatorHead
-from emotion.plots.figure import new_figure
+from emotion.plots.figure import new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,8 +64,10 @@ def attribute(classifier: Classifier, batch: Batch, label: int) -> dict[str, Att
     attributions = {}
     for name, encoder in encoders.items():
         if isinstance(encoder, BackboneEncoder) and encoder.present(batch).all():
-            method = _grad_cam if isinstance(encoder, FrameEncoder) else _integrated_gradients
-            attributions[name] = method(classifier, encoder, batch, label)
+            if isinstance(encoder, FrameEncoder):
+                attributions[name] = _grad_cam(classifier, encoder, batch, label)
+            else:
+                attributions[name] = _integrated_gradients(classifier, encoder, batch, label)
     return attributions
 
 
@@ -100,7 +102,7 @@ def _grad_cam(classifier: Classifier, encoder: FrameEncoder, batch: Batch, label
             front_end.output = (changed, item)
             return classifier(batch)
 
-        heatmap = LayerGradCam(logits, last).attribute(images, target=label, relu_attributions=True)
+        heatmap = cast(Tensor, LayerGradCam(logits, last).attribute(images, target=label, relu_attributions=True))
     heatmap = LayerAttribution.interpolate(heatmap.detach(), tuple(images.shape[2:]), "bilinear")[:, 0]
     low, high = images.amin(), images.amax()
     scaled = ((images - low) / (high - low).clamp(min=1e-6)).permute(0, 2, 3, 1)
@@ -145,7 +147,7 @@ def plot_attributions(rows: list[tuple[str, dict[str, Attribution]]], title: str
     """
     names = list(dict.fromkeys(name for _, parts in rows for name in parts))
     size = (1.2 + 6.5 * len(names), 0.8 + 2.3 * len(rows))
-    figure, panels = new_figure(*size, len(rows), 2 * len(names), squeeze=False)
+    figure, panels = new_panels(*size, len(rows), 2 * len(names))
     for axes in panels.ravel():
         axes.set_axis_off()
     for line, (recording, parts) in zip(panels, rows, strict=True):

@@ -9,7 +9,7 @@ from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.dataset import Ragged
 from emotion.labels import EMOTIONS, KNOWN
 from emotion.media.video import read_middle_frame
-from emotion.plots.figure import new_figure
+from emotion.plots.figure import new_panels
 from emotion.plots.recording import mel_spectrogram
 
 if TYPE_CHECKING:
@@ -34,20 +34,20 @@ def plot_recordings(table: pd.DataFrame, directory: Path) -> "Figure":
     heights = [1.5, 1.0] if (table["video"] != "").any() else [1.0]
     n_parts = len(heights)
     size = (1.55 * len(emotions), len(speakers) * sum(heights) + 0.6)
-    options = {"squeeze": False, "height_ratios": heights * len(speakers)}
-    figure, panels = new_figure(*size, len(speakers) * n_parts, len(emotions), **options)
+    ratios = heights * len(speakers)
+    figure, panels = new_panels(*size, len(speakers) * n_parts, len(emotions), height_ratios=ratios)
     for axes in panels.ravel():
         axes.axis("off")
-    for row in table.itertuples():
-        column, top = emotions.index(row.emotion), speakers.index(row.speaker) * n_parts
-        if row.video:
-            panels[top, column].imshow(read_middle_frame(directory / row.video))
+    for row in table.to_dict("records"):
+        column, top = emotions.index(row["emotion"]), speakers.index(row["speaker"]) * n_parts
+        if row["video"]:
+            panels[top, column].imshow(read_middle_frame(directory / row["video"]))
         spectrogram = panels[top + n_parts - 1, column]
-        spectrogram.imshow(mel_spectrogram(directory / row.audio), origin="lower", aspect="auto", cmap="magma")
+        spectrogram.imshow(mel_spectrogram(directory / row["audio"]), origin="lower", aspect="auto", cmap="magma")
         if column == 0:
-            spectrogram.set_title(row.speaker, fontsize=7, loc="left")
+            spectrogram.set_title(row["speaker"], fontsize=7, loc="left")
         if top == 0:
-            panels[0, column].set_title(row.emotion, fontsize=10)
+            panels[0, column].set_title(row["emotion"], fontsize=10)
     return figure
 
 
@@ -63,7 +63,7 @@ def plot_face_crops(table: pd.DataFrame, faces: Ragged, n_rows: int = 12) -> "Fi
     table = table.assign(take=table.groupby(["speaker", "emotion"]).cumcount()).sort_values(["take", "speaker"])
     columns = [table[table["emotion"] == emotion].head(n_rows) for emotion in emotions]
     height = max(map(len, columns))
-    figure, panels = new_figure(1.1 * len(emotions), 1.2 * height + 0.3, height, len(emotions), squeeze=False)
+    figure, panels = new_panels(1.1 * len(emotions), 1.2 * height + 0.3, height, len(emotions))
     for axes in panels.ravel():
         axes.axis("off")
     for number, (emotion, rows) in enumerate(zip(emotions, columns, strict=True)):

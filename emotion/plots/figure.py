@@ -1,5 +1,6 @@
 """Figures and colors. Matplotlib is imported with the first figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,26 +42,49 @@ def label_colors(labels: tuple[str, ...]) -> list[str]:
     return [EMOTION_COLORS.get(label) or next(others) for label in labels]
 
 
-def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, **options: object
-) -> tuple["Figure", "np.ndarray | Axes"]:
-    """Create a figure and its axes.
+def new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
+    """Create a figure with one set of axes.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+    """
+    figure = _empty_figure(width, height)
+    return figure, figure.subplots()
+
+
+def new_panels(
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    height_ratios: Sequence[float] | None = None,
+    sharex: bool = False,
+) -> tuple["Figure", "np.ndarray"]:
+    """Create a figure with a grid of axes.
 
     Args:
         width: Width in inches.
         height: Height in inches.
         rows: Number of rows of axes (default: 1).
         columns: Number of columns of axes (default: 1).
-        **options: Keyword arguments of `Figure.subplots`.
+        height_ratios: Relative height of each row (default: all the same).
+        sharex: True if all axes share the x-axis (default: False).
 
     Returns:
-        The figure, and its axes or an array of axes.
+        The figure, and an array of axes of shape (rows, columns).
     """
+    figure = _empty_figure(width, height)
+    panels = figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios, sharex=sharex)
+    return figure, panels
+
+
+def _empty_figure(width: float, height: float) -> "Figure":
     # Figure without pyplot needs no display and keeps no global reference.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **options)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

@@ -15,7 +15,7 @@ from emotion.errors import EmotionError, suggest
 from emotion.labels import classes
 from emotion.media.video import read_middle_frame
 from emotion.plots.attribution import attribute, plot_attributions
-from emotion.plots.figure import new_figure, save_figure
+from emotion.plots.figure import new_panels, save_figure
 from emotion.plots.learning_curves import plot_run_curves, read_curves
 from emotion.plots.metrics import plot_confusion_matrix
 from emotion.plots.recording import mel_spectrogram
@@ -101,7 +101,7 @@ def hardest_recordings(predictions: pd.DataFrame, labels: tuple[str, ...], n_rec
     Returns:
         Rows of `predictions`, with the column `probability` of the true emotion.
     """
-    true = pd.Index(labels).get_indexer(predictions["emotion"])
+    true = pd.Index(labels).get_indexer(pd.Index(predictions["emotion"]))
     probability = predictions[list(labels)].to_numpy()[range(len(predictions)), true]
     return predictions.assign(probability=probability).nsmallest(n_recordings, "probability")
 
@@ -121,7 +121,7 @@ def plot_hardest(rows: pd.DataFrame, recordings: pd.DataFrame, directory: Path, 
     heights = ([1.5] if (rows["video"] != "").any() else []) + [1.0]
     lines = -(-len(rows) // _COLUMNS)
     size = (11, lines * (1.2 + 1.3 * sum(heights)))
-    figure, panels = new_figure(*size, lines * len(heights), _COLUMNS, height_ratios=heights * lines)
+    figure, panels = new_panels(*size, lines * len(heights), _COLUMNS, height_ratios=heights * lines)
     for axes in panels.ravel():
         axes.set_axis_off()
     for place, row in enumerate(rows.to_dict("records")):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emotion.errors import EmotionError
-from emotion.plots.figure import SERIES_STYLES, new_figure
+from emotion.plots.figure import SERIES_STYLES, new_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ def plot_run_curves(curves: Curves, title: str) -> "Figure":
         curves: Curves as returned by `read_curves`.
         title: Title of the figure.
     """
-    figure, panels = new_figure(10, 3.8, columns=2)
+    figure, [panels] = new_panels(10, 3.8, columns=2)
     for axes, metric in zip(panels, ("loss", "uar"), strict=True):
         for split, (color, _) in zip(("train", "dev"), SERIES_STYLES, strict=False):
             points = curves.get(f"{split}/{metric}", [])
@@ -86,7 +86,7 @@ def plot_learning_curves(table: pd.DataFrame) -> "Figure":
     Args:
         table: Table as returned by `mean_learning_curves`.
     """
-    figure, panels = new_figure(11, 4.4, columns=2)
+    figure, [panels] = new_panels(11, 4.4, columns=2)
     for axes, metric in zip(panels, ("loss", "uar"), strict=True):
         for number, (system, rows) in enumerate(table.groupby("system")):
             color, _ = SERIES_STYLES[number % len(SERIES_STYLES)]

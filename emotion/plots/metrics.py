@@ -21,7 +21,7 @@ def plot_confusion_matrix(predictions: pd.DataFrame, classes: tuple[str, ...], t
         classes: Class names.
         title: Title of the figure.
     """
-    truth, predicted = (pd.Index(classes).get_indexer(predictions[name]) for name in ("emotion", "predicted"))
+    truth, predicted = (pd.Index(classes).get_indexer(pd.Index(predictions[name])) for name in ("emotion", "predicted"))
     counts = metrics.confusion_matrix(truth, predicted, len(classes))
     support = counts.sum(axis=1)
     percent = 100 * counts / np.maximum(support, 1)[:, None]

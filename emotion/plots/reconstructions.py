@@ -10,13 +10,15 @@ from torch import Tensor
 
 from emotion.data.datamodule import EmotionDataModule
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.normalization import FrontEnd
 from emotion.features.spectral import LogMel, Mfcc
 from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
 from emotion.media.audio import write_wav
 from emotion.metrics.reconstruction import ERRORS, reconstruction_errors, reconstruction_metrics
+from emotion.models.autoencoder import autoencoder_of
 from emotion.models.base import Classifier
-from emotion.plots.figure import SERIES_STYLES, label_colors, new_figure, save_figure
+from emotion.plots.figure import SERIES_STYLES, label_colors, new_panels, save_figure
 from emotion.plots.recording import plot_features
 from emotion.protocols import SPLITS
 
@@ -56,7 +58,7 @@ def write_reconstructions(
     test = errors[errors["split"] == "test"]
     save_figure(_plot_errors(test, datamodule.classes, trained_label), folder / "errors.png")
     _write_examples(folder, classifier, datamodule)
-    if classifier.encoder.backbone.variational:
+    if autoencoder_of(classifier)[1].variational:
         _write_samples(folder, classifier, trained_label, datamodule.sample_rate)
     splits = [rows for _, rows in errors.groupby("split")]
     return {key: value for rows in splits for key, value in reconstruction_metrics(rows, trained_label).items()}
@@ -65,7 +67,7 @@ def write_reconstructions(
 def _plot_errors(rows: pd.DataFrame, classes: tuple[str, ...], trained_label: str) -> "Figure":
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    figure, panels = new_figure(13, 4.4, columns=3)
+    figure, [panels] = new_panels(13, 4.4, columns=3)
     other = rows["emotion"] != trained_label
     for axes, (name, title), (color, _) in zip(panels, ERRORS.items(), SERIES_STYLES, strict=False):
         by_label = [rows[name][rows["emotion"] == label] for label in classes]
@@ -88,10 +90,10 @@ def _plot_errors(rows: pd.DataFrame, classes: tuple[str, ...], trained_label: st
 
 @torch.no_grad()
 def _write_examples(folder: Path, classifier: Classifier, datamodule: EmotionDataModule) -> None:
-    dataset, network = datamodule.dataset("test"), classifier.encoder.backbone
+    dataset, (front_end, network) = datamodule.dataset("test"), autoencoder_of(classifier)
     indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
     batch = dataset.__getitems__(indices)
-    features, frames = classifier.encoder.front_end(batch)
+    features, frames = front_end(batch)
     reconstructed = network.reconstruction(classifier.encoder(batch)[:, :-1])
     top, bottom = [], []
     for row, label in enumerate(batch["label"].tolist()):
@@ -101,22 +103,25 @@ def _write_examples(folder: Path, classifier: Classifier, datamodule: EmotionDat
         top.append((f"{name}\n{batch['recording'][row]}", original.numpy()))
         bottom.append((f"reconstruction, error {error:.2f}", reconstruction.numpy()))
         for kind, array in (("features", original), ("reconstructed", reconstruction)):
-            _write_audio(folder / f"{name}_{kind}.wav", array, classifier.encoder.front_end, datamodule.sample_rate)
+            _write_audio(folder / f"{name}_{kind}.wav", array, front_end, datamodule.sample_rate)
     title = "One test recording of each emotion, and its reconstruction"
     save_figure(plot_features(top + bottom, title), folder / "reconstructions.png")
 
 
 @torch.no_grad()
 def _write_samples(folder: Path, classifier: Classifier, trained_label: str, sample_rate: int) -> None:
-    samples = classifier.encoder.backbone.samples(_N_SAMPLES)
+    front_end, network = autoencoder_of(classifier)
+    samples = network.samples(_N_SAMPLES)
     clips = [(f"sample {number}", sample.numpy()) for number, sample in enumerate(samples, start=1)]
     save_figure(plot_features(clips, f"Samples of the autoencoder of {trained_label}"), folder / "samples.png")
     for number, sample in enumerate(samples, start=1):
-        _write_audio(folder / f"sample_{number}.wav", sample, classifier.encoder.front_end, sample_rate)
+        _write_audio(folder / f"sample_{number}.wav", sample, front_end, sample_rate)
 
 
-def _write_audio(path: Path, normalized: Tensor, front_end: AudioFrontEnd, sample_rate: int) -> None:
+def _write_audio(path: Path, normalized: Tensor, front_end: FrontEnd, sample_rate: int) -> None:
     """Synthesise audio from normalised features, shape (F, N), if they are MFCC or a mel spectrogram alone."""
+    if not isinstance(front_end, AudioFrontEnd):
+        return
     stack = front_end.features
     if not isinstance(stack, FeatureStack) or stack.n_delta_orders or front_end.normalize != "train":
         return

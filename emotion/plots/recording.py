@@ -12,7 +12,7 @@ from emotion.media.audio import read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
 from emotion.media.video import frame_times, read_frames
-from emotion.plots.figure import new_figure
+from emotion.plots.figure import new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +41,8 @@ def plot_recording(path: Path) -> "Figure":
     if waveform is None and not frames:
         raise errors[0]
     heights = ([0.9] if frames else []) + ([0.8, 1.6, 1.2] if waveform is not None else [])
-    figure, panels = new_figure(9, 1.15 * sum(heights) + 0.5, rows=len(heights), height_ratios=heights)
-    panels = list(np.atleast_1d(panels))
+    figure, grid = new_panels(9, 1.15 * sum(heights) + 0.5, rows=len(heights), height_ratios=heights)
+    panels = list(grid[:, 0])
     if frames:
         _plot_frames(panels.pop(0), frames)
     if waveform is not None:
@@ -101,8 +101,8 @@ def plot_features(clips: list[tuple[str, np.ndarray]], title: str) -> "Figure":
         clips: Name, and normalised features of shape (n_features, n_frames), of each clip.
         title: Title of the figure.
     """
-    figure, panels = new_figure(14, 5.2, rows=2, columns=(len(clips) + 1) // 2)
-    panels = np.atleast_1d(panels).ravel()
+    figure, grid = new_panels(14, 5.2, rows=2, columns=(len(clips) + 1) // 2)
+    panels = grid.ravel()
     for axes in panels[len(clips) :]:
         axes.axis("off")
     for axes, (name, features) in zip(panels, clips, strict=False):

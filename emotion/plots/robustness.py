@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from emotion.plots.figure import SERIES_STYLES, new_figure
+from emotion.plots.figure import SERIES_STYLES, new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,8 @@ def plot_robustness(table: pd.DataFrame) -> "Figure":
     styles = dict(zip(table["system"].unique(), SERIES_STYLES * len(clean), strict=False))
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
-    figure, panels = new_figure(3.4 * columns, 2.6 * rows + 0.7, rows, columns)
-    panels = np.atleast_1d(panels).ravel()
+    figure, grid = new_panels(3.4 * columns, 2.6 * rows + 0.7, rows, columns)
+    panels = grid.ravel()
     for axes, name in zip(panels, names, strict=False):
         _plot_corruption(axes, table[table["corruption"] == name], clean, styles)
         axes.set(title=name, ylim=(0, 1))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
-from emotion.batch import Batch
+from emotion.batch import Batch, get_faces
 from emotion.config.compose import key_of
 from emotion.data.datamodule import EmotionDataModule
 from emotion.features.front_end import AudioFrontEnd
@@ -49,7 +49,7 @@ def write_summary(
     """
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         for split, rows in predictions.groupby("split"):
-            figure = plot_confusion_matrix(rows, datamodule.classes, split)
+            figure = plot_confusion_matrix(rows, datamodule.classes, str(split))
             writer.add_figure(f"figures/confusion_matrix_{split}", figure)
         for front_end in classifier.cpu().eval().front_ends:
             if isinstance(front_end, AudioFrontEnd):
@@ -106,8 +106,9 @@ def _add_embeddings(writer: SummaryWriter, classifier: Classifier, datamodule: E
 def _thumbnails(classifier: Classifier, batch: Batch) -> torch.Tensor:
     """Return the middle face of each recording, or else its features, shape (B, 3, 32, 32), in [0, 1]."""
     if "faces" in batch:
-        middle = batch["face_mask"].sum(dim=1) // 2
-        images = batch["faces"][torch.arange(len(middle)), middle].float() / 255
+        faces, mask = get_faces(batch)
+        middle = mask.sum(dim=1) // 2
+        images = faces[torch.arange(len(middle)), middle].float() / 255
     else:
         features, _ = classifier.front_ends[0](batch)
         images = ((features[:, None] + 3) / 6).flip(2)  # low frequencies at the bottom

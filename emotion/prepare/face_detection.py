@@ -28,7 +28,8 @@ class FaceDetector:
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # In this memory format pooling takes a third of the time on a CPU.
-        self.networks = MTCNN(thresholds=_THRESHOLDS, device=self.device).to(memory_format=torch.channels_last)
+        self.networks = MTCNN(thresholds=_THRESHOLDS, device=self.device)
+        self.networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (an overload that torch lacks)
 
     @torch.no_grad()
     def detect(

@@ -74,7 +74,9 @@ class FaceOptions:
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise EmotionError(f"faces.size={self.size} is neither a number of pixels nor a height and a width")
         if self.detect != "none" and self.shape[0] != self.shape[1]:
-            raise EmotionError(f"faces.size={list(self.size)}: only whole frames, faces.detect=none, may be oblong")
+            raise EmotionError(
+                f"faces.size={list(self.shape[:2])}: only whole frames, faces.detect=none, may be oblong"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from emotion.prepare.faces import FaceOptions
 
@@ -57,3 +57,13 @@ class ActionUnits:
 
 Prepared = Mapping[str, Faces | ActionUnits | None]
 """The modalities of a model by name, and how each is prepared; None if there are no options."""
+
+
+def faces_of(modalities: Prepared) -> Faces:
+    """Return how the faces of a model that takes them in are prepared."""
+    return cast(Faces, modalities["face"])
+
+
+def action_units_of(modalities: Prepared) -> ActionUnits:
+    """Return how the action units of a model that takes them in are prepared."""
+    return cast(ActionUnits, modalities["action_units"])

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from omegaconf import OmegaConf
 
+from emotion.config.compose import to_plain
 from emotion.config.target import Target, instantiate
 from emotion.corpora.base import COLUMNS, Corpus
 from emotion.errors import EmotionError, suggest
@@ -120,9 +120,7 @@ def _group_table(runs: list[Run], _: Section) -> str:
     """Tabulate the UAR of each group of recordings, one column per system."""
     columns = {}
     for system in group_runs(runs):
-        corpus = instantiate(
-            Target.parse("data.corpus", OmegaConf.to_container(system.runs[0].config.data.corpus)), Corpus
-        )
+        corpus = instantiate(Target.parse("data.corpus", to_plain(system.runs[0].config.data.corpus)), Corpus)
         recordings = pd.DataFrame(corpus.documented(), columns=list(COLUMNS))
         groups = drop_speaker_groups(metrics_by_group(system.predictions, recordings, system.classes, {}))
         columns["UAR (95 % CI)"] = groups["group"].tolist()
@@ -172,6 +170,10 @@ def _reconstruction_columns(run: Run) -> dict[str, str]:
 
 def _hyperparameter_table(runs: list[Run], section: Section) -> str:
     key = section.hyperparameter
+    if key is None:
+        raise EmotionError(
+            f"{FILE}: section {section.title}: the table hyperparameter needs a key, hyperparameter: KEY"
+        )
     groups: dict[float, list[Run]] = {}
     for run in runs:
         groups.setdefault(float(run.setting(key)), []).append(run)

@@ -1,5 +1,8 @@
 """Table of UAR on corrupted recordings, of many runs."""
 
+from collections.abc import Hashable
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -45,7 +48,9 @@ def robustness_table(runs: list[Run]) -> pd.DataFrame:
 def _pool_folds(runs: list[Run]) -> _Counts:
     tables = pd.concat(run.robustness for run in runs)
     sums = tables.fillna({"unit": ""}).groupby(KEYS, sort=False).sum()
-    return {condition: rows.droplevel(KEYS[:-1]) for condition, rows in sums.groupby(level=KEYS[:-1], sort=False)}
+    names: list[Hashable] = [*KEYS[:-1]]
+    groups = sums.groupby(level=names, sort=False)
+    return cast(_Counts, {condition: rows.droplevel(names) for condition, rows in groups})
 
 
 def _correct_and_total(counts: _Counts, condition: tuple[str, str, float]) -> pd.DataFrame:
@@ -56,12 +61,12 @@ def _correct_and_total(counts: _Counts, condition: tuple[str, str, float]) -> pd
 def _uar(counts: pd.DataFrame) -> float:
     sums = counts.drop(columns="speaker").sum()
     support = sums[sums.index.str.startswith("total ")]
-    recalls = [sums[name.removeprefix("total ")] / count for name, count in support.items() if count]
+    recalls = [sums[str(name).removeprefix("total ")] / count for name, count in support.items() if count]
     return float(np.mean(recalls))
 
 
 def format_robustness(table: pd.DataFrame) -> pd.DataFrame:
     """Format the table of `robustness_table`: one row per corruption and level, one column of UAR per system."""
-    names = [condition_name(row.corruption, row.level, row.unit) for row in table.itertuples()]
+    names = [condition_name(row["corruption"], row["level"], row["unit"]) for row in table.to_dict("records")]
     pivot = table.assign(corruption=names).pivot_table("uar", "corruption", "system", sort=False)
     return pivot.map(lambda value: "" if np.isnan(value) else f"{value:.3f}").reset_index()

@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from emotion.config.compose import to_plain
 from emotion.errors import EmotionError
 from emotion.files import atomic_path, write_text
 from emotion.robustness.evaluate import FILE as ROBUSTNESS
@@ -54,7 +55,7 @@ class Run:
     @cached_property
     def config(self) -> DictConfig:
         """The configuration."""
-        return OmegaConf.load(self.directory / "config.yaml")
+        return cast(DictConfig, OmegaConf.load(self.directory / "config.yaml"))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -187,7 +188,7 @@ def store_runs(runs: list[Run], folder: Path) -> None:
     configs: list[dict[str, Any]] = []
     lines = []
     for run in runs:
-        config = OmegaConf.to_container(run.config)
+        config = to_plain(run.config)
         config.pop("seed", None)
         config.get("protocol", {}).pop("fold", None)
         if config not in configs:
@@ -199,7 +200,7 @@ def store_runs(runs: list[Run], folder: Path) -> None:
         }
         lines.append(json.dumps({"config": configs.index(config), "metrics": metrics}, ensure_ascii=False))
     text = json.dumps(configs, ensure_ascii=False)
-    tables = {_STORED_PREDICTIONS: [run.predictions for run in runs]}
+    tables: dict[str, list[pd.DataFrame | None]] = {_STORED_PREDICTIONS: [run.predictions for run in runs]}
     tables[_STORED_ROBUSTNESS] = [run.robustness for run in runs]
     for name, own in tables.items():
         _write_table(folder / name, own)

@@ -100,8 +100,15 @@ def group_runs(runs: list[Run], key: str | None = None) -> list[System]:
             groups.setdefault(values, []).append(run)
     if not groups:
         raise EmotionError("all runs are on the demo corpus, whose metrics are no results; give runs on another corpus")
-    systems = [_build_system(dict(zip((*SHARED, key), values, strict=True)), own) for values, own in groups.items()]
-    return sorted(systems, key=lambda system: (system.name, isinstance(system.shared[key], str), system.shared[key]))
+    systems = [
+        _build_system(dict(zip((*SHARED, key or ""), values, strict=True)), own) for values, own in groups.items()
+    ]
+    return sorted(systems, key=lambda system: (system.name, *_sort_key(system.shared[key or ""])))
+
+
+def _sort_key(value: Any) -> tuple[bool, Any]:
+    """Sort numbers before text."""
+    return isinstance(value, str), value
 
 
 def _build_system(shared: dict[str, Any], runs: list[Run]) -> System:

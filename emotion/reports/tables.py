@@ -3,7 +3,9 @@
 Where folds test the same recordings, mean and standard deviation are over folds and seeds.
 """
 
+from collections.abc import Hashable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +56,7 @@ def compare_systems(
         if len(corpora) > 1:
             rows += [_metrics(system.select_corpus(corpus), key) for corpus in corpora]
     if ensemble:
-        rows.append(_metrics(build_ensemble(systems), None))
+        rows.append(_metrics(build_ensemble(systems), None) | ({key: ""} if key else {}))
     table = pd.DataFrame(rows)
     for column in {"p_wilcoxon", "p_mcnemar"} & set(table.columns):
         table[column] = holm(table[column])
@@ -71,7 +73,7 @@ def _metrics(system: System, key: str | None) -> dict[str, object]:
         "data": shared["data"] if speech_only else f"{shared['data']} {_CHANNELS[shared['channel']]}",
         "protocol": protocol + (" (transductive)" if shared["transductive"] else ""),
         "classes": len(system.classes),
-        key or "": shared[key],
+        key or "": shared.get(key or ""),
         "folds": system.n_folds,
         "of_folds": system.n_protocol_folds,
         "seeds": system.n_seeds,
@@ -103,11 +105,12 @@ def _difference(system: System, reference: System) -> dict[str, float]:
         )
     uar = partial(table_uar, classes=system.classes)
     differences = [uar(one) - uar(other) for one, other in zip(first, second, strict=True)]
+    ensemble, other = (ensemble_predictions(tables, system.classes) for tables in (first, second))
     return {
-        "delta_uar": np.mean(differences),
-        "delta_uar_std": np.std(differences, ddof=1) if len(differences) > 1 else np.nan,
+        "delta_uar": float(np.mean(differences)),
+        "delta_uar_std": float(np.std(differences, ddof=1)) if len(differences) > 1 else np.nan,
         "p_wilcoxon": wilcoxon_over_speakers(first, second, uar),
-        "p_mcnemar": mcnemar(*(ensemble_predictions(tables, system.classes) for tables in (first, second))),
+        "p_mcnemar": np.nan if ensemble is None or other is None else mcnemar(ensemble, other),
     }
 
 
@@ -117,7 +120,7 @@ def format_systems(table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
     return formatted.loc[:, (formatted != "").any()]
 
 
-def _format_row(row: dict[str, object], key: str | None) -> dict[str, str]:
+def _format_row(row: Mapping[Hashable, Any], key: str | None) -> dict[str, str]:
     folds = f"{row['folds']} of {row['of_folds']}"
     cells = {
         "system": row["system"],
@@ -143,14 +146,14 @@ def _format_row(row: dict[str, object], key: str | None) -> dict[str, str]:
     return {column: cell for column, cell in cells.items() if column}
 
 
-def _interval(row: dict[str, object]) -> str:
+def _interval(row: Mapping[Hashable, Any]) -> str:
     if np.isnan(row["uar_low"]):
         return ""
     few = f" ({row['speakers']} speakers)" if row["speakers"] < MIN_SPEAKERS else ""
     return f"{row['uar_low']:.3f} to {row['uar_high']:.3f}{few}"
 
 
-def _mean_and_std(row: dict[str, object], metric: str, sign: str = "") -> str:
+def _mean_and_std(row: Mapping[Hashable, Any], metric: str, sign: str = "") -> str:
     mean, std = row.get(metric, np.nan), row.get(f"{metric}_std", np.nan)
     if np.isnan(mean):
         return ""

@@ -73,7 +73,7 @@ def configurations(trials: pd.DataFrame) -> pd.DataFrame:
 
 def hyperparameters(trials: pd.DataFrame) -> list[str]:
     """Return the keys whose value differs between trials, except fold and seed."""
-    return [key for key in trials if key not in (*_COLUMNS, *REPEATS) and trials[key].nunique(dropna=False) > 1]
+    return [str(key) for key in trials if key not in (*_COLUMNS, *REPEATS) and trials[key].nunique(dropna=False) > 1]
 
 
 def best_command(trials: pd.DataFrame) -> str | None:
@@ -163,7 +163,7 @@ def _format_configurations(best: pd.DataFrame, objective: str) -> pd.DataFrame:
     return table
 
 
-def _round(text: object) -> str:
+def _round(text: str | float) -> str:
     number = pd.to_numeric(text, errors="coerce")
     return f"{number:.4g}" if pd.notna(number) else str(text)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -26,6 +26,14 @@ _MU = 255  # of ITU-T G.711
 _BABBLE_VOICES = 6
 _SPEECH_DB = 30.0  # frames this far below the loudest count as silence
 _SINGULAR = {"passes": "pass"}
+
+
+class CorruptionFunction(Protocol):
+    """A function from an item, a level and a random generator to the corrupted item."""
+
+    def __call__(self, item: np.ndarray, /, level: float, random: np.random.Generator) -> np.ndarray:
+        """Return the corrupted item."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Corruption:
     modality: str
     unit: str
     levels: tuple[float, ...]
-    function: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+    function: CorruptionFunction
 
     def __call__(self, batch: Batch, level: float) -> Batch:
         """Return a batch of corrupted items. The corruption of a recording is deterministic."""
@@ -184,9 +192,9 @@ def _band_pass(signal: np.ndarray, band: tuple[float, float], sample_rate: int) 
 
     # Zero padding avoids circular wrap-around, and a prime length, which is twice as slow.
     length = fft.next_fast_len(len(signal) + sample_rate // 10, real=True)
-    spectrum, frequencies = fft.rfft(signal, length), fft.rfftfreq(length, 1 / sample_rate)
+    spectrum, frequencies = cast(np.ndarray, fft.rfft(signal, length)), fft.rfftfreq(length, 1 / sample_rate)
     spectrum[(frequencies < band[0]) | (frequencies > band[1])] = 0
-    return fft.irfft(spectrum, length)[: len(signal)]
+    return cast(np.ndarray, fft.irfft(spectrum, length))[: len(signal)]
 
 
 def _rms(signal: np.ndarray) -> float:

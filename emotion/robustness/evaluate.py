@@ -8,11 +8,11 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
 
 from emotion import runs
 from emotion.batch import Batch, get_audio
 from emotion.composition import restore_run
+from emotion.config.compose import to_plain
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.feature_cache import weights_digest
 from emotion.errors import EmotionError
@@ -45,7 +45,7 @@ def evaluate_robustness(run_dirs: Iterable[Path], noise: Path | None = None) -> 
     groups: dict[str, list[Path]] = {}
     for run_dir in run_dirs:
         if not _is_evaluated(runs.require(run_dir), noise):
-            config = OmegaConf.to_container(runs.load_composed(run_dir), resolve=True)
+            config = to_plain(runs.load_composed(run_dir), resolve=True)
             shared = {key: config[key] for key in ("data", "protocol", "labels", "features")}
             groups.setdefault(fingerprint(shared), []).append(run_dir)
     for number, group in enumerate(groups.values(), 1):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from emotion.config.compose import key_of
+from emotion.config.compose import key_of, to_plain
 from emotion.config.target import WEIGHTS
 from emotion.config.validate import OUTSIDE
 from emotion.files import write_json, write_text
@@ -67,12 +67,10 @@ def write_overrides(directory: Path, overrides: list[str]) -> None:
 
 def write_config(directory: Path, config: DictConfig) -> None:
     """Write `config.yaml`, without paths of this machine."""
-    saved = OmegaConf.create(
-        {key: value for key, value in OmegaConf.to_container(config).items() if key not in OUTSIDE}
-    )
+    saved = OmegaConf.create({key: value for key, value in to_plain(config).items() if key not in OUTSIDE})
     if saved.data.root is not None:
         saved.data.root = PORTABLE_ROOT
-    table = OmegaConf.to_container(config)["action_units"]["table"]
+    table = to_plain(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
     _remove_paths(saved)

@@ -56,7 +56,7 @@ def load_composed(run_dir: Path) -> DictConfig:
     """
     path = require(run_dir) / "config.yaml"
     config = _load_yaml(path)
-    if not (OmegaConf.is_dict(config) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
+    if not (isinstance(config, DictConfig) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
     if "on_problem" in config.data or (OmegaConf.is_dict(config.get("model")) and "kind" not in config.model):
         raise EmotionError(f"{run_dir} was made by an older version, which {_READS_OLD_RUNS} reads; train it anew")

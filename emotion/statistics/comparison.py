@@ -1,6 +1,7 @@
 """Paired hypothesis tests between two systems on the same recordings."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,18 @@ def wilcoxon_over_speakers(
     """
     from scipy.stats import wilcoxon
 
-    means = [
-        pd.concat([rows.groupby("speaker").apply(metric, include_groups=False) for rows in seeds], axis=1).mean(axis=1)
+    one, other = (
+        pd.concat([_metric_by_speaker(rows, metric) for rows in seeds], axis=1).mean(axis=1)
         for seeds in (first, second)
-    ]
-    if not means[0].index.equals(means[1].index) or np.allclose(*means):
+    )
+    if not one.index.equals(other.index) or np.allclose(one, other):
         return float("nan")
-    return float(wilcoxon(*means).pvalue)
+    result: Any = wilcoxon(one, other)
+    return float(result.pvalue)
+
+
+def _metric_by_speaker(rows: pd.DataFrame, metric: Callable[[pd.DataFrame], float]) -> pd.Series:
+    return pd.Series({speaker: metric(own) for speaker, own in rows.groupby("speaker")})
 
 
 def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:

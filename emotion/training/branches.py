@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion.config.branch import EstimatorBranchConfig
 from emotion.config.model import FusionModelConfig
@@ -19,6 +18,7 @@ from emotion.models.estimator import EstimatorHead
 from emotion.models.estimator_encoder import EstimatorEncoder, estimator_encoders
 from emotion.training.estimator import Vectors, class_weights, search_grid, vectors_of, write_grid
 from emotion.training.fit import FitSettings, device_of
+from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def fit_branches(
             continue
         table = _fit_branch(name, branch, settings, encoder, datamodule)
         _set_cross_fitted(encoder, table)
-        if rank_zero_only.rank == 0:
+        if process_rank() == 0:
             checkpoints.mkdir(parents=True, exist_ok=True)
             encoder.estimator.save(checkpoints / f"{name}.skops")
             text = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
@@ -76,7 +76,7 @@ def _fit_branch(
         rows = search_grid(
             encoder.estimator, branch.grid, train, dev, of_classes, datamodule.classes, monitor, f"{name}: "
         )
-        if rank_zero_only.rank == 0:
+        if process_rank() == 0:
             write_grid(settings.run_dir / f"grid_{name}.csv", rows)
     known = datamodule.table[datamodule.table["split"] == "train"].iloc[train.rows]
     fold, log_probabilities = cross_fit(

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +13,9 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, Model
 
 from emotion.data.sampler import epoch_seed
 from emotion.files import atomic_path
+
+if TYPE_CHECKING:
+    from emotion.training.module import EmotionModule
 
 
 class ReseedEachEpoch(pl.Callback):
@@ -37,7 +40,7 @@ class StagedLearning(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the epoch of the encoders."""
-        for encoder in pl_module.classifier.encoders:
+        for encoder in cast("EmotionModule", pl_module).classifier.encoders:
             encoder.start_epoch(trainer.current_epoch)
         pl_module.train()
 
@@ -96,8 +99,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Replace the paths in the checkpoint by paths in the present directory."""
-        here = Path(self.dirpath)
-        moved = {"dirpath": str(here)}
+        here = Path(cast(str, self.dirpath))
+        moved: dict[str, Any] = {"dirpath": str(here)}
         for key in ("best_model_path", "kth_best_model_path"):
             moved[key] = str(here / Path(state_dict[key]).name) if state_dict.get(key) else ""
         moved["best_k_models"] = {str(here / Path(k).name): v for k, v in state_dict["best_k_models"].items()}

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from emotion import metrics
 from emotion.batch import on_device, select_items
@@ -22,6 +21,7 @@ from emotion.models.estimator import FILE, EstimatorHead
 from emotion.models.late_fusion import Fusion
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import FitSettings, Fitted, device_of
+from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def fit_estimator(
     of_classes = class_weights(settings, datamodule)
     head = cast(EstimatorHead, classifier.head)
     rows = search_grid(head, model.grid, train, dev, of_classes, datamodule.classes, settings.training.monitor)
-    if rank_zero_only.rank == 0:
+    if process_rank() == 0:
         write_grid(run_dir / "grid.csv", rows)
         _save(classifier, run_dir)
 
@@ -75,7 +75,7 @@ def fit_estimator(
         head.fit(both.values, both.labels, both.weights(of_classes))
         _save(classifier, run_dir)
 
-    return Fitted(0, time.monotonic() - started, rank_zero_only.rank == 0, refit if model.refit else None)
+    return Fitted(0, time.monotonic() - started, process_rank() == 0, refit if model.refit else None)
 
 
 def class_weights(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:

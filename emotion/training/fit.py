@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import distributed
 
 from emotion.augment.mixup import Mixup
@@ -25,6 +24,7 @@ from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
 from emotion.training.module import EmotionModule
+from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,8 @@ def compile_networks(classifier: Classifier) -> None:
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
-    torch._logging.set_logs(dynamo=logging.CRITICAL, inductor=logging.CRITICAL)
+    # torch documents `torch._logging.set_logs` under this name alone.
+    torch._logging.set_logs(dynamo=logging.CRITICAL, inductor=logging.CRITICAL)  # pyright: ignore[reportPrivateImportUsage]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, on machines without it
     for encoder in classifier.encoders:
         encoder.backbone.compile(dynamic=True)
@@ -188,7 +189,7 @@ def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     log.info("nothing is left to train: all of it comes from finished runs")
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
-    return Fitted(0, 0.0, rank_zero_only.rank == 0)
+    return Fitted(0, 0.0, process_rank() == 0)
 
 
 def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:

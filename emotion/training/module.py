@@ -3,10 +3,11 @@
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -77,7 +78,7 @@ class EmotionModule(pl.LightningModule):
         """Log the metrics of the training batches, augmented as they were, and the learning rate."""
         figures = self._compute_metrics("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
+        self.log("learning_rate", cast(Optimizer, self.optimizers()).param_groups[0]["lr"])
         dev = self.trainer.callback_metrics
         message = f"train loss {figures['loss']:.3f}  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
         self._report_epoch(message)
@@ -88,7 +89,7 @@ class EmotionModule(pl.LightningModule):
             group = "dev_by_emotion" if "/" in key else "dev"  # so that TensorBoard shows the few that matter first
             self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and the scheduler. Biases and normalisation parameters have no weight decay."""
         rate, groups = self.optimizer_config.lr, []
         for factor, parameters in self._parameters_by_lr().items():
@@ -109,7 +110,9 @@ class EmotionModule(pl.LightningModule):
         """Return the parameters by the multiplier of their learning rate."""
         # An outer module comes before the modules inside it, whose multipliers replace its own.
         slower = [module for module in self.classifier.modules() if hasattr(module, "lr_multiplier")]
-        factors = {id(p): module.lr_multiplier for module in slower for p in module.parameters()}
+        factors: dict[int, float] = {
+            id(p): cast(float, module.lr_multiplier) for module in slower for p in module.parameters()
+        }
         groups: dict[float, list[nn.Parameter]] = {1.0: []}
         for parameter in self.classifier.parameters():
             groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
@@ -117,7 +120,7 @@ class EmotionModule(pl.LightningModule):
 
     def _report_epoch(self, message: str) -> None:
         """Write a line for every epoch to the log file, and for some to the console if it shows no progress bar."""
-        number, epochs = self.current_epoch + 1, self.trainer.max_epochs
+        number, epochs = self.current_epoch + 1, cast(int, self.trainer.max_epochs)
         worth_showing = number in (1, epochs) or number % max(1, epochs // 10) == 0
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
         log.log(level, "epoch %d/%d  %s", number, epochs, message)

@@ -1,13 +1,15 @@
 """Train an autoencoder on one emotion; its reconstruction error tells other emotions from that one."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from emotion.batch import Batch, select_items
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
+from emotion.models.autoencoder import ErrorHead, autoencoder_of
 from emotion.models.base import Classifier
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import FitSettings, Fitted, fit
@@ -29,8 +31,7 @@ class ReconstructionModule(EmotionModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
-        loss, _ = self._loss("train", batch)
-        return loss.mean()
+        return self._loss("train", batch)[0].mean()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the losses."""
@@ -52,7 +53,7 @@ class ReconstructionModule(EmotionModule):
         """Log the metrics of the training batches and the learning rate."""
         loss, error = self._means("train")
         self.log_dict({"train/loss": loss, "train/error": error})
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"])
+        self.log("learning_rate", cast(Optimizer, self.optimizers()).param_groups[0]["lr"])
         dev = self.trainer.callback_metrics
         message = (
             f"train error {error:.3f}  dev error {dev['dev/error']:.3f}, of others {dev['dev/error_of_others']:.3f}"
@@ -65,8 +66,8 @@ class ReconstructionModule(EmotionModule):
         self.log_dict({"dev/loss": loss, "dev/error": error, "dev/error_of_others": self._means("dev_of_others")[1]})
 
     def _loss(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
-        encoder = self.classifier.encoder
-        loss, error = encoder.backbone.loss(*encoder.front_end(batch))
+        front_end, backbone = autoencoder_of(self.classifier)
+        loss, error = backbone.loss(*front_end(batch))
         self.errors[split].append(torch.stack([loss, error], dim=1).detach().float())
         return loss, error
 
@@ -98,7 +99,7 @@ def fit_autoencoder(
         classifier.cpu().eval()
         with torch.no_grad():
             found = [(classifier.encoder(batch), batch["label"]) for batch in datamodule.batches("dev")]
-        classifier.head.fit(*map(torch.cat, zip(*found, strict=True)))
+        cast(ErrorHead, classifier.head).fit(*map(torch.cat, zip(*found, strict=True)))
         best, files = settings.run_dir / "checkpoints" / "best.ckpt", AtomicCheckpoints()
         checkpoint = files.load_checkpoint(best)
         own = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
