@@ -223,6 +223,16 @@ def test_deltas_of_a_clip_shorter_than_the_window_are_finite():
     assert (result > 0).all()
 
 
+def test_a_mel_spectrogram_without_a_dynamic_range_is_clamped_nowhere():
+    waveform = np.random.default_rng(0).normal(size=RATE).astype(np.float32) * 0.1
+    waveform[RATE // 2 :] *= 1e-6
+    module = LogMel(RATE, N_FFT, top_db=None)
+    levels = module(Signal(*padded([waveform]), n_fft=N_FFT, hop_length=512))[0].numpy()
+    power = librosa.feature.melspectrogram(y=waveform, sr=RATE, n_mels=64, pad_mode="constant")
+    np.testing.assert_allclose(levels, librosa.power_to_db(power, top_db=None), atol=0.01)
+    assert np.ptp(levels) > 100
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("top_db", [20.0, 30.0, 60.0])
 def test_trimming_equals_librosa(ravdess_speech, top_db):

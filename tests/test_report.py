@@ -145,7 +145,8 @@ def test_a_page_is_described_by_a_file(tmp_path):
     page = render_page(runs, tmp_path)
     assert page.startswith("# T\n\n") and "\n\n## S\n\nWhy.\n\n| system |" in page
     assert "| y/z |" in page and "| x |" not in page and "## N" not in page
-    for wrong, words in (("tables: [system]", "did you mean systems"), ("kind: 1", "kind")):
+    mistakes = {"tables: [system]": "did you mean systems", "kind: 1": "kind"}
+    for wrong, words in (mistakes | {"tables: [hyperparameter]": "needs a key"}).items():
         (tmp_path / "page.yaml").write_text(f"title: T\nsections: [{{title: S, runs: [x], {wrong}}}]\n")
         with pytest.raises(EmotionError, match=words):
             render_page(runs, tmp_path)
@@ -236,6 +237,8 @@ def test_an_ensemble_averages_log_probabilities_of_all_runs(tmp_path):
     table = compare_systems(find_runs([tmp_path]), ensemble=True).set_index("system")
     assert list(table["uar"]) == [1.0, 1.0, 0.0, 1.0]
     assert table.loc["ensemble", "model"] == "3 models"
+    grouped = formatted(find_runs([tmp_path]), key="rate", ensemble=True)
+    assert list(grouped["rate"]) == ["0.1", "0.1", "0.1", ""]
 
 
 def test_a_table_with_intervals_is_plotted(tmp_path):
