@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Batch(TypedDict, total=False):
-    """Recordings of a batch, B of them. Only what the model takes in is there.
+    """Recordings of a batch, B of them. It has only the inputs of the model.
 
     A length of 0, or a mask without a face, means that a recording lacks a modality. A batch for prediction has no
     labels and no speakers.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def modalities_of(config: TrainConfig) -> Prepared:
-    """Return what the model of a run takes in, and how it is prepared."""
+    """Return the modalities of the model of a run, with the configuration of their preparation."""
     return prepared(config.model.modalities, config.faces, config.action_units)
 
 
@@ -38,7 +38,7 @@ def datamodule_of(config: TrainConfig, splits: "pd.DataFrame | None" = None) -> 
 
     Args:
         config: Configuration of the run.
-        splits: Recordings of train, dev and test, with the columns of `splits.csv`, which replace the protocol's.
+        splits: Recordings of train, dev and test, with the columns of `splits.csv` (default: those of the protocol).
     """
     from emotion.data.build import build_datamodule
 
@@ -55,7 +55,7 @@ def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.
         checkpoint: Name of a file in `checkpoints/`.
 
     Raises:
-        EmotionError: the checkpoint is missing, damaged, or of another model, or none can be built.
+        EmotionError: the checkpoint is missing, damaged or of another model, or the model cannot be built.
     """
     weights = runs.load_weights(run_dir, checkpoint)
     kind = kind_of(config, len(classes(config.labels)))

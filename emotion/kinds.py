@@ -28,11 +28,11 @@ Config = TypeVar("Config", bound=ModelConfig)
 
 
 class ModelKind(ABC, Generic[Config]):
-    """A kind of model.
+    """Base class of the kinds of models.
 
     Args:
         model: Configuration of the model.
-        inputs: Configuration of what its encoders take in.
+        inputs: Configuration of the inputs of its encoders.
     """
 
     def __init__(self, model: Config, inputs: InputConfig) -> None:
@@ -44,7 +44,7 @@ class ModelKind(ABC, Generic[Config]):
 
     @abstractmethod
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
-        """Fit the classifier on the train split, choose on dev, and write `checkpoints/` of the run directory."""
+        """Fit the classifier on train, select it on dev, and write `checkpoints/` of the run directory."""
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
         """Load the weights of a classifier.
@@ -103,14 +103,14 @@ class FusionKind(NeuralKind):
         return build.build_fusion(self.model, self.inputs)
 
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
-        """See `ModelKind.fit`; branches that are estimators first."""
+        """See `ModelKind.fit`; branches that are estimators are fitted first."""
         from emotion.training.branches import fit_branches
 
         fit_branches(self.model, settings, classifier, datamodule)
         return super().fit(settings, classifier, datamodule)
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
-        """See `ModelKind.load`; each branch that is an estimator is in a file of its own."""
+        """See `ModelKind.load`; each branch that is an estimator has a file of its own."""
         super().load(classifier, weights, checkpoints)
         for name, encoder in estimator_encoders(classifier).items():
             encoder.estimator.load(checkpoints / f"{name}.skops")
@@ -141,7 +141,7 @@ class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
 
 
 class EstimatorKind(ModelKind[EstimatorModelConfig]):
-    """An estimator of scikit-learn on a vector for each recording."""
+    """A scikit-learn estimator on a vector for each recording."""
 
     def build(self) -> Classifier:
         """See `ModelKind.build`."""
@@ -154,7 +154,7 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
         return fit_estimator(self.model, settings, classifier, datamodule)
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
-        """See `ModelKind.load`; the estimator is in a file of its own."""
+        """See `ModelKind.load`; the estimator has a file of its own."""
         super().load(classifier, weights, checkpoints)
         _estimator(classifier).load(checkpoints / FILE)
         return classifier
@@ -179,7 +179,7 @@ def _estimator(classifier: Classifier) -> EstimatorHead:
 
 
 class EstimatorFusionKind(EstimatorKind):
-    """An estimator of scikit-learn on several vectors for each recording."""
+    """A scikit-learn estimator on several vectors for each recording."""
 
     model: EstimatorFusionModelConfig
 

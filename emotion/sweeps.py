@@ -153,7 +153,7 @@ def _train_alone(run_dir: Path, overrides: list[str]) -> None:
 
 
 def _one_gpu(config: DictConfig, number: int) -> None:
-    """Give a job that wants one GPU of several one of its own.
+    """Assign one of several GPUs to a job that uses a single one.
 
     Jobs that run side by side are in processes of their own, each of which keeps the GPU of its first job.
     """

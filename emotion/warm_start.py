@@ -1,4 +1,4 @@
-"""Encoders that start from finished runs: their configuration, their weights, and what they have been trained on."""
+"""Initialise encoders from finished runs: configuration, weights, and the recordings of their training."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from emotion.models.estimator_encoder import EstimatorEncoder
 from emotion.models.late_fusion import Fusion, MeanLogProbability
 
 _KEPT_KEYS = ("init_from", "freeze", "lr_multiplier", "n_augmented_copies")
-"""Keys of a branch that are never those of the run from which it starts."""
+"""Keys of a branch that are never taken from its initial run."""
 _INPUT_KEYS = {
     "audio": ("data.sample_rate",),
     "action_units": ("action_units.columns", "action_units.pooling", "action_units.normalize"),
@@ -31,12 +31,12 @@ _INPUT_KEYS = {
 
 
 def initial_runs(config: TrainConfig) -> dict[str, Path]:
-    """Return the runs that the encoders of a configuration start from, by the keys of the encoders."""
+    """Return the runs from which encoders of a configuration are initialised, by the keys of the encoders."""
     return {key: Path(branch.init_from) for key, branch in _branches(config).items() if branch.init_from}
 
 
 def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Path]]:
-    """Take the encoders, and the configuration of their inputs, from the runs that they start from.
+    """Replace the configuration of encoders and of their inputs by that of the runs that initialise them.
 
     Args:
         composed: Composed configuration, valid.
@@ -46,7 +46,7 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
         The changed configuration, and the runs by the keys of their encoders.
 
     Raises:
-        EmotionError: a run has no such encoder, or an override belongs to the run.
+        EmotionError: a run has no such encoder, or an override changes a key that comes from the run.
     """
     config = validate(composed)
     starts, branches = initial_runs(config), _branches(config)
@@ -64,19 +64,19 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
         belongs = [*taken, *(["features"] if whole else [])]
         for override in typed:
             if any(override == own or override.startswith(f"{own}.") for own in belongs):
-                raise EmotionError(f"{override} belongs to the run {run}, from which {key} starts: leave it out")
+                raise EmotionError(f"{override} cannot be changed, since {key} comes from the run {run}: leave it out")
         _replace_branch(OmegaConf.select(changed, key), type(branches[key]), cls)
         for own, value in taken.items():
             if common.setdefault(own, value) != value:
                 raise EmotionError(
-                    f"{key}.init_from={run} has another {own} than the other runs: start from runs that share it"
+                    f"{key}.init_from={run} has another {own} than the other runs: use runs that share it"
                 )
             OmegaConf.update(changed, own, value, merge=False, force_add=True)
     return changed, starts
 
 
 def _replace_branch(node: DictConfig, old: type[BranchConfig], new: type[BranchConfig]) -> None:
-    """Remove the keys of a branch that come from the run, or that its new kind does not have."""
+    """Remove the keys of a branch that the run replaces, or that its new kind does not have."""
     kept = {field.name for field in dataclasses.fields(new)} & {*_KEPT_KEYS, "head"}
     for field in dataclasses.fields(old):
         if field.name in node and field.name not in kept:
@@ -84,7 +84,7 @@ def _replace_branch(node: DictConfig, old: type[BranchConfig], new: type[BranchC
 
 
 def _use_group(branches: Mapping[str, BranchConfig]) -> bool:
-    """Return True if a branch has the features of the group `features`."""
+    """Return True if a branch uses the features of the group `features`."""
     return any(
         branch.modality == "audio" and not (branch.init_from or branch.own_features) for branch in branches.values()
     )
@@ -103,25 +103,27 @@ def _taken(
         faces: The group `faces` of the new configuration, or None to leave it as it is.
     """
     config, composed = runs.load_config(runs.require(run)), runs.load_composed(run)
-    # An estimator takes the embeddings of whatever the run takes in.
+    # An estimator uses the embeddings of any input of the run.
     is_vector = key == "model.vector" or key.count(".") == 3
     modality, whole = config.model.modalities[0] if is_vector else branch.modality, in_fusion and not is_vector
     found = _as_branch(config.model, whole)
     if found is None or config.model.modalities != (modality,):
         inputs = " and ".join(config.model.modalities)
-        raise EmotionError(f"{key}.init_from={run} takes in {inputs}, and this branch needs {modality} and one encoder")
+        raise EmotionError(
+            f"{key}.init_from={run} has the inputs {inputs}; this branch needs {modality} and one encoder"
+        )
     cls, names, vector = found
     names = [name for name in names if name in composed.model and name not in _KEPT_KEYS]
     taken: dict[str, object] = {f"{key}.{name}": composed.model[name] for name in names if name != "head" or whole}
     if vector:
         taken[f"{key}.input"] = "vector"
     if modality == "audio":
-        # Branches may start from runs with different features; a single encoder has those of the group.
+        # Branches may come from runs with different features; a single encoder has those of the group.
         taken.pop(f"{key}.features", None)
         place = f"{key}{vector}.features" if key.startswith("model.branches.") else "features"
         taken[place] = _features_of(composed, vector)
     if modality == "face" and faces is not None:
-        own = OmegaConf.create(to_plain(composed.faces, resolve=True))  # what follows the features too
+        own = OmegaConf.create(to_plain(composed.faces, resolve=True))  # also keys that interpolate `features`
         taken["faces"] = adapt_faces(own, faces)
     return taken | {name: OmegaConf.select(composed, name) for name in _INPUT_KEYS.get(modality, ())}, cls
 
@@ -149,14 +151,14 @@ def _features_of(composed: DictConfig, vector: str) -> dict[str, Any]:
 
 
 def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
-    """Return how faces of another corpus are prepared for a model.
+    """Return the preparation of faces of another corpus for a model.
 
     A model that was trained on face crops has faces detected and cropped as tightly. A model that was trained on
-    detected faces takes face crops as they are. A model that was trained on whole frames takes what is there.
+    detected faces uses face crops as they are. A model that was trained on whole frames uses whole images.
 
     Args:
         own: The group `faces` of the training.
-        there: The group `faces` that the other corpus brings.
+        there: The group `faces` of the other corpus.
     """
     if own.detect == there.detect:
         return own
@@ -166,18 +168,18 @@ def adapt_faces(own: DictConfig, there: DictConfig) -> DictConfig:
 
 
 def load_initial_weights(classifier: Classifier, config: TrainConfig, starts: Mapping[str, Path]) -> list[Encoder]:
-    """Load the weights that encoders start from: those of runs, with their normalisation, or published ones.
+    """Load the initial weights of encoders: those of finished runs, with their normalisation, or published ones.
 
     Args:
         classifier: Changed in place.
         config: Configuration of the new run.
-        starts: The runs that encoders start from, by the keys of the encoders.
+        starts: The runs from which encoders are initialised, by their keys.
 
     Returns:
-        The encoders that start from no run, whose normalisation has yet to be fitted.
+        The encoders without an initial run, whose normalisation has yet to be fitted.
 
     Raises:
-        EmotionError: weights are missing or damaged, or a run whose head is used has other labels.
+        EmotionError: weights are missing or damaged, or a run with a head that is used has other labels.
     """
     fusion, fresh = classifier.encoder, []
     for key in _branches(config):
@@ -230,8 +232,8 @@ def pretraining_recordings(protocol: ProtocolConfig, starts: Mapping[str, Path],
                 shared = own[column].isin(known[column])
                 if shared.any():
                     raise EmotionError(
-                        f"{key}.init_from={run} was trained or chosen on {own.loc[shared, column].nunique()} of the "
-                        f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: start from a run "
+                        f"{key}.init_from={run} was trained or selected on {own.loc[shared, column].nunique()} of the "
+                        f"{column}s of the {split} split, such as {own.loc[shared, column].iloc[0]}: use a run "
                         "with the same protocol and fold"
                     )
         rows.append(runs.load_training_recordings(run, "test"))
@@ -265,4 +267,4 @@ def _below(prefix: str, weights: Mapping[str, object]) -> dict[str, object]:
 def _require_labels(run: Path, labels: str | list[str]) -> None:
     own = runs.load_config(run).labels
     if classes(own) != classes(labels):
-        raise EmotionError(f"the run {run} answers with the labels {own}, and here labels={labels} are wanted")
+        raise EmotionError(f"the run {run} has the labels {own}, but labels={labels} are required here")

@@ -250,7 +250,7 @@ def test_an_estimator_in_a_fusion_predicts_files_and_is_bundled(stacked, tmp_pat
         for found, row in zip(Predictor.from_run(run_dir).predict(files), table.itertuples(), strict=True):
             expected = [getattr(row, name) for name in EMOTIONS]
             assert list(found.probabilities.values()) == pytest.approx(expected, abs=tolerance)
-    with pytest.raises(EmotionError, match="an estimator of scikit-learn cannot be exported; use --format bundle"):
+    with pytest.raises(EmotionError, match="a scikit-learn estimator cannot be exported to this format; use --format bundle"):
         export.export(stacked, tmp_path / "model.onnx", "onnx", files)
 
 
@@ -330,10 +330,10 @@ def test_branches_start_from_runs_with_other_features_and_of_estimators(train_in
     with pytest.raises(EmotionError, match=r"has another data\.sample_rate than the other runs"):
         train_in_process(*started, f"model.branches.vector.init_from={other}", name="refused")
     for override, message in (
-        ("features=log_mel", "features=log_mel belongs to the run|features belongs to the run"),
-        ("model.branches.vector.grid={C:[1.0]}", "model.branches.vector.grid belongs to the run"),
+        ("features=log_mel", "features=log_mel cannot be changed|features cannot be changed"),
+        ("model.branches.vector.grid={C:[1.0]}", "model.branches.vector.grid cannot be changed"),
         ("model.branches.vector.refit=true", "dev selects the epoch"),
-        ("protocol.fold=1", "was trained or chosen on"),
+        ("protocol.fold=1", "was trained or selected on"),
     ):
         with pytest.raises(EmotionError, match=message):
             train_in_process(*started, override, name="refused")

@@ -179,7 +179,7 @@ def test_optimised_python_checks_as_much(tmp_path, record_robustness):
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
     assert done.returncode == 0, done.stderr.decode()
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
-    assert done.returncode == 1 and b"holds a run already" in done.stderr
+    assert done.returncode == 1 and b"already holds a run" in done.stderr
     done = train("model=mfcc_cn", python=("-O",))
     assert done.returncode == 1 and b"did you mean mfcc_cnn" in done.stderr
     record_robustness("Daily life", "python -O", "the same results and the same refusals")

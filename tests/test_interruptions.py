@@ -95,10 +95,10 @@ def test_what_was_interrupted_before_its_first_epoch_begins_again(tmp_path, demo
         assert process.poll() is None
     process.kill()
     process.wait()
-    assert "give the command again" in one_line(run(ROOT / "train.py", "resume=early", cwd=tmp_path))
+    assert "repeat the command" in one_line(run(ROOT / "train.py", "resume=early", cwd=tmp_path))
     again = run(*command[1:], cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "holds a run already" in one_line(run(*command[1:], cwd=tmp_path))
+    assert "already holds a run" in one_line(run(*command[1:], cwd=tmp_path))
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_two_commands_with_one_run_dir(tmp_path, typed):
     assert sorted(process.returncode for process in both) == [0, 1]
     (refused,) = [error for process, error in zip(both, errors, strict=True) if process.returncode]
     assert refused.startswith("error: ") and refused.count("\n") == 1
-    assert "is in use" in refused or "holds a run already" in refused
+    assert "is in use" in refused or "already holds a run" in refused
     config, metrics = runs.load_config(tmp_path / "same"), runs.load_metrics(tmp_path / "same")
     assert config.seed == metrics["seed"]
 
@@ -159,7 +159,7 @@ def test_two_commands_with_one_run_dir(tmp_path, typed):
 def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     monkeypatch.setattr(sweeps, "_train_alone", lambda *_: None)
-    with pytest.raises(EmotionError, match="holds a run already"):
+    with pytest.raises(EmotionError, match="already holds a run"):
         sweeps.train_job(compose(*typed), finished, ["seed=7"], 0)
     assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
 

@@ -42,7 +42,7 @@ def test_a_test_split_of_one_emotion(tmp_path, train_in_process, caplog):
     assert "(chance 1.000)" in caplog.text
     missing = "neutral, calm, sad, angry, fearful, disgust, surprised"
     assert f"test holds 1 of 8 classes, over which UAR and chance are computed; missing: {missing}" in caplog.text
-    assert "train holds no recordings of neutral, calm, fearful" in caplog.text
+    assert "train has no recordings of neutral, calm, fearful" in caplog.text
     assert "fewer than 10 recordings of a class (dev 4 of happy; test 4 of happy): UAR is uncertain" in caplog.text
 
 

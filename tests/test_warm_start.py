@@ -72,18 +72,18 @@ def same(one, other):
 
 
 @pytest.mark.slow
-def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_parents_no_more(
+def test_frozen_encoders_stay_as_they_were_and_the_run_needs_its_initials_no_more(
     finished, started, tmp_path, train_in_process, compose
 ):
     frozen = ("model.branches.audio.freeze=true", "model.branches.face.freeze=true", "trainer.max_epochs=2")
     fused = train_in_process(*started, *frozen)
-    for part, parent in (("audio", "sound"), ("face", "units")):
-        assert same(weights_of(finished / parent, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
+    for part, initial in (("audio", "sound"), ("face", "units")):
+        assert same(weights_of(finished / initial, "encoder."), weights_of(fused, f"encoder.encoders.{part}."))
     for name in ("config.yaml", "overrides.yaml"):
         assert str(finished) not in (fused / name).read_text()
     starts = json.loads((fused / "environment.json").read_text())["starts_from"]
     assert starts == {"model.branches.audio": f"{finished}/sound", "model.branches.face": f"{finished}/units"}
-    # The parent's own network, not what is usual.
+    # The initial's own network, not what is usual.
     assert OmegaConf.load(fused / "config.yaml").model.branches.audio.backbone.channels == [4, 4]
 
     hidden = tmp_path / "hidden"
@@ -101,8 +101,8 @@ def test_encoders_that_are_fine_tuned_move_and_a_slower_one_moves_less(finished,
     fused = train_in_process(*started, "trainer.max_epochs=1", "model.branches.audio.lr_multiplier=0.01")
     faster = train_in_process(*started, "trainer.max_epochs=1", name="faster")
 
-    def moved(run_dir, part, parent):
-        old, new = weights_of(finished / parent, "encoder."), weights_of(run_dir, f"encoder.encoders.{part}.")
+    def moved(run_dir, part, initial):
+        old, new = weights_of(finished / initial, "encoder."), weights_of(run_dir, f"encoder.encoders.{part}.")
         learnt = [name for name in old if name.endswith("weight")]
         return sum(float((old[name] - new[name]).abs().sum()) for name in learnt)
 
@@ -115,13 +115,13 @@ def test_an_encoder_is_frozen_for_some_epochs(finished, started, train_in_proces
     stays = ("model.branches.audio.freeze=2", "model.branches.face.freeze=true")
     two = train_in_process(*started, *stays, "trainer.max_epochs=2")
     three = train_in_process(*started, *stays, "trainer.max_epochs=3", name="three")
-    parent = weights_of(finished / "sound", "encoder.")
+    initial = weights_of(finished / "sound", "encoder.")
     last = "checkpoints/last.ckpt"
     for run_dir, expected in ((two, True), (three, False)):
         state = torch.load(run_dir / last, weights_only=True, map_location="cpu")["state_dict"]
         prefix = "classifier.encoder.encoders.audio."
         own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        assert same(parent, own) == expected
+        assert same(initial, own) == expected
 
 
 @pytest.mark.slow
@@ -190,12 +190,12 @@ def test_a_run_that_is_resumed_remembers_where_it_started(finished, started, tra
             ["model.branches.audio.init_from=null", "model.branches.audio.freeze=true"],
             "freezes untrained weights",
         ),
-        (["protocol.fold=1"], "was trained or chosen on"),
-        (["features=log_mel"], "features belongs to the run"),
-        (["model.branches.audio.backbone.dropout=0.3"], "belongs to the run"),
+        (["protocol.fold=1"], "was trained or selected on"),
+        (["features=log_mel"], "features cannot be changed"),
+        (["model.branches.audio.backbone.dropout=0.3"], "cannot be changed"),
         (["model.branches.audio.init_from=nowhere"], "nowhere is not a run directory"),
-        (["model.branches.face=face_cnn"], "takes in action_units, and this branch needs face"),
-        (["model/fusion=mean_log_probability", "labels=happy_sad"], "answers with the labels emotions"),
+        (["model.branches.face=face_cnn"], "has the inputs action_units"),
+        (["model/fusion=mean_log_probability", "labels=happy_sad"], "has the labels emotions"),
     ],
 )
 def test_what_does_not_fit_is_refused(started, train_in_process, changes, message):
@@ -203,19 +203,19 @@ def test_what_does_not_fit_is_refused(started, train_in_process, changes, messag
         train_in_process(*started, *changes, "trainer.max_epochs=1")
 
 
-def test_people_of_the_test_split_must_be_unknown_to_the_parents_too(tmp_path, compose):
+def test_speakers_of_the_test_split_are_unseen_by_initial_runs(tmp_path, compose):
     columns = ["split", "recording", "speaker", "emotion"]
-    parent = tmp_path / "parent"
-    parent.mkdir()
-    (parent / "config.yaml").write_text("{}")
+    initial = tmp_path / "initial"
+    initial.mkdir()
+    (initial / "config.yaml").write_text("{}")
 
     def seen(*rows):
-        pd.DataFrame(rows, columns=columns).to_csv(parent / "splits.csv", index=False)
+        pd.DataFrame(rows, columns=columns).to_csv(initial / "splits.csv", index=False)
 
     own = pd.DataFrame(
         [("train", "a/1", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("test", "c/1", "cid", "sad")], columns=columns
     )
-    config, starts = typed_config(compose("protocol=actor6")), {"model": parent}
+    config, starts = typed_config(compose("protocol=actor6")), {"model": initial}
     seen(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("pretraining", "z/1", "zoe", "sad"))
     inherited = warm_start.pretraining_recordings(config.protocol, starts, own)
     assert list(inherited["recording"]) == ["a/9", "z/1"]

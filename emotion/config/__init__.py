@@ -1,1 +1,1 @@
-"""The typed configuration: what every key means, which values it takes, and what may be built from it."""
+"""The typed configuration: meaning and allowed values of every key, and the classes that it may name."""

@@ -1,4 +1,4 @@
-"""The branches of which models are made: what each takes in, and what embeds it."""
+"""The branches of models: the input of each, and the encoder that embeds it."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -54,12 +54,12 @@ class Hog3dConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BranchConfig(ABC):
-    """One encoder: its input, and what embeds it. The key `input` names the subclass, see `BRANCH_INPUTS`."""
+    """One encoder and its input. The key `input` names the subclass, see `BRANCH_INPUTS`."""
 
     input: str
     """Input of the encoder."""
     init_from: str | None = None
-    """Directory of a finished run whose encoder is the initial one."""
+    """Directory of a finished run from which the encoder is initialised."""
 
     @property
     @abstractmethod
@@ -68,12 +68,12 @@ class BranchConfig(ABC):
 
     @property
     def own_features(self) -> dict[str, FeaturesConfig]:
-        """The acoustic features that the branch brings itself, by the key of each below the branch."""
+        """The branch's own acoustic features, by the key of each below the branch."""
         return {}
 
     @property
     def freezes_untrained(self) -> bool:
-        """True if weights that nobody has trained are frozen."""
+        """True if untrained weights are frozen."""
         return False
 
 
@@ -86,9 +86,9 @@ class NetworkBranchConfig(BranchConfig):
     head: HeadConfig | None = None
     """Head of this branch alone; null for that of the model."""
     n_augmented_copies: Count = 1
-    """Number of equal parts of a vector, each of which is an example of an estimator."""
+    """Number of equal parts of a vector that are separate examples of an estimator."""
     freeze: bool | Count = False
-    """Freeze the encoder; a number: for so many epochs at the start."""
+    """Freeze the encoder, always or for a number of epochs at the start."""
     lr_multiplier: Positive = 1.0
     """Multiplier of the learning rate."""
 
@@ -159,16 +159,16 @@ class ActionUnitsBranchConfig(NetworkBranchConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorConfig:
-    """An estimator of scikit-learn, and the search for its parameters."""
+    """A scikit-learn estimator, and the search for its parameters."""
 
     estimator: Target
     """The class and its arguments."""
     grid: dict[str, list[Any]]
-    """Parameters that are searched on dev."""
+    """Parameters to search on dev."""
     scaling: Literal["standard", "quantiles"] = "standard"
     """Scaling of vectors."""
     refit: bool = False
-    """Fit once more on train and dev after the search."""
+    """Fit again on train and dev after the search."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where the configuration lies, how it is composed, and how overrides are written."""
+"""Composition of the configuration: directories of YAML files, groups, and the syntax of overrides."""
 
 import importlib.util
 import re
@@ -63,7 +63,7 @@ def choices(group: str, directories: Sequence[Path] = (DIRECTORY,), nested: bool
 
 
 def compose(name: str, overrides: Sequence[str], directories: Sequence[Path] = (DIRECTORY,)) -> DictConfig:
-    """Compose a configuration, that of Hydra included, outside of a Hydra command.
+    """Compose a configuration, including Hydra's own, outside of a Hydra command.
 
     Args:
         name: Name of the YAML file.

@@ -1,4 +1,4 @@
-"""The group `features`, which a branch may bring for itself."""
+"""The group `features`, which a branch may also have of its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class FeaturesConfig:
     """Compute features once and keep them on disk."""
 
     def check(self, key: str, sample_rate: int) -> None:
-        """Refuse values that do not fit each other.
+        """Refuse values that contradict each other.
 
         Args:
             key: Key of these features, for the message.
@@ -47,7 +47,7 @@ class FeaturesConfig:
 
 
 COMMON = ("n_fft", "hop_length", "trim_db", "duration_s", "normalize", "cache")
-"""The keys that the features of a branch take from the group `features` where they leave them out."""
+"""The keys of a branch's features that default to those of the group `features`."""
 
 
 def _check_feature_set(key: str, values: Mapping[str, Any], sample_rate: int) -> None:

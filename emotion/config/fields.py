@@ -68,7 +68,7 @@ def check_field(key: str, annotation: Any, value: Any) -> Any:
     if only and not only.nothing and value == only.value and type(value) is type(only.value):
         return value
     if _bare(annotation) is str and type(value) in (int, float):
-        value = str(value)  # YAML reads a name such as 2024 as a number
+        value = str(value)  # YAML parses a name such as 2024 as a number
     try:
         if only:
             raise ValueError
@@ -79,7 +79,7 @@ def check_field(key: str, annotation: Any, value: Any) -> Any:
 
 
 def describe(annotation: Any) -> str:
-    """Return in words what a type allows.
+    """Return a description of the values that a type allows.
 
     Example:
         >>> describe(Annotated[int, Interval(ge=1, le=512)] | None)
@@ -116,7 +116,7 @@ def describe(annotation: Any) -> str:
 
 
 def written(value: Any) -> str:
-    """Return a value as YAML has it.
+    """Return a value in YAML's syntax.
 
     Example:
         >>> written([True, None, 3]), written("speech")
@@ -128,7 +128,7 @@ def written(value: Any) -> str:
 
 
 class _Key:
-    """An annotation as a key of a cache; annotations that hold lists or dictionaries have no hash."""
+    """A hashable wrapper of an annotation; annotations with lists or dictionaries have no hash."""
 
     def __init__(self, annotation: Any) -> None:
         self.annotation, self._text = annotation, repr(annotation)
@@ -156,7 +156,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _bounds(annotation: Any) -> dict[str, Any]:
-    """The limits in the metadata of a type, by name: `ge`, `gt`, `le`, `lt`, `min_length`, `max_length`."""
+    """Return the limits of a type by name: `ge`, `gt`, `le`, `lt`, `min_length`, `max_length`."""
     found: dict[str, Any] = {}
     for extra in _metadata(annotation):
         parts = list(extra) if isinstance(extra, Interval | Len) else [extra]
@@ -186,7 +186,7 @@ def _length(bounds: dict[str, Any]) -> str:
 
 
 def _hint(allowed: str, value: Any) -> str:
-    """Return the allowed name that was probably meant, as a question."""
+    """Return the most similar allowed name, as a question."""
     names = allowed.replace(" or ", ", ").split(", ")
     near = get_close_matches(str(value), names, 1, 0.7) if isinstance(value, str) else []
     return f"; did you mean {near[0]}?" if near and near[0] != value else ""

@@ -1,4 +1,4 @@
-"""The kinds of models."""
+"""The configuration of each kind of model: see `ModelConfig`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from emotion.config.features import FeaturesConfig
 from emotion.config.target import Target
 
 INLINE = {"inline": True}
-"""Metadata of a field that holds a group whose keys stand beside those of the group that it is in."""
+"""Metadata of a field with a nested group whose keys are on the level of the outer group."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ABC):
-    """What all kinds of models have."""
+    """The configuration that all kinds of models share."""
 
     name: str
     """Name of the model in results."""
@@ -34,7 +34,7 @@ class ModelConfig(ABC):
 
     @property
     def own_features(self) -> dict[str, FeaturesConfig]:
-        """The acoustic features that branches bring themselves, by their keys below `model`."""
+        """The branches' own acoustic features, by their keys below `model`."""
         return {
             f"{name}.{key}".lstrip("."): features
             for name, encoder in self.encoders.items()
@@ -49,7 +49,7 @@ class ModelConfig(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class SingleEncoderConfig(ModelConfig):
-    """A model of a single encoder, whose keys are those of a branch besides its own."""
+    """A model of a single encoder; the keys of the branch are on the level of the model."""
 
     branch: NetworkBranchConfig = field(metadata=INLINE)
 
@@ -84,11 +84,11 @@ class NeuralModelConfig(SingleEncoderConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderModelConfig(SingleEncoderConfig):
-    """An autoencoder of one emotion, whose reconstruction error tells that emotion from others."""
+    """An autoencoder of one emotion; a large reconstruction error means another emotion."""
 
     kind: Literal["autoencoder"]
     train_emotion: str
-    """The label on whose recordings it is trained."""
+    """The label of the recordings on which it is trained."""
 
     @property
     def train_label(self) -> str:
@@ -110,7 +110,7 @@ class EstimatorModelConfig(EstimatorConfig, ModelConfig):
 
     kind: Literal["estimator"]
     vector: NetworkBranchConfig
-    """Encoder that makes the vector."""
+    """Encoder of the vector."""
 
     @property
     def encoders(self) -> dict[str, BranchConfig]:

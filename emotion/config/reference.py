@@ -31,9 +31,9 @@ is read or written. *Default* is the value of a run without overrides; other cho
 """
 _BRANCH = """## Branches
 
-`model.branches.NAME`, `model.vector`, and a model of kind `neural` or `autoencoder` itself. The key `input` says what a
-branch takes in. Its `features` are chosen as the group is, `model.branches.NAME.features=CHOICE`, and take what they
-leave out, except `sets` and `deltas`, from the group.
+Keys of `model.branches.NAME`, of `model.vector`, and of a model of kind `neural` or `autoencoder`. The key `input`
+names the input. The `features` of a branch are chosen as the group is, `model.branches.NAME.features=CHOICE`; keys that
+are not set, except `sets` and `deltas`, default to those of the group.
 """
 _GROUPS = (
     ("", schema.TrainConfig),
@@ -57,7 +57,7 @@ def reference() -> str:
     for key, cls in _GROUPS:
         title = f"`{key}`" if key else "The run"
         parts.append(_section(title, cls, {name: _default(defaults, cls, key, name) for name in _leaves(cls)}))
-    parts.append("## `model`\n\nThe key `model.kind` says which of these a model is; `emotion/kinds.py` builds each.\n")
+    parts.append("## `model`\n\nThe key `model.kind` names one of the kinds below; `emotion/kinds.py` builds each.\n")
     for kind, cls in model.MODEL_KINDS.items():
         parts.append(_section(f"`model`, kind `{kind}`", cls, level=3))
     parts.append(_BRANCH)
@@ -69,7 +69,7 @@ def reference() -> str:
         ("`head`", branch.HeadConfig),
     ):
         parts.append(_section(title, part, level=3))
-    parts.append("## Arguments of classes\n\nA key `_target_` names the class that is built, with these arguments.\n")
+    parts.append("## Arguments of classes\n\nA key `_target_` names a class. These are the arguments of each.\n")
     parts += [_class_section(path, key, node) for path, key, node in _targets()]
     return "\n".join(parts)
 

@@ -32,7 +32,7 @@ _NOT_OURS = Only(nothing=True, reason="train.py sets it")
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """A corpus, and how its recordings become batches."""
+    """A corpus, and the preparation of its recordings."""
 
     name: str
     """Name of the corpus in results."""
@@ -51,7 +51,7 @@ class DataConfig:
     batch_size: Annotated[int, Ge(2)]  # batch normalisation needs two
     """Number of recordings in a batch."""
     on_error: Literal["raise", "skip", "allow_missing_modality"]
-    """What happens when a file cannot be used: stop, skip the recording, or use its other modalities."""
+    """Handling of unusable files: stop, skip the recording, or use its other modalities."""
     download: bool = False
     """Download what is missing."""
 
@@ -77,11 +77,11 @@ class FacesConfig:
     """The face crops that are cut out of each video."""
 
     detect: Literal["mtcnn", "cropped", "none"]
-    """Find faces by MTCNN; take images as face crops; or take whole frames."""
+    """Detect faces with MTCNN, use images as face crops, or use whole frames."""
     frames: Count
     """Maximum number of frames of a clip, spread evenly."""
     frame_step: Count = 1
-    """Step between the frames that are considered."""
+    """Step between sampled frames."""
     size: Annotated[int, Interval(ge=8, le=1024)] | Annotated[list[Annotated[int, Interval(ge=8, le=2048)]], Len(2, 2)]
     """Side of a crop, or height and width of a whole frame, in pixels."""
     color: Literal["rgb", "grey"]
@@ -93,11 +93,11 @@ class FacesConfig:
     detection_size: Annotated[int, Interval(ge=32, le=4096)] = 320
     """Longer side of the frames on which faces are detected, in pixels."""
     min_face_fraction: OpenFraction = 0.15
-    """Smallest face that is detected, as a fraction of the shorter side of the frame."""
+    """Minimum size of a face, as a fraction of the shorter side of the frame."""
     trim_db: Positive | None
-    """Take frames only from where the audio is less than this many decibels below its maximum; null for all."""
+    """Trim frames as the audio is trimmed, by this level in decibels below its maximum; null to use all."""
     max_duration_s: Positive | None
-    """Take frames only from the first so many seconds; null for all."""
+    """Use only frames of this duration from the start, in seconds; null to use all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +116,14 @@ class ActionUnitsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """The loss, and how the best epoch is chosen."""
+    """The loss, and the selection of the best epoch."""
 
     monitor: Literal["dev/uar", "dev/war", "dev/macro_f1", "dev/loss"]
-    """Metric by which the best epoch is chosen."""
+    """Metric that selects the best epoch."""
     patience: Count | None
     """Number of epochs without improvement after which training stops; null for never."""
     class_weights: bool
-    """Weight the loss so that every class counts the same."""
+    """Weight classes equally in the loss."""
     label_smoothing: Dropout
     """Label smoothing of the loss."""
     ema_decay: OpenFraction | None
@@ -199,7 +199,7 @@ EXTRA_TRAINER_FIELDS: Mapping[str, Any] = {
         Annotated[Any, _NOT_OURS],
     ),
 }
-"""Arguments of `pytorch_lightning.Trainer` that are in no YAML file, and their values."""
+"""Arguments of `pytorch_lightning.Trainer` that no YAML file has, and their allowed values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +236,7 @@ class TrainConfig:
     seed: Annotated[int, Interval(ge=0, le=2**32 - 1)]
     """Seed of everything random."""
     labels: Labels
-    """Label scheme, list of emotions, or `from_data` for the emotions that are there."""
+    """Label scheme, list of emotions, or `from_data` for all emotions that occur."""
     test: bool
     """Evaluate the test split once, after training."""
     data: DataConfig
@@ -252,7 +252,7 @@ class TrainConfig:
     training: TrainingConfig
     trainer: TrainerConfig
     metrics: dict[str, Target] = field(default_factory=dict)
-    """Metrics by name, besides those that every run has."""
+    """Additional metrics by name."""
     logger: dict[str, Target] = field(default_factory=dict)
     """Loggers of Lightning by name."""
 

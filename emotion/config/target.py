@@ -1,4 +1,4 @@
-"""`_target_`: which classes a configuration may name, and how they are built."""
+"""`_target_`: the classes that a configuration may name, and how they are built."""
 
 import importlib
 import inspect
@@ -62,7 +62,7 @@ _ARGUMENTS_OF_LIBRARIES: Mapping[str, Any] = {
     "subsample": PositiveFraction,
     "colsample_bytree": PositiveFraction,
 }
-"""The values of arguments of `ALLOWED_TARGETS`, whose own signatures do not say which they take."""
+"""The allowed values of arguments of `ALLOWED_TARGETS`, whose signatures have no such types."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Target:
     def parse(cls, key: str, value: Any) -> "Target":
         """Read a target from plain data and validate its arguments.
 
-        Classes of this package tell the values of an argument by its annotation.
+        The annotations of classes of this package give the allowed values of their arguments.
 
         Args:
             key: Key of the value, for messages.
@@ -101,7 +101,7 @@ class Target:
         return target
 
     def annotations(self) -> dict[str, Any]:
-        """Return the types of the arguments that are known, by their names.
+        """Return the known types of arguments, by the names of the arguments.
 
         Raises:
             EmotionError: the class may not be named, or is not there.

@@ -1,4 +1,4 @@
-"""The door: a composed configuration becomes a `TrainConfig`, or an error in one line."""
+"""Validation: a composed configuration becomes a `TrainConfig`, or an error in one line."""
 
 import dataclasses
 import functools
@@ -25,7 +25,7 @@ _TAGGED: dict[type, tuple[str, Mapping[str, type]]] = {
 """Abstract groups: the key that names the subclass, and the subclasses by its values."""
 
 OUTSIDE = ("run_dir", "resume", "run", "split", "without", "debug", "hydra")
-"""Keys of commands, which are no part of a run's configuration."""
+"""Keys of commands that are not part of a run's configuration."""
 
 
 def validate(config: DictConfig) -> TrainConfig:
@@ -47,7 +47,7 @@ def validate(config: DictConfig) -> TrainConfig:
 
 
 def _complete_features(plain: Any) -> None:
-    """Complete the features that branches bring themselves with the common keys of the group `features`."""
+    """Fill in missing keys of the branches' own features from the group `features`."""
     group, model = plain.get("features"), plain.get("model")
     if not isinstance(group, dict) or not isinstance(model, dict):
         return
@@ -61,7 +61,7 @@ def _complete_features(plain: Any) -> None:
 
 
 def check_value(key: str, value: Any) -> None:
-    """Refuse a value that a key cannot have, without the rest of the configuration.
+    """Refuse a value that a key does not allow, without the rest of the configuration.
 
     Keys that depend on the choice of a model, or on a class that is named in the configuration, are checked by
     `validate` only.
@@ -71,7 +71,7 @@ def check_value(key: str, value: Any) -> None:
         value: Plain data.
 
     Raises:
-        EmotionError: names the key, the value, and what is allowed.
+        EmotionError: the value is not allowed; the message names the key, the value, and what is allowed.
     """
     *groups, name = key.split(".")
     cls: Any = TrainConfig
@@ -89,7 +89,7 @@ def check_value(key: str, value: Any) -> None:
 
 
 def _parse(cls: type, key: str, node: Any) -> Any:
-    """Build a dataclass of plain data, which is at `key`."""
+    """Build a dataclass from plain data at `key`."""
     if not isinstance(node, dict):
         raise EmotionError(f"{key}={node}: keys and values are allowed")
     if cls in _TAGGED:

@@ -1,1 +1,1 @@
-"""The commands that Hydra composes, `train` and `evaluate`. Several devices start a file here again, as a script."""
+"""The commands `train` and `evaluate`, composed by Hydra. Distributed training starts these files again as scripts."""

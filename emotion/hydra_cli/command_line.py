@@ -1,4 +1,4 @@
-"""The common start of `train.py` and `evaluate.py`, and errors in one line."""
+"""The common part of the command lines of `train.py` and `evaluate.py`, with errors in one line."""
 
 import logging
 import os
@@ -20,14 +20,14 @@ from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_
 
 @contextmanager
 def command_line(config_name: str) -> Iterator[None]:
-    """Around a call of a `hydra.main` function: errors become one line and exit status 1.
+    """Run a `hydra.main` function in this context: errors become one line and exit status 1.
 
     Hydra alone reports the first mistake of the first job of a sweep, with a traceback; here every choice of every job
     is checked before the first one starts.
     """
     malloc.use_one_arena()  # before NumPy has threads of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors arrive here
-    logging.raiseExceptions = False  # a reader who has seen enough, such as `| head`, is no reason for tracebacks
+    logging.raiseExceptions = False  # no traceback if the output is closed early, as by `| head`
     with one_line_errors():
         multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
         directories = config_directories(sys.argv[1:])
@@ -37,7 +37,7 @@ def command_line(config_name: str) -> Iterator[None]:
         _check_run_directories(overrides)
         flags = any(argument.startswith("-") for argument in sys.argv[1:])  # such as --help, which needs no run
         if config_name == "evaluate" and not flags and not any(o.key_or_group == "run" for o in overrides):
-            raise EmotionError("evaluate.py needs run=RUN_DIR, a folder that train.py has made")
+            raise EmotionError("evaluate.py needs run=RUN_DIR, a run directory of train.py")
         with explained(overrides, config_name, directories):
             yield
 
@@ -46,7 +46,7 @@ def command_line(config_name: str) -> Iterator[None]:
 def explained(
     overrides: list[Override], config_name: str, directories: Sequence[Path] = (DIRECTORY,)
 ) -> Iterator[None]:
-    """Turn what Hydra says of a mistyped key into one line that names the near ones."""
+    """Turn Hydra's error for a mistyped key into one line that names similar keys."""
     try:
         yield
     except HydraException as error:
@@ -56,17 +56,17 @@ def explained(
 
 
 def _check_run_directories(overrides: list[Override]) -> None:
-    # Hydra makes the folder of a run before anything looks into it.
+    # Hydra creates the run directory before any of our code runs.
     for override in overrides:
         if override.key_or_group in ("resume", "run") and override.value() and not override.is_sweep_override():
             runs.require(Path(str(override.value())))
 
 
 def _explain(error: HydraException, overrides: list[Override], config_name: str, directories: Sequence[Path]) -> str:
-    """Hydra's complaint in one line, with the keys that are near the one that does not exist."""
+    """Return Hydra's error in one line, with the existing keys that are similar."""
     first_line = str(error).strip().splitlines()[0]
     if re.search("Could not find 'hydra/(sweeper|launcher)/", first_line):
-        return f"{first_line}; what searches and runs jobs side by side comes with pip install 'emotion[sweep]'"
+        return f"{first_line}; install the sweepers and launchers with pip install 'emotion[sweep]'"
     single = [o for o in overrides if "." not in o.key_or_group and not o.is_sweep_override()]
     groups = [o.input_line for o in single if o.input_line is not None]
     for override in overrides:

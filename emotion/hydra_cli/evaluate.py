@@ -14,7 +14,7 @@ def _evaluate(config: DictConfig) -> None:
     """Evaluate with the run's own configuration."""
     from emotion.pipelines.evaluate import evaluate
 
-    with one_line_errors():  # within the job, or Hydra adds lines of its own
+    with one_line_errors():  # inside the job, since Hydra would add lines
         evaluate(config, list(HydraConfig.get().overrides.task))
 
 

@@ -1,4 +1,4 @@
-"""Overrides of the command line: quoted for Hydra, parsed, and refused in one line if something was mistyped."""
+"""Overrides of the command line: quote them for Hydra, parse them, and refuse mistyped ones in one line."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ _PATHS = frozenset(
         *("hydra.run.dir", "hydra.sweep.dir"),
     )
 )
-"""The keys whose values are paths, besides those of weights."""
+"""The keys whose values are paths, in addition to keys of weights."""
 _BRANCH = r"model\.(?:branches\.\w+(?:\.vector)?|vector)"
 _CHOICES = (
     (re.compile(r"\+*(?P<key>model\.(?:branches\.\w+|vector))=(?P<choice>[\w,]+)"), "model/branch"),
@@ -56,13 +56,13 @@ _RENAMED: dict[str, dict[str, str]] = {
     "data": {"on_problem": "on_error"},
     "action_units": {"kinds": "columns", "over_time": "pooling"},
 }
-"""The keys of version 0.2 by their first name, and what they are now."""
+"""The keys of version 0.2, and their names in 0.3."""
 
 
 def check_overrides(
     arguments: list[str], config_name: str = "train", directories: Sequence[Path] = (DIRECTORY,)
 ) -> list[Override]:
-    """Parse overrides and refuse those whose first name, or whose choice in a group, does not exist.
+    """Parse overrides; refuse those whose first name, or whose choice in a group, does not exist.
 
     Args:
         arguments: Overrides.
@@ -70,7 +70,7 @@ def check_overrides(
         directories: Directories of YAML files, see `config_directories`.
 
     Raises:
-        EmotionError: names the argument, and what was probably meant.
+        EmotionError: an override is wrong; the message names it and what was probably meant.
     """
     overrides = []
     for argument in arguments:
@@ -92,7 +92,7 @@ def check_overrides(
         if renamed != name:
             raise EmotionError(f"unknown key {name}: it was renamed to {renamed} in version 0.3")
         if name.startswith("hydra/"):
-            continue  # such as hydra/launcher, whose choices plugins bring
+            continue  # such as hydra/launcher, whose choices come from plugins
         if name not in groups and first not in groups | keys:
             raise EmotionError(f"unknown key {first}: {suggest(first, {g for g in groups if '/' not in g} | keys)}")
         if name in groups and not name.startswith("hydra"):
@@ -105,10 +105,10 @@ def check_overrides(
 def choose_branches(
     arguments: list[str], config_name: str = "train", directories: Sequence[Path] = (DIRECTORY,)
 ) -> list[str]:
-    """Write the choices of branches, and of their features, as Hydra has them.
+    """Rewrite the choices of branches, and of their features, in Hydra's syntax.
 
     `model.branches.NAME=CHOICE` and `model.vector=CHOICE` choose in the group `model/branch`, and
-    `model.branches.NAME.features=CHOICE` in the group `features`. What the model does not have yet gets a `+`.
+    `model.branches.NAME.features=CHOICE` in the group `features`. Choices that add a key get a `+`.
 
     Args:
         arguments: Arguments of the command line.
@@ -130,7 +130,7 @@ def choose_branches(
 def _choose(
     pattern: re.Pattern, group: str, arguments: list[str], config_name: str, directories: Sequence[Path]
 ) -> list[str]:
-    """Write the arguments that match a pattern as choices in a group."""
+    """Rewrite the arguments that match a pattern as choices in a group."""
     found = [pattern.fullmatch(argument) for argument in arguments]
     if not any(found):
         return arguments
@@ -155,10 +155,10 @@ def _choose(
 
 
 def quote_paths(arguments: list[str], multirun: bool = False) -> list[str]:
-    """Quote paths and patterns that Hydra's grammar would refuse or take apart, and expand `~` in paths.
+    """Quote paths and patterns that Hydra's grammar would refuse or split, and expand `~` in paths.
 
     Args:
-        arguments: What was typed, options included.
+        arguments: Arguments of the command line, options included.
         multirun: True if commas may separate the values of a sweep.
 
     Example:
@@ -212,7 +212,7 @@ def _check_values(key: str, override: Override) -> None:
         if override.is_choice_sweep() or override.is_range_sweep():
             values = [value for value in override.sweep_iterator() if not isinstance(value, Glob)]
         else:
-            values = []  # an interval, of which a search draws
+            values = []  # an interval that a search samples
     else:
         values = [override.value()]
     for value in values:
@@ -221,14 +221,14 @@ def _check_values(key: str, override: Override) -> None:
 
 
 def _plain(value: object) -> object:
-    """Return a value as OmegaConf has it."""
+    """Return a parsed value as OmegaConf represents it."""
     if isinstance(value, QuotedString):
         return value.text
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_choices(group: str, override: Override, directories: Sequence[Path]) -> None:
-    # Only experiments are sorted into folders; a folder in another group is a group itself, such as model/branch.
+    # Only experiments are in nested directories; in other groups a directory is a group, such as model/branch.
     known = choices(group, directories, nested=group == "experiment")
     for choice in _wanted(override):
         if choice not in known:
@@ -236,9 +236,9 @@ def _check_choices(group: str, override: Override, directories: Sequence[Path]) 
 
 
 def _wanted(override: Override) -> list[str]:
-    """Every choice that an override names, in all jobs of a sweep; `features=[mfcc,chroma]` names two."""
+    """Return all choices of an override, in all jobs of a sweep; `features=[mfcc,chroma]` has two."""
     if isinstance(override.value(), Glob):
-        return []  # what it matches exists
+        return []  # a glob matches only existing choices
     values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     names = []
     for value in values:

@@ -23,7 +23,7 @@ def _train(config: DictConfig) -> float:
     run_dir, overrides = Path(job.runtime.output_dir), list(job.overrides.task)
     if job.mode == RunMode.MULTIRUN:
         return sweeps.train_job(config, run_dir, overrides, job.job.num)
-    with one_line_errors():  # within the job, or Hydra adds lines of its own
+    with one_line_errors():  # inside the job, since Hydra would add lines
         return train(config, run_dir, overrides)
 
 

@@ -1,4 +1,4 @@
-"""Model card of the shipped model: a text with the metrics of its parts."""
+"""Model card of the shipped model, with the metrics of its audio and face models."""
 
 import csv
 from pathlib import Path

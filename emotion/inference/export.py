@@ -1,4 +1,4 @@
-"""A finished run as one file that needs nothing of this package: ONNX, or PyTorch's own exported program."""
+"""Export of a finished run to one file that runs without this package: ONNX, or PyTorch's exported program."""
 
 import importlib.util
 import json
@@ -32,17 +32,17 @@ from emotion.models.estimator import EstimatorHead
 from emotion.prepare.modalities import Faces, faces_of
 
 TOLERANCE = 1e-4
-"""By how much a probability may differ from that of the original."""
-_CHECKED = 8  # recordings
-_FRAMES = 64  # their number is a multiple of this: enough for deltas, and even after five poolings
-_LONGEST = 24 * 3600  # seconds
-_MOST = 4096  # recordings in a batch, and pictures of a recording
+"""Maximum difference between probabilities of the exported and the original model."""
+_N_CHECKED = 8  # recordings
+_FRAME_MULTIPLE = 64  # the number of frames is a multiple of this: divisible by five poolings, enough for deltas
+_MAX_DURATION_S = 24 * 3600
+_MAX_SIZE = 4096  # recordings in a batch, and frames of a recording
 
 Predict = Callable[[Sequence[Recording]], np.ndarray]
 
 
 class ProgramFormat(ExportFormat):
-    """Base class of files that hold a model with its front end: waveforms and images in, probabilities out.
+    """Base class of formats that hold a model with its front end, from waveforms and images to probabilities.
 
     A file is written only if it gives the probabilities of the run.
     """
@@ -51,29 +51,29 @@ class ProgramFormat(ExportFormat):
 
     @abstractmethod
     def write(self, network: Network, path: Path, description: str) -> Predict:
-        """Write a file, and return it as a function from recordings to probabilities.
+        """Write a file; return a function that computes probabilities with it.
 
         Args:
-            network: The network of the run.
-            path: The file.
-            description: What a program has to know to use it, as JSON.
+            network: Network of the run.
+            path: Path of the file.
+            description: Labels, inputs and preparation, as JSON.
         """
 
     def export(self, run_dir: Path, path: Path, files: Sequence[str] = ()) -> ExportReport:
         """See `ExportFormat.export`.
 
         Raises:
-            EmotionError: the model cannot be exported, there is nothing to check it on, or it answers differently.
+            EmotionError: the model cannot be exported, there are no recordings to check it on, or probabilities differ.
         """
         _require(*self.packages)
         network = network_of(run_dir)
         reader = Reader(network.modalities, network.sample_rate)
-        recordings = [reader.read(file) for file in _to_check(run_dir, files)]
+        recordings = [reader.read(file) for file in _files_to_check(run_dir, files)]
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, _without_warnings():
-            answers = self.write(network, temporary, describe(network, run_dir))
+            predict = self.write(network, temporary, describe(network, run_dir))
             try:
-                difference = _difference(network, answers, recordings)
+                difference = _difference(network, predict, recordings)
             except RuntimeError as error:
                 raise EmotionError(f"{path} was not written: exported, the model fails ({_shorten(error)})") from error
             if not difference <= TOLERANCE:
@@ -96,7 +96,7 @@ class Onnx(ProgramFormat):
 
         names, outputs = inputs_of(network.modalities), ["probabilities"]
         program = torch.onnx.export(
-            _exported(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
+            _export_program(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
         )
         written = cast(torch.onnx.ONNXProgram, program).model_proto
         onnx.helper.set_model_props(written, {KEY: description})
@@ -112,16 +112,16 @@ class Pt2(ProgramFormat):
     def write(self, network: Network, path: Path, description: str) -> Predict:
         """See `ProgramFormat.write`."""
         with path.open("wb") as file:
-            torch.export.save(_exported(network), file, extra_files={f"{KEY}.json": description})
+            torch.export.save(_export_program(network), file, extra_files={f"{KEY}.json": description})
         with path.open("rb") as file:
             program = torch.export.load(file).module()
 
         @torch.no_grad()
-        def answers(recordings: Sequence[Recording]) -> np.ndarray:
+        def predict(recordings: Sequence[Recording]) -> np.ndarray:
             arrays = arrays_of(network.modalities, recordings)
             return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities))).numpy()
 
-        return answers
+        return predict
 
 
 def export(run_dir: Path, path: Path, form: str, files: Sequence[str] = ()) -> ExportReport | None:
@@ -136,7 +136,7 @@ def _require(*packages: str) -> None:
 
 
 def describe(network: Network, run_dir: Path) -> str:
-    """What a program has to know to use an exported model, as JSON."""
+    """Return the description that an exported model needs, as JSON: labels, inputs, preparation."""
     config = runs.load_config(run_dir)
     description = {
         "format": FORMAT,
@@ -158,18 +158,18 @@ class ExportedModel(nn.Module):
     """A classifier as a function of the tensors of `inputs_of`, in their order.
 
     Args:
-        classifier: In evaluation mode.
-        names: Of the inputs.
+        classifier: Classifier in evaluation mode.
+        names: Names of the inputs.
     """
 
     def __init__(self, classifier: Classifier, names: Sequence[str]) -> None:
         super().__init__()
         self.classifier, self.names = classifier, tuple(names)
         if any(isinstance(module, EstimatorHead) for module in classifier.modules()):
-            raise EmotionError("an estimator of scikit-learn cannot be exported; use --format bundle")
+            raise EmotionError("a scikit-learn estimator cannot be exported to this format; use --format bundle")
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
         if any(isinstance(features, Representation) for features in stacks):
-            raise EmotionError("features that stand alone, such as those of a speech encoder, cannot be exported")
+            raise EmotionError("speech encoders, VGGish and openSMILE cannot be exported; use --format bundle")
         hops = sorted({features.hop_length for features in stacks if isinstance(features, FeatureStack)})
         if len(hops) > 1:
             raise EmotionError(
@@ -179,12 +179,12 @@ class ExportedModel(nn.Module):
         self.hop_length = hops[0] if hops else None
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Probabilities, shape (B, C)."""
+        """Return probabilities, shape (B, C)."""
         batch = dict(zip(self.names, inputs, strict=True))
         if "waveform" in batch and self.hop_length:
-            # Silence after an item's end changes nothing; only frames that every pooling divides export at any length.
-            samples, block = batch["waveform"].shape[1], _FRAMES * self.hop_length
-            frames = ((samples + block - 1) // block + 1) * _FRAMES
+            # Padding does not change outputs; torch.export needs a number of frames that every pooling divides.
+            samples, block = batch["waveform"].shape[1], _FRAME_MULTIPLE * self.hop_length
+            frames = ((samples + block - 1) // block + 1) * _FRAME_MULTIPLE
             batch["waveform"] = nn.functional.pad(batch["waveform"], (0, (frames - 1) * self.hop_length - samples))
         if "faces" in batch:
             place = torch.arange(batch["faces"].shape[1], device=batch["faces"].device)
@@ -192,14 +192,14 @@ class ExportedModel(nn.Module):
         return self.classifier(batch).float().softmax(dim=1)
 
 
-def _exported(network: Network) -> torch.export.ExportedProgram:
+def _export_program(network: Network) -> torch.export.ExportedProgram:
     names = inputs_of(network.modalities)
     model = ExportedModel(network.classifier, names).eval().requires_grad_(False)
-    batch = torch.export.Dim("batch", min=1, max=_MOST)
-    samples = torch.export.Dim("samples", min=1, max=_LONGEST * network.sample_rate)
-    pictures = torch.export.Dim("pictures", min=1, max=_MOST)
-    sizes = {"waveform": {0: batch, 1: samples}, "faces": {0: batch, 1: pictures}}
-    example = arrays_of(network.modalities, [_noise(network)] * 3)
+    batch = torch.export.Dim("batch", min=1, max=_MAX_SIZE)
+    samples = torch.export.Dim("samples", min=1, max=_MAX_DURATION_S * network.sample_rate)
+    images = torch.export.Dim("images", min=1, max=_MAX_SIZE)
+    sizes = {"waveform": {0: batch, 1: samples}, "faces": {0: batch, 1: images}}
+    example = arrays_of(network.modalities, [_example(network)] * 3)
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -208,7 +208,7 @@ def _exported(network: Network) -> torch.export.ExportedProgram:
                 dynamic_shapes=(tuple(sizes.get(name, {0: batch}) for name in names),),
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-    except Exception as error:  # of many kinds, all of which mean the same
+    except Exception as error:  # torch.export raises many types
         raise EmotionError(f"this model cannot be exported: {_shorten(error)}") from error
 
 
@@ -216,8 +216,8 @@ def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _noise(network: Network) -> Recording:
-    """An example of sizes that no model treats in a way of their own."""
+def _example(network: Network) -> Recording:
+    """Return an example input whose sizes are no special case of any model."""
     random = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {
         "audio": random.integers(-3000, 3000, 2 * network.sample_rate + 77).astype(np.int16)
@@ -226,17 +226,17 @@ def _noise(network: Network) -> Recording:
         options = faces_of(network.modalities).options
         shape = (5, *options.shape)
         arrays["face"] = random.integers(0, 255, shape).astype(np.uint8)
-    return Recording("noise", arrays)
+    return Recording("example", arrays)
 
 
 def _difference(network: Network, model: Predict, recordings: list[Recording]) -> float:
-    """By how much the probabilities of two models differ at most, for recordings one by one and all together."""
+    """Return the maximum difference between probabilities of two models, over single recordings and one batch."""
     batches = [[recording] for recording in recordings] + [recordings]
     return max(float(abs(network(batch) - model(batch)).max()) for batch in batches)
 
 
-def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
-    """The files on which an exported model is checked."""
+def _files_to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
+    """Return the files on which an exported model is checked."""
     if files:
         found = find_media(files)
         if found.missing:
@@ -247,18 +247,18 @@ def _to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
     try:
         directory = corpus.locate(config.data.root)
     except EmotionError as error:
-        raise EmotionError(f"{error}; or name recordings to check the exported model on: --check FILE") from error
+        raise EmotionError(f"{error}; or check the exported model on other recordings: --check FILE") from error
     splits = runs.load_splits(run_dir)
     table = corpus.scan(directory).set_index("recording")
     known = splits.loc[splits["split"].eq("dev") & splits["recording"].isin(table.index), "recording"]
-    rows = table.loc[known.sort_values().iloc[np.linspace(0, len(known) - 1, min(len(known), _CHECKED)).astype(int)]]
+    rows = table.loc[known.sort_values().iloc[np.linspace(0, len(known) - 1, min(len(known), _N_CHECKED)).astype(int)]]
     media = "video" if "face" in config.model.modalities else "audio"
     return [directory / path for path in rows[media]]
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Without what the exporters say of themselves."""
+    """Silence warnings and log messages of the exporters in this context."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -14,7 +14,7 @@ from emotion.errors import EmotionError, suggest
 
 @dataclass(frozen=True)
 class ExportReport:
-    """By how much the probabilities of an exported model differ at most from the run's, on how many recordings."""
+    """Maximum difference between probabilities of the exported and the original model, and number of recordings."""
 
     difference: float
     recordings: int
@@ -24,8 +24,8 @@ class ExportFormat(ABC):
     """Base class of the formats of `emotion export`; `conf/export/NAME.yaml` names one.
 
     Attributes:
-        output: Default path of what is written.
-        is_file: False if it is a directory.
+        output: Default path.
+        is_file: False if the path is a directory.
     """
 
     output: str
@@ -36,13 +36,13 @@ class ExportFormat(ABC):
         """Write the best model of a finished run.
 
         Args:
-            run_dir: The run.
-            path: The file or directory.
-            files: Recordings, folders or patterns on which the file is checked; by default some of the run's dev
-                split.
+            run_dir: Directory of a finished run.
+            path: Path of the file or directory to write.
+            files: Recordings, folders or patterns on which the file is checked (default: recordings of the run's dev
+                split).
 
         Returns:
-            How the file was checked; None if there is nothing to check.
+            The result of the check; None for formats without a check.
 
         Raises:
             EmotionError: the model cannot be exported.
@@ -50,14 +50,14 @@ class ExportFormat(ABC):
 
 
 def load_format(name: str, directories: Sequence[Path] = (DIRECTORY,)) -> ExportFormat:
-    """Build the format that a YAML file of `export/` names.
+    """Build the format of a YAML file in `export/`.
 
     Args:
         name: Name of the file, such as `onnx`.
         directories: Directories of YAML files, see `emotion.config.compose.config_directories`.
 
     Raises:
-        EmotionError: there is no such format, or its class may not be named.
+        EmotionError: there is no such format, or its class is not allowed.
     """
     known = choices("export", directories)
     if name not in known:

@@ -1,4 +1,4 @@
-"""The networks of finished runs, answering about recordings."""
+"""Networks of finished runs that predict recordings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ from emotion.prepare.modalities import MODALITIES, Prepared, action_units_of, fa
 
 
 class Network:
-    """A classifier as `Predictor` wants it.
+    """A classifier as a function from recordings to probabilities, for `Predictor`.
 
     Args:
-        classifier: Is moved to `device`.
-        modalities: What it takes in.
-        sample_rate: Of the sound, in Hz.
-        labels: The emotions, in the order of its outputs.
-        device: Where it is computed.
+        classifier: Classifier; it is moved to `device`.
+        modalities: Modalities of the model, with the configuration of their preparation.
+        sample_rate: Sampling rate in Hz.
+        labels: Emotions, in the order of the outputs.
+        device: Device of the computation (default: cpu).
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Network:
         self.modalities, self.sample_rate, self.labels = modalities, sample_rate, labels
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Probabilities, shape (B, C), float64."""
+        """Return probabilities, shape (B, C), float64."""
         return self.classifier.probabilities(on_device(self.batch(recordings), self.device)).double().cpu().numpy()
 
     def batch(self, recordings: Sequence[Recording]) -> Batch:
-        """Recordings as a batch of the classifier; what one lacks has a length of 0."""
+        """Return recordings as a batch; a missing modality has length 0."""
         names = pd.RangeIndex(len(recordings))
         sources = {}
         for modality in self.modalities:
@@ -59,7 +59,7 @@ class Network:
             values = np.concatenate([*arrays, nothing])
             sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
         named = {"recording": [recording.name for recording in recordings]}
-        return cast(Batch, gather(sources, range(len(recordings))) | named)  # which has no labels
+        return cast(Batch, gather(sources, range(len(recordings))) | named)  # without labels
 
     def _missing_input(self, modality: str) -> np.ndarray:
         """Return one empty item of a modality."""
@@ -72,10 +72,10 @@ class Network:
 
 
 def network_of(run_dir: Path, device: str = "cpu") -> Network:
-    """The best network of a finished run.
+    """Load the network of the best epoch of a finished run.
 
     Raises:
-        EmotionError: it is no finished run, or its network cannot answer about a file alone.
+        EmotionError: `run_dir` is not a finished run, or its model cannot predict a single file.
     """
     config = runs.load_config(run_dir)
     with runs.explained_build(run_dir):
@@ -87,9 +87,9 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
 def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> Prepared:
     modalities = modalities_of(config)
     if not {"audio", "face"} & set(modalities):
-        raise EmotionError(f"{run_dir} takes in {' and '.join(modalities)}, which no file of people's own brings")
+        raise EmotionError(f"{run_dir} needs {' and '.join(modalities)}, which cannot be computed from a recording")
     if any(front_end.transductive for front_end in classifier.front_ends):
         raise EmotionError(
-            f"{run_dir} normalises by speaker, so it needs to know who speaks; train one with features.normalize=train"
+            f"{run_dir} normalises by speaker, which is unknown for a file; train a model with features.normalize=train"
         )
     return modalities

@@ -28,7 +28,7 @@ class Model(Protocol):
 
     Attributes:
         labels: The emotions, in the order of its outputs.
-        modalities: The modalities that it takes in, and how they are prepared.
+        modalities: Modalities of the model, with the configuration of their preparation.
         sample_rate: Sampling rate of the audio, in Hz.
     """
 

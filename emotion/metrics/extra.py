@@ -1,4 +1,4 @@
-"""Metrics of the group `metrics`, which are computed besides those that every run has."""
+"""Additional metrics, of the group `metrics`."""
 
 from abc import ABC, abstractmethod
 
@@ -8,7 +8,7 @@ from emotion.config.fields import Count
 
 
 class Metric(ABC):
-    """Base class of further metrics; `metrics.json` has them as `<split>/<name>`."""
+    """Base class of additional metrics; `metrics.json` has them as `<split>/<name>`."""
 
     @abstractmethod
     def __call__(self, truth: np.ndarray, probabilities: np.ndarray) -> float:

@@ -1,1 +1,1 @@
-"""The whole story of training and of evaluating a run, from a configuration to files."""
+"""Training and evaluation of a run, from a configuration to files."""

@@ -64,7 +64,7 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     own = runs.load_config(run_dir)
     saved = runs.load_composed(run_dir)
     merged = merge_run_config(saved, composed, _of_evaluation(overrides))
-    # The model's own, whatever the corpus usually has.
+    # Labels and channel of the model, not the defaults of the corpus.
     merged.data.sample_rate, merged.labels = saved.data.sample_rate, saved.labels
     config = validate(merged)
     classifier = load_classifier(run_dir, own)
@@ -86,13 +86,13 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
 
 
 def _of_evaluation(overrides: list[str]) -> list[str]:
-    """Return the overrides that change the run's configuration; those that belong to the model are refused."""
+    """Return the overrides that change the run's configuration; refuse those of the model."""
     for override in overrides:
         key = key_of(override)
         if key.split(".")[0] not in (*_OWN_KEYS, "data", "protocol", "trainer", "metrics"):
             raise EmotionError(
-                f"{key} belongs to the run; evaluate.py takes {', '.join(_OWN_KEYS)}, data, protocol, trainer and "
-                "metrics"
+                f"{key} cannot be changed for a finished run; evaluate.py takes "
+                f"{', '.join(_OWN_KEYS)}, data, protocol, trainer and metrics"
             )
     return [override for override in overrides if key_of(override) not in _OWN_KEYS]
 
@@ -121,19 +121,19 @@ def _refuse_training_recordings(run_dir: Path, datamodule: EmotionDataModule, sp
     if shared.any():
         raise EmotionError(
             f"{int(shared.sum())} of the {len(evaluated)} recordings of this {split} split were used to train or "
-            f"choose the run, as {run_dir}/splits.csv tells; its figure would be no result"
+            f"select the model (see {run_dir}/splits.csv); choose a protocol and fold in which they are not"
         )
     return not evaluated["speaker"].isin([*seen["speaker"], UNKNOWN_SPEAKER]).any()
 
 
 def _mask(modality: str | None, datamodule: EmotionDataModule) -> Callable[[Batch], Batch] | None:
-    """Return a function that masks a modality of a batch; refuse one that the run does not take in, or its only one."""
+    """Return a function that masks a modality of a batch; refuse an unknown modality, or the only one."""
     if not modality:
         return None
     if modality not in datamodule.modalities:
         raise EmotionError(f"without={modality}: {suggest(modality, datamodule.modalities)}")
     if len(datamodule.modalities) == 1:
-        raise EmotionError(f"without={modality} leaves nothing: the run takes in nothing else")
+        raise EmotionError(f"without={modality} is refused: {modality} is the only input of the run")
     return partial(mask_modality, modality=modality)
 
 
@@ -146,7 +146,7 @@ def _results(
     unseen: bool,
     split: str,
 ) -> dict[str, Any]:
-    """Return what `metrics.json` holds."""
+    """Return the content of `metrics.json`."""
     independent = config.protocol.speaker_independent and unseen
     extra = extra_metrics(config)
     results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(predictions, datamodule.classes)

@@ -1,4 +1,4 @@
-"""One training before it starts: its configuration, and the run that it resumes or starts from."""
+"""The configuration of a training, merged with that of the run that it resumes or is initialised from."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,14 @@ from emotion.training.process import process_rank
 
 @dataclass
 class Job:
-    """One training, before it starts.
+    """A training before it starts.
 
     Attributes:
         run_dir: Run directory.
         composed: Configuration as it is saved.
         config: The same, validated.
         overrides: Overrides of the command line, with those of the run that is resumed.
-        starts: Runs that encoders start from, by the keys of the encoders.
+        starts: Runs from which encoders are initialised, by the keys of the encoders.
         resume_from: Checkpoint from which training continues, or None.
         splits: Recordings of the run that is resumed, or None.
     """
@@ -39,7 +39,7 @@ class Job:
 
 
 def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Job:
-    """Merge the run that is resumed, or those that encoders start from, into a composed configuration.
+    """Merge the run that is resumed, or those that initialise encoders, into a composed configuration.
 
     Raises:
         EmotionError: the run cannot be resumed, or `run_dir` holds a run already.
@@ -50,7 +50,7 @@ def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Jo
         return Job(run_dir, merged, validate(merged), overrides, {}, checkpoint, runs.load_recordings(run_dir))
     if process_rank() == 0 and runs.is_begun(run_dir):
         raise runs.DirectoryTakenError(
-            f"{run_dir} holds a run already; choose another run_dir, or go on with resume={run_dir}"
+            f"{run_dir} already holds a run; choose another run_dir, or continue it with resume={run_dir}"
         )
     merged, starts = warm_start.merge_initial_runs(composed, overrides)
     return Job(run_dir, merged, validate(merged), overrides, starts)
@@ -61,11 +61,11 @@ def _resumed(composed: DictConfig, run_dir: Path, overrides: list[str]) -> tuple
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file():
         raise EmotionError(
-            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; give the command again "
+            f"{run_dir} cannot be resumed: no epoch was finished, so there is no {checkpoint}; repeat the command "
             "that began it"
         )
     if any(runs.is_start(key_of(override)) for override in overrides):
-        raise EmotionError("what a run starts from cannot be changed when it is resumed: leave model.….init_from out")
+        raise EmotionError("model.….init_from cannot be changed when a run is resumed: leave it out")
     saved = runs.load_composed(run_dir)
     changed = merge_run_config(saved, composed, overrides)
     for key in DECIDE_SPLITS:

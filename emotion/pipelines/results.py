@@ -1,4 +1,4 @@
-"""What training and evaluation share: cached features, metrics with their provenance, and the files that hold them."""
+"""Common parts of training and evaluation: cached features, metrics with their provenance, and result files."""
 
 import logging
 import math
@@ -37,12 +37,12 @@ _FEW = 10  # recordings of a class
 
 
 def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device: torch.device) -> None:
-    """Compute features that do not change in training once, and fit statistics of speakers where they are needed.
+    """Compute features that do not change in training once; fit statistics of speakers for `normalize=speaker`.
 
     Args:
         classifier: Its front ends are changed in place.
         datamodule: Set up already; serves the features from now on.
-        device: Device on which networks compute features.
+        device: Device of networks that compute features.
     """
     audio = [front_end for front_end in classifier.front_ends if isinstance(front_end, AudioFrontEnd)]
     cacheable = [front_end for front_end in audio if front_end.is_cacheable]
@@ -81,7 +81,7 @@ def uar_intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[st
 
 
 def chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
-    """Return `<split>/chance`, the UAR of guessing: over the classes that a split holds, as its UAR is."""
+    """Return `<split>/chance`, the UAR of guessing over the classes that a split holds."""
     counts = {split: datamodule.recordings_per_class(split) for split in splits}
     return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
 
@@ -89,7 +89,7 @@ def chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
 def provenance(
     config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, speaker_independent: bool
 ) -> dict[str, Any]:
-    """Return the part of `metrics.json` that says what was evaluated, and how."""
+    """Return the part of `metrics.json` that describes the evaluation: model, data, protocol, seed."""
     return {
         "version": __version__,
         "name": config.name,
@@ -123,12 +123,12 @@ def headline(results: dict[str, Any], split: str) -> str:
 
 
 def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
-    """Warn where a split lacks classes, and where recalls rest on a few recordings."""
+    """Warn where a split lacks classes, and where classes have few recordings."""
     counts = {split: datamodule.recordings_per_class(split) for split in splits}
     for split, own in counts.items():
         missing = [name for name, count in own.items() if not count]
         if missing and split == "train":
-            log.warning("train holds no recordings of %s, which the model cannot learn", ", ".join(missing))
+            log.warning("train has no recordings of %s; the model cannot recognise them", ", ".join(missing))
         elif missing and len(missing) < len(own):
             log.warning(
                 "%s holds %d of %d classes, over which UAR and chance are computed; missing: %s",

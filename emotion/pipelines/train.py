@@ -46,13 +46,13 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
         composed: Composed configuration; with `resume`, that of the run is used, changed by `overrides`.
         run_dir: Run directory.
         overrides: Overrides of the command line.
-        hints: True to print which commands come next.
+        hints: True to print the next commands.
 
     Returns:
         The dev metric by which the epoch was selected.
 
     Raises:
-        EmotionError: something is wrong that the user can mend; nothing is written before the configuration is valid.
+        EmotionError: the input is wrong; nothing is written before the configuration is valid.
     """
     validate(composed)
     if process_rank():  # of a distributed fit, whose first process holds the directory
@@ -69,7 +69,7 @@ def _train(job: Job, hints: bool) -> float:
     pl.seed_everything(job.config.seed, verbose=False)
     datamodule = _set_up_data(job)
     config = job.config
-    extra_metrics(config)  # which must not fail after training
+    extra_metrics(config)  # invalid metrics are refused before training
     kind = kind_of(config, len(datamodule.classes))
     classifier = kind.build()
     pretraining = _initialise(job, kind, classifier, datamodule)
@@ -82,13 +82,13 @@ def _train(job: Job, hints: bool) -> float:
         job.starts,
     )
     if process_rank() == 0 and not job.resume_from:
-        describe()  # a resumed run is described anew once an epoch of it is finished: it may fail before
+        describe()  # the description of a resumed run changes only once an epoch of it is finished
     _report_start(config, kind, classifier, datamodule)
     fitted = kind.fit(_fit_settings(job, describe), classifier, datamodule)
     if not fitted.is_main:
         return 0.0
     if job.resume_from:
-        describe()  # even if no epoch was left
+        describe()  # also if no epoch was left
     predictions = _predict(config, classifier, datamodule, fitted)
     results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
     results |= _write(job, classifier, datamodule, predictions, results)
@@ -131,7 +131,7 @@ def _require_batches(config: TrainConfig, recordings: int) -> None:
 
 
 def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> pd.DataFrame:
-    """Give the classifier all it has before the first step; return the recordings of its pretraining."""
+    """Load or fit everything that precedes the first step; return the recordings of the pretraining."""
     fresh: list[Encoder] = []
     if job.resume_from:
         pretraining, job.starts = runs.load_pretraining(job.run_dir)
@@ -184,7 +184,7 @@ def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
 def _predict(
     config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted
 ) -> pd.DataFrame:
-    """Predict every split; before test the model is fitted once more, where that is asked for."""
+    """Predict every split; an estimator with `refit` is fitted again before test."""
     device = device_of(config.trainer)
     predictions = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
     if fitted.refit:
@@ -202,7 +202,7 @@ def _evaluate(
     predictions: pd.DataFrame,
     fitted: Fitted,
 ) -> dict[str, Any]:
-    """Return what `metrics.json` holds."""
+    """Return the content of `metrics.json`."""
     held_out = predictions[predictions["split"] != "train"]
     extra = extra_metrics(config)
     results: dict[str, Any] = {
@@ -223,7 +223,7 @@ def _write(
     predictions: pd.DataFrame,
     results: dict[str, Any],
 ) -> dict[str, float]:
-    """Write predictions, metrics and figures; return further metrics, which autoencoders have."""
+    """Write predictions, metrics and figures; return additional metrics of autoencoders."""
     from emotion.plots.tensorboard import write_summary
 
     label = job.config.model.train_label

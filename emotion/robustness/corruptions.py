@@ -42,7 +42,7 @@ class Corruption:
 
     Attributes:
         name: Name for tables.
-        modality: `sound`, `faces` or `action_units`.
+        modality: `audio`, `face` or `action_units`.
         unit: Unit of the levels.
         levels: Levels, from mild to severe.
         function: Function from an item, a level and a random generator to the corrupted item.

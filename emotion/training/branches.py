@@ -31,14 +31,14 @@ def fit_branches(
 ) -> None:
     """Fit the branches that are estimators on the train split, and cross-fit the train split.
 
-    As in `sklearn.ensemble.StackingClassifier`, dev, test and new recordings get the log-probabilities of an estimator
+    As in `sklearn.ensemble.StackingClassifier`, dev, test and new recordings have the log-probabilities of an estimator
     that is fitted on the whole train split, and recordings of the train split those of estimators that are fitted
     without their speaker. An estimator that comes from a finished run is only cross-fitted. A resumed run loads both.
 
     Args:
         model: Configuration of the fusion.
-        settings: Its run directory receives `checkpoints/NAME.skops`, the log-probabilities of the train split
-            (`checkpoints/NAME_cross_fitted.csv`) and the dev metric of each point of the grid (`grid_NAME.csv`).
+        settings: Settings; the run directory receives `checkpoints/NAME.skops`, the log-probabilities of the train
+            split (`checkpoints/NAME_cross_fitted.csv`) and the dev metric of each point of the grid (`grid_NAME.csv`).
         classifier: Changed in place.
         datamodule: Set up already.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ReseedEachEpoch(pl.Callback):
-    """A callback that seeds torch at every epoch from (seed, epoch), so that a resumed fit equals an unbroken one.
+    """A callback that seeds torch at every epoch, so that a resumed fit equals an uninterrupted one.
 
     Lightning's checkpoints hold no state of random-number generators.
 
@@ -67,7 +67,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         """Write to a temporary file beside `path`, then rename it."""
-        content = io.BytesIO()  # torch hides what goes wrong when it writes to a disk itself, such as one that is full
+        content = io.BytesIO()  # torch hides errors of the disk, such as a full one
         torch.save(checkpoint, content)
         with atomic_path(Path(path)) as temporary:
             temporary.write_bytes(content.getbuffer())
@@ -83,7 +83,7 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         directory: Directory of the checkpoint.
         name: Name of the file, without `.ckpt`.
-        monitor: Metric by which the best epoch is chosen, or None for the latest epoch.
+        monitor: Metric that selects the best epoch, or None for the latest epoch.
     """
 
     def __init__(self, directory: Path, name: str, monitor: str | None = None) -> None:
@@ -115,10 +115,10 @@ def build_callbacks(
     Args:
         checkpoints: Directory of the checkpoints.
         seed: Seed of the run.
-        monitor: Dev metric by which the best epoch is chosen.
+        monitor: Dev metric that selects the best epoch.
         patience: Number of epochs without improvement after which training stops, or None.
         ema_decay: Decay of the moving average of the weights that is evaluated and kept, or None.
-        show_progress: True to draw a progress bar.
+        show_progress: True to show a progress bar.
     """
     best = RunCheckpoint(checkpoints, "best", monitor)
     callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning()]
@@ -128,5 +128,5 @@ def build_callbacks(
         callbacks.append(EarlyStopping(monitor, mode=best.mode, patience=patience, check_on_train_epoch_end=True))
     if show_progress:
         callbacks.append(RichProgressBar(leave=False))
-    # The latest one after the best one, since it holds what the callbacks before it know.
+    # The latest one comes after the best one, since it stores the state of the callbacks before it.
     return [*callbacks, best, RunCheckpoint(checkpoints, "last")]

@@ -1,4 +1,4 @@
-"""Fit an estimator on the train split; its parameters are searched on dev."""
+"""Fit a scikit-learn estimator on the train split, with a grid search on dev."""
 
 import logging
 import time
@@ -47,15 +47,15 @@ class Vectors(NamedTuple):
 def fit_estimator(
     model: EstimatorConfig, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule
 ) -> Fitted:
-    """Fit the head of a classifier with each point of a grid, and keep the best one on dev.
+    """Fit the head of a classifier with each point of a grid; keep the best one on dev.
 
-    With `model.refit`, that one is fitted once more on train and dev, as in scikit-learn's searches. The encoder and
-    the scaling of its features stay those of train.
+    With `model.refit`, the best one is fitted again on train and dev, as in scikit-learn's searches. The encoder and
+    the scaling of its features are still those of train.
 
     Args:
         model: The estimator and its grid.
-        settings: Its run directory receives `checkpoints/`, and `grid.csv`, the dev metric of each point.
-        classifier: Its head is an `EstimatorHead`; changed in place.
+        settings: Settings; the run directory receives `checkpoints/` and `grid.csv`, the dev metric of each point.
+        classifier: Classifier with an `EstimatorHead`, changed in place.
         datamodule: Set up already.
     """
     started, device, run_dir = time.monotonic(), device_of(settings.trainer), settings.run_dir
@@ -70,7 +70,7 @@ def fit_estimator(
         _save(classifier, run_dir)
 
     def refit() -> None:
-        log.info("fitted once more, on train and dev")
+        log.info("fitted again, on train and dev")
         both = Vectors(*map(np.concatenate, zip(train, dev, strict=True)))
         head.fit(both.values, both.labels, both.weights(of_classes))
         _save(classifier, run_dir)
@@ -93,7 +93,7 @@ def search_grid(
     monitor: str,
     prefix: str = "",
 ) -> list[dict[str, Any]]:
-    """Fit an estimator on train with each point of a grid, and keep the best one on dev.
+    """Fit an estimator on train with each point of a grid; keep the best one on dev.
 
     Args:
         head: Changed in place.
@@ -102,7 +102,7 @@ def search_grid(
         dev: Vectors of the dev split.
         of_classes: Weight of each class, or None.
         classes: Names of the classes.
-        monitor: Metric by which the point is chosen, such as `dev/uar`.
+        monitor: Metric that selects the point, such as `dev/uar`.
         prefix: Text before each line of the log.
 
     Returns:
@@ -134,13 +134,13 @@ def vectors_of(encoder: Encoder | Fusion, datamodule: EmotionDataModule, split: 
     """Return the embeddings of a split in evaluation mode.
 
     Args:
-        encoder: Fusion, which gives a vector for every recording, or a single encoder; it is on `device`.
+        encoder: Fusion or single encoder, on `device`; a fusion has a vector for every recording.
         datamodule: Set up already.
         split: `train` or `dev`.
         device: Device of the computation.
     """
     labels, count = datamodule.dataset(split).label.numpy(), 0
-    # In one block: small ones between what each batch takes and frees would keep the system from having it back.
+    # One array for all vectors: many small ones would fragment memory.
     values, known = np.empty((len(labels), encoder.embed_dim)), np.ones(len(labels), bool)
     seen = 0
     for batch in datamodule.batches(split):

@@ -1,4 +1,4 @@
-"""Fit a classifier on the train split and select the epoch on dev."""
+"""Fit a classifier on the train split and select the epoch on dev, with Lightning."""
 
 import inspect
 import logging
@@ -34,10 +34,10 @@ _OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a classifier is fitted.
+    """Settings of a fit.
 
     Attributes:
-        training: Loss, and choice of the epoch.
+        training: Loss, and selection of the epoch.
         trainer: Arguments of the Lightning trainer.
         optimizer: Optimiser.
         scheduler: Learning-rate scheduler.
@@ -84,22 +84,22 @@ def fit(
     datamodule: EmotionDataModule,
     module: EmotionModule | None = None,
 ) -> Fitted:
-    """Train a classifier; the weights of the best epoch are left in it.
+    """Train a classifier and load the weights of the best epoch into it.
 
     Args:
-        settings: How it is trained.
+        settings: Settings of the fit.
         classifier: Changed in place.
         datamodule: Set up already.
         module: Lightning module; an `EmotionModule` by default.
 
     Raises:
-        EmotionError: the device is not there, the run directory cannot be written, or training diverged.
+        EmotionError: the device is not available, the run directory cannot be written, or training diverged.
     """
     require_device(settings.trainer)
     run_dir, checkpoints = settings.run_dir, settings.run_dir / "checkpoints"
     if not classifier.is_trainable:
         return _kept(classifier, checkpoints)
-    timer = Timer()  # whose time is kept in checkpoints
+    timer = Timer()  # its time is kept in checkpoints
     trainer = _trainer(settings, timer)
     if settings.training.compile:
         compile_networks(classifier)
@@ -107,15 +107,15 @@ def fit(
     try:
         module = module or _module(settings, classifier, datamodule)
         trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
-    except SystemExit:  # how Lightning ends on Ctrl-C
+    except SystemExit:  # Lightning raises it on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
-            log.info("go on with: python train.py resume=%s", run_dir)
+            log.info("continue with: python train.py resume=%s", run_dir)
         raise KeyboardInterrupt from None
     except OSError as error:
         if not is_not_writable(error):
             raise
         raise EmotionError(
-            f"cannot go on writing {run_dir}: {error.strerror or error}; free space, then go on with "
+            f"cannot write to {run_dir}: {error.strerror or error}; free space, then continue with "
             f"python train.py resume={run_dir}"
         ) from error
     finally:
@@ -141,11 +141,11 @@ def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
         sys.stderr.isatty(),
     )
     if settings.on_first_epoch:
-        callbacks.append(FirstEpoch(settings.on_first_epoch))  # Lightning calls checkpoints last, wherever they stand
+        callbacks.append(FirstEpoch(settings.on_first_epoch))  # Lightning calls checkpoint callbacks last
     quiet_lightning()
     return pl.Trainer(
         **settings.trainer.arguments(),
-        use_distributed_sampler=False,  # the data module shares out recordings itself, each one once
+        use_distributed_sampler=False,  # the data module distributes recordings itself, without repeats
         callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
         logger=[instantiate(target, Logger, save_dir=str(run_dir), name="") for target in settings.loggers.values()],
@@ -163,7 +163,7 @@ def logs_to_tensorboard(loggers: Mapping[str, Target]) -> bool:
 
 
 def compile_networks(classifier: Classifier) -> None:
-    """Compile the networks of a classifier for batches of any length; what cannot be compiled runs as it is."""
+    """Compile the networks of a classifier for batches of any length; fall back to eager mode on errors."""
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
@@ -175,7 +175,7 @@ def compile_networks(classifier: Classifier) -> None:
 
 
 def _leave_processes(environment: Mapping[str, str]) -> None:
-    """Reset what a distributed fit left behind, so that the next job of a sweep starts processes of its own."""
+    """Reset the environment after a distributed fit, so that the next job of a sweep starts its own processes."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
     for name in _OF_PROCESSES:
@@ -186,7 +186,7 @@ def _leave_processes(environment: Mapping[str, str]) -> None:
 
 def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     """Write the checkpoint of a classifier that has nothing to train."""
-    log.info("nothing is left to train: all of it comes from finished runs")
+    log.info("nothing to train: all weights come from finished runs")
     state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
     AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
     return Fitted(0, 0.0, process_rank() == 0)
@@ -206,13 +206,13 @@ def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDa
 
 
 def require_device(trainer: TrainerConfig) -> None:
-    """Refuse arguments that Lightning does not know, and an accelerator that is not there.
+    """Refuse unknown arguments of Lightning, and an accelerator that is not available.
 
     Args:
         trainer: Arguments of the Lightning trainer.
 
     Raises:
-        EmotionError: a key is unknown, or GPUs are asked for and torch sees none, or fewer.
+        EmotionError: a key is unknown, or torch finds fewer GPUs than requested.
     """
     known = inspect.signature(pl.Trainer).parameters
     if unknown := [key for key in trainer.arguments() if key not in known]:
@@ -221,14 +221,14 @@ def require_device(trainer: TrainerConfig) -> None:
         return
     if not torch.cuda.is_available():
         asked = f"trainer.accelerator={trainer.accelerator}"
-        raise EmotionError(f"{asked}: a GPU was asked for, but torch sees no CUDA device here; use trainer=cpu")
+        raise EmotionError(f"{asked}: torch finds no CUDA device; use trainer=cpu")
     here = torch.cuda.device_count()
     if isinstance(trainer.devices, int) and trainer.devices > here:
-        raise EmotionError(f"trainer.devices={trainer.devices} GPUs were asked for, and torch sees {here} here")
+        raise EmotionError(f"trainer.devices={trainer.devices}: torch finds only {here} GPUs; lower trainer.devices")
 
 
 def device_of(trainer: TrainerConfig) -> torch.device:
-    """Return the device for what is not trained, such as predictions."""
+    """Return the device for computations outside of Lightning, such as predictions."""
     return torch.device("cuda" if _is_gpu(trainer) and torch.cuda.is_available() else "cpu")
 
 
@@ -237,13 +237,13 @@ def _is_gpu(trainer: TrainerConfig) -> bool:
 
 
 def quiet_lightning() -> None:
-    """Silence the messages and warnings of Lightning that mean nothing here."""
+    """Silence messages and warnings of Lightning that do not apply here."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Batches are gathered from memory in one copy, which worker processes would only slow down.
+    # Batches are gathered from memory in one copy; worker processes would be slower.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen on purpose
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # figures are of all processes already
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # metrics are already of all processes
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -75,7 +75,7 @@ class EmotionModule(pl.LightningModule):
         self.seen["dev"].clear()
 
     def on_train_epoch_end(self) -> None:
-        """Log the metrics of the training batches, augmented as they were, and the learning rate."""
+        """Log the metrics of the (augmented) training batches and the learning rate."""
         figures = self._compute_metrics("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
         self.log("learning_rate", cast(Optimizer, self.optimizers()).param_groups[0]["lr"])
@@ -86,7 +86,7 @@ class EmotionModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the dev metrics."""
         for key, value in self._compute_metrics("dev").items():
-            group = "dev_by_emotion" if "/" in key else "dev"  # so that TensorBoard shows the few that matter first
+            group = "dev_by_emotion" if "/" in key else "dev"  # TensorBoard shows the main metrics first
             self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -108,7 +108,7 @@ class EmotionModule(pl.LightningModule):
 
     def _parameters_by_lr(self) -> dict[float, list[nn.Parameter]]:
         """Return the parameters by the multiplier of their learning rate."""
-        # An outer module comes before the modules inside it, whose multipliers replace its own.
+        # `modules()` yields outer modules first, so multipliers of inner modules replace theirs.
         slower = [module for module in self.classifier.modules() if hasattr(module, "lr_multiplier")]
         factors: dict[int, float] = {
             id(p): cast(float, module.lr_multiplier) for module in slower for p in module.parameters()
@@ -119,14 +119,14 @@ class EmotionModule(pl.LightningModule):
         return groups
 
     def _report_epoch(self, message: str) -> None:
-        """Write a line for every epoch to the log file, and for some to the console if it shows no progress bar."""
+        """Log every epoch to the file, and some epochs to the console if it shows no progress bar."""
         number, epochs = self.current_epoch + 1, cast(int, self.trainer.max_epochs)
         worth_showing = number in (1, epochs) or number % max(1, epochs // 10) == 0
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
         log.log(level, "epoch %d/%d  %s", number, epochs, message)
 
     def _store_outputs(self, split: str, logits: Tensor, label: Tensor) -> None:
-        # On the device: to fetch them would wait for every step.
+        # They stay on the device: a copy to the CPU would synchronise every step.
         self.seen[split].append((label, logits.detach().float()))
 
     def _compute_metrics(self, split: str) -> dict[str, float]:
@@ -142,7 +142,7 @@ class EmotionModule(pl.LightningModule):
         """
         if not values.isfinite().all():
             raise EmotionError(
-                f"training diverged: in epoch {self.current_epoch + 1} not all that comes out of the model is finite; "
+                f"training diverged: outputs of the model are not finite in epoch {self.current_epoch + 1}; "
                 f"lower optimizer.lr={self.optimizer_config.lr:g}"
             )
 

@@ -1,4 +1,4 @@
-"""Train an autoencoder on one emotion; its reconstruction error tells other emotions from that one."""
+"""Train an autoencoder on one emotion; large reconstruction errors then mean another emotion."""
 
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ class ReconstructionModule(EmotionModule):
     """A LightningModule that trains the autoencoder of a classifier; its head is fitted afterwards.
 
     Args:
-        train_emotion: Label of the train split, by whose dev recordings the epoch is chosen.
+        train_emotion: Label of the train split; the epoch is selected on the dev recordings with this label.
         *module: Arguments of `EmotionModule` up to the scheduler; the encoder's network is an `Autoencoder`.
     """
 
@@ -80,19 +80,19 @@ class ReconstructionModule(EmotionModule):
 def fit_autoencoder(
     train_emotion: str, settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule
 ) -> Fitted:
-    """Train an autoencoder as `fit` does, then fit its head on dev, where all classes are.
+    """Train an autoencoder as `fit` does, then fit its head on dev, which has all classes.
 
     Args:
-        train_emotion: Label on whose recordings it is trained.
-        settings: How it is trained.
+        train_emotion: Label of the recordings on which it is trained.
+        settings: Settings of the fit.
         classifier: Changed in place.
         datamodule: Set up already.
     """
     monitor = settings.training.monitor
     if not monitor.endswith("loss"):
-        raise EmotionError(f"training.monitor={monitor}: an autoencoder's epoch is chosen by dev/loss, of its emotion")
+        raise EmotionError(f"training.monitor={monitor}: dev/loss is allowed, since the model is an autoencoder")
     if datamodule.dataset("dev").label.unique().numel() < 2:
-        raise EmotionError(f"the dev split holds only {train_emotion}, so no other emotion can be detected there")
+        raise EmotionError(f"the dev split holds only {train_emotion}; the head needs recordings of other emotions")
     module = ReconstructionModule(train_emotion, classifier, datamodule.classes, settings.optimizer, settings.scheduler)
     fitted = fit(settings, classifier, datamodule, module)
     if fitted.is_main:
