@@ -1,6 +1,6 @@
-"""Preparing faces, against MTCNN on every frame at full size; decoding counts on both sides.
+"""Compare the preparation of faces with MTCNN on every frame at full size, decoding included.
 
-`EMOTION_DATA=DIR python benchmarks/faces.py` takes six demo videos, scaled to 1280×720, and the real clips in
+`EMOTION_DATA=DIR python benchmarks/faces.py` uses six demo videos, scaled to 1280×720, and the real clips in
 `ravdess_faces/clips`. The boxes are compared on the frames that are kept. PyAV, with which videos are read, is compared
 with OpenCV.
 """
@@ -26,7 +26,7 @@ TAKES = tuple(f"{number + 2:02}-01-01-01-{actor:02}" for number, actor in enumer
 
 
 def main() -> None:
-    """Prepare the same clips both ways and print the ratio."""
+    """Prepare the same clips in both ways and print the ratio."""
     real = Path(os.environ.get("EMOTION_DATA", "../shared/data")) / "ravdess_faces" / "clips"
     with tempfile.TemporaryDirectory() as folder:
         clips = _scaled_demo(Path(folder)) + sorted(real.glob("*.mp4"))
@@ -96,7 +96,7 @@ def _letterboxed(pixels: np.ndarray) -> np.ndarray:
 
 def _ours(clips: list[Path], cache: Path) -> tuple[float, dict[tuple[str, float], np.ndarray]]:
     table = pd.DataFrame({"recording": [clip.stem for clip in clips], "video": [str(clip) for clip in clips]})
-    prepare_faces(table[:1], Path("/"), FaceOptions(), cache=cache)  # what is imported and loaded once
+    prepare_faces(table[:1], Path("/"), FaceOptions(), cache=cache)  # imports and loads everything once
     start = time.perf_counter()
     store = prepare_faces(table, Path("/"), FaceOptions(frames=15), cache=cache)
     seconds = time.perf_counter() - start
@@ -118,7 +118,7 @@ def _theirs(clips: list[Path]) -> tuple[float, dict[tuple[str, float], np.ndarra
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes: left, top, right, bottom."""
+    """Return the intersection over union of two boxes: left, top, right, bottom."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(0.0, width) * max(0.0, height)

@@ -1,4 +1,4 @@
-"""Features that cost something: gradient histograms of video, and what a frozen speech encoder's cache is worth.
+"""Measure expensive features: gradient histograms of video, and the cache of frozen speech encoders.
 
 Usage: EMOTION_DATA=DIR python benchmarks/features.py, with real clips in DIR/ravdess_faces and the RAVDESS corpus.
 """
@@ -26,7 +26,7 @@ SHAPE, CELL, BINS = (50, 240, 426), (5, 5, 6), 9
 
 
 def synchronize(device):
-    """Wait for what a GPU still computes."""
+    """Wait until the GPU has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -38,7 +38,7 @@ def seconds_of(call):
 
 
 def by_cells(video):
-    """Cell by cell."""
+    """Compute the histograms cell by cell."""
     down_time, down, across = np.gradient(video.double().numpy())
     flat = np.sqrt(across**2 + down**2)
     length, angles = np.hypot(flat, down_time), (np.arctan2(down, across), np.arctan2(flat, down_time))
@@ -69,7 +69,7 @@ def histograms(root):
 
 
 def frozen_encoder(name, device="cpu"):
-    """Two epochs of the training split of one fold: the first computes the features, the second reads them."""
+    """Time two epochs of the training split of one fold: the first computes the features, the second reads them."""
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = validate(hydra.compose("train", [f"model={name}", "data=ravdess", "protocol=luna5"]))
     datamodule = datamodule_of(config)
@@ -86,7 +86,7 @@ def frozen_encoder(name, device="cpu"):
             optimizer.step()
         synchronize(device)
 
-    # The features of the training split alone, since dev and test are not part of an epoch.
+    # Only the features of the training split, since dev and test are not part of an epoch.
     trained = datamodule.sources["waveform"].select(datamodule.dataset("train").recordings)
     datamodule.sources["waveform"] = trained
 

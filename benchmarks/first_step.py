@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def exit_after_first_step():
-    # Watching from the side leaves the imports to train.py, in its own order.
+    # A thread that watches leaves the order of imports to train.py.
     while not hasattr(sys.modules.get("emotion.training.module"), "EmotionModule"):
         time.sleep(0.002)
     sys.modules["emotion.training.module"].EmotionModule.on_train_batch_end = lambda *_: os._exit(0)

@@ -1,4 +1,4 @@
-"""What a GPU does for training on RAVDESS speech: rates, what bounds them, and whether it computes the same.
+"""Measure training on RAVDESS speech on a GPU: rates, bottlenecks, and agreement with the CPU.
 
     EMOTION_DATA=DIR python benchmarks/gpu.py
 
@@ -36,7 +36,7 @@ SWEEP = ("protocol.fold=0,1,2,3,4,5", "seed=0,1,2", "hydra/launcher=joblib", f"h
 
 
 def train(folder, *overrides):
-    """The figures of every run that `train.py` makes, and the seconds that all of it takes."""
+    """Return the metrics of every run of a `train.py` command, and its duration in seconds."""
     began = time.perf_counter()
     command = [sys.executable, str(ROOT / "train.py"), *RECIPE, *overrides, f"run_dir={folder}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -46,29 +46,29 @@ def train(folder, *overrides):
 
 
 def one_fit():
-    """One run alone on the GPU."""
+    """Time a single run on the GPU."""
     with tempfile.TemporaryDirectory() as folder:
-        (told,), _ = train(f"{folder}/run")
-    print(f"a fit of {EPOCHS} epochs alone: {told['fit_seconds']:.1f} s, dev {told['dev/uar']:.3f}")
+        (metrics,), _ = train(f"{folder}/run")
+    print(f"a fit of {EPOCHS} epochs alone: {metrics['fit_seconds']:.1f} s, dev {metrics['dev/uar']:.3f}")
 
 
 def folds_and_seeds():
-    """Eighteen runs in one command, several at a time on the same GPU, and how busy it was."""
+    """Time eighteen runs in one command, several at a time on the same GPU, and measure its utilisation."""
     ask = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-lms", "500"]
     with tempfile.TemporaryDirectory() as folder, open(f"{folder}/busy.csv", "w+") as busy:
         watch = subprocess.Popen(ask, stdout=busy)
-        told, took = train(f"{folder}/runs", "-m", *SWEEP)
+        runs, took = train(f"{folder}/runs", "-m", *SWEEP)
         watch.kill()
         busy.seek(0)
         use = np.array([[float(number) for number in line.split(",")] for line in busy.read().split("\n")[:-1]])
-    uars, seconds = [run["test/uar"] for run in told], [run["fit_seconds"] for run in told]
-    print(f"{len(told)} runs of {EPOCHS} epochs, {JOBS} at a time: {took:.0f} s")
+    uars, seconds = [run["test/uar"] for run in runs], [run["fit_seconds"] for run in runs]
+    print(f"{len(runs)} runs of {EPOCHS} epochs, {JOBS} at a time: {took:.0f} s")
     print(f"  a fit {statistics.mean(seconds):.1f} s; UAR {statistics.mean(uars):.3f} ± {statistics.stdev(uars):.3f}")
     print(f"  the GPU was busy {use[:, 0].mean():.0f} % of the time, and held {use[:, 1].max():.0f} MB at most")
 
 
 def set_up(*overrides, cached):
-    """RAVDESS, a network on the GPU that is ready to be trained on it, and what trains it."""
+    """Return the data module of RAVDESS, a classifier on the GPU, and its optimiser."""
     config = compose(*overrides)
     datamodule = datamodule_of(config)
     datamodule.setup()
@@ -81,7 +81,7 @@ def set_up(*overrides, cached):
 
 
 def training_step(model):
-    """A training step on features at hand: how much of it the GPU computes, in which kernels, and what changes that."""
+    """Profile a training step on resident features: time on the GPU, its kernels, bfloat16 and compilation."""
     datamodule, classifier, optimizer = set_up(f"model={model}", "features=[mfcc,deltas]", cached=True)
     batch = on_device(next(iter(datamodule.train_dataloader())), GPU)
 
@@ -114,7 +114,7 @@ def training_step(model):
 
 
 def same_answers(model):
-    """Probabilities of dev on the GPU and on the CPU, from the same weights and from sound itself."""
+    """Compare probabilities of dev on the GPU and on the CPU, with the same weights, from waveforms."""
     datamodule, classifier, optimizer = set_up(f"model={model}", cached=False)
     for batch in datamodule.train_dataloader():
         batch = on_device(batch, GPU)

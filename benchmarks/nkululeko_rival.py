@@ -1,10 +1,10 @@
-"""RAVDESS speech, test actors 21-24 and dev actors 16, 17, 19, 20: nkululeko's MLP on eGeMAPS against `train.py`.
+"""Compare `train.py` with nkululeko's MLP on eGeMAPS: RAVDESS speech, test actors 21-24, dev actors 16, 17, 19, 20.
 
     python -m venv VENV && VENV/bin/pip install nkululeko
     EMOTION_DATA=DIR python benchmarks/nkululeko_rival.py VENV/bin/python
 
-Each starts from the files with an empty cache and keeps what is best on dev: ours after the 30 epochs of its recipe,
-theirs after 60, or 10 without a better one. The clock runs from the command to its end, features and figures included.
+Each starts from the files with an empty cache and selects its epoch on dev: ours of the 30 epochs of its recipe,
+theirs of 60, with early stopping after 10. The time is that of the whole command, features and plots included.
 """
 
 import json
@@ -70,7 +70,7 @@ def theirs(python, folder):
     text = EXPERIMENT.format(root=f"{folder}/", databases=list(SPLITS), labels=labels, parts="\n".join(parts))
     (folder / "fixed.ini").write_text(text)
     seconds, output = run([python, "-m", "nkululeko.nkululeko", "--config", str(folder / "fixed.ini")])
-    found = re.findall(r"Confusion matrix result.* UAR: (\d\.\d+)", output)  # the last is that of test
+    found = re.findall(r"Confusion matrix result.* UAR: (\d\.\d+)", output)  # the last one is of test
     return seconds, float(found[-1])
 
 

@@ -1,9 +1,9 @@
-"""A fold of RAVDESS speech by `train.py`'s own path, against the same network in a plain PyTorch loop.
+"""Compare `train.py` with a plain PyTorch loop over the same network, on folds of RAVDESS speech.
 
     EMOTION_DATA=DIR python benchmarks/plain_loop.py [FOLD...]
 
-Both find their features prepared: the loop as tensors in memory. Both mask them, average weights, and judge dev after
-every epoch, by which they choose the epoch whose UAR on test is shown.
+Both start from prepared features, the loop from tensors in memory. Both mask features, average weights, and evaluate
+dev after every epoch, which selects the epoch that is tested.
 """
 
 import copy
@@ -44,7 +44,7 @@ def by_the_framework(fold, seed):
 
 
 def in_memory(config):
-    """Normalised features of each split, as a list of tensors (frames, features), and their labels."""
+    """Return normalised features of each split, as a list of tensors (frames, features), and their labels."""
     datamodule = datamodule_of(config)
     datamodule.setup()
     front_end = kind_of(config, 8).build().encoder.front_end
@@ -120,8 +120,8 @@ def main():
     for number, fold in enumerate(sys.argv[1:] or ["0"]):
         ours.append(by_the_framework(fold, number))
         theirs.append(by_a_plain_loop(fold, number))
-        told = [f"{seconds:.1f} s, UAR {found:.3f}" for seconds, found in (ours[-1], theirs[-1])]
-        print(f"fold {fold}, seed {number}: train.py {told[0]}; plain loop {told[1]}", flush=True)
+        texts = [f"{seconds:.1f} s, UAR {found:.3f}" for seconds, found in (ours[-1], theirs[-1])]
+        print(f"fold {fold}, seed {number}: train.py {texts[0]}; plain loop {texts[1]}", flush=True)
     seconds, figures = zip(*(zip(*each, strict=True) for each in (ours, theirs)), strict=True)
     ratio = sum(seconds[0]) / sum(seconds[1])
     means = " and ".join(f"{statistics.mean(found):.3f}" for found in figures)

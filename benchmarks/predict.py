@@ -1,6 +1,6 @@
-"""Predictions on people's own files: how fast, from when on, and in how much memory.
+"""Measure `emotion predict`: speed, start-up time, and peak memory.
 
-With the model that comes with the package. Usage: python benchmarks/predict.py
+It uses the shipped model. Usage: python benchmarks/predict.py
 """
 
 import subprocess
@@ -28,10 +28,10 @@ TAKES = [f"01-{emotion}-01-01-01-01" for emotion in ("01", "03", "05", "08")]
 
 
 def film(path, minutes, clips, size):
-    """The clips again and again, with their sound, at 15 frames a second."""
-    frames = [picture.pixels() for clip in clips for picture in read_frames(clip)]
+    """Write a film that repeats clips, with audio, at 15 frames a second."""
+    frames = [frame.pixels() for clip in clips for frame in read_frames(clip)]
     frames = [cv2.resize(frame, (size[1], size[1])) for frame in frames]
-    sound = np.concatenate([read_audio(clip, 16_000) for clip in clips])
+    waveform = np.concatenate([read_audio(clip, 16_000) for clip in clips])
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=15, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
@@ -43,10 +43,10 @@ def film(path, minutes, clips, size):
                 frame = av.VideoFrame.from_ndarray(whole, format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, 15)
                 container.mux(video.encode(frame))
-            samples = np.resize(np.roll(sound, -second * 16_000), 16_000)[None].astype(np.float32)
-            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = 16_000, second * 16_000, Fraction(1, 16_000)
-            container.mux(audio.encode(heard))
+            samples = np.resize(np.roll(waveform, -second * 16_000), 16_000)[None].astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, second * 16_000, Fraction(1, 16_000)
+            container.mux(audio.encode(frame))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
 
@@ -62,7 +62,7 @@ def command(*arguments):
 
 
 def peak_megabytes(*arguments):
-    """Of a process of its own."""
+    """Return the peak memory of a separate process, in MB."""
     told = (
         "import resource, runpy, sys; sys.argv = ['emotion', 'predict', *sys.argv[1:]]\n"
         "runpy.run_module('emotion.cli', run_name='__main__')\n"
@@ -87,20 +87,20 @@ def main():
         film(folder / "wide.mp4", 1, clips, (1280, 720))
         talk = folder / "talk.wav"
         soundfile.write(talk, np.tile(read_audio(folder / "wide.mp4", 16_000), 10), 16_000)
-        both, sound = Predictor.shipped(), Predictor.from_run(DIRECTORY / "audio")
-        for predictor in (both, sound):
-            list(predictor.timeline(clips[0]))  # warm
-        taken = seconds_of(lambda: list(sound.timeline(talk, hop=3)))
-        print(f"sound, window by window: {10 * MINUTE / taken:.0f} times real time", flush=True)
+        both, audio = Predictor.shipped(), Predictor.from_run(DIRECTORY / "audio")
+        for predictor in (both, audio):
+            list(predictor.timeline(clips[0]))  # warm-up
+        taken = seconds_of(lambda: list(audio.timeline(talk, hop=3)))
+        print(f"audio, window by window: {10 * MINUTE / taken:.0f} times real time", flush=True)
         taken = seconds_of(lambda: list(both.timeline(folder / "wide.mp4", hop=3)))
-        print(f"sound and face at 1280×720, 15 frames a second: {MINUTE / taken:.1f} times real time", flush=True)
+        print(f"audio and face at 1280×720, 15 frames a second: {MINUTE / taken:.1f} times real time", flush=True)
 
         bare = best([sys.executable, "-c", "import torch"])
         clip = corpus / "Actor_01" / f"03-{TAKES[0]}.wav"
-        export(DIRECTORY / "audio", folder / "sound.onnx", "onnx", [str(clip)])
-        for name, model in (("torch", ()), ("ONNX", ("--model", folder / "sound.onnx"))):
-            answer = best(command(clip, *model))
-            print(f"start to answer by {name} {answer:.2f} s, import torch {bare:.2f} s: ratio {answer / bare:.2f}")
+        export(DIRECTORY / "audio", folder / "audio.onnx", "onnx", [str(clip)])
+        for name, model in (("torch", ()), ("ONNX", ("--model", folder / "audio.onnx"))):
+            whole = best(command(clip, *model))
+            print(f"time to prediction with {name} {whole:.2f} s, import torch {bare:.2f} s: ratio {whole / bare:.2f}")
 
         peaks = []
         for minutes in (1, 60):

@@ -1,8 +1,8 @@
-"""What preparing costs as corpora grow: seconds, and peak memory, of N, 2N and 4N recordings.
+"""Measure how preparation scales: time and peak memory of N, 2N and 4N recordings.
 
     EMOTION_DATA=DIR python benchmarks/preparation.py
 
-Sound of RAVDESS speech, and faces of the demo videos. Each preparation is a process of its own with an empty cache.
+Audio of RAVDESS speech, and faces of the demo videos. Each preparation is a separate process with an empty cache.
 """
 
 import os
@@ -13,27 +13,27 @@ import tempfile
 import time
 from pathlib import Path
 
-SIZES = {"sound": (360, 720, 1440), "faces": (32, 64, 128)}
+SIZES = {"audio": (360, 720, 1440), "faces": (32, 64, 128)}
 VIDEOS = "EMOTION_BENCHMARK_VIDEOS"
 
 
 def measured(kind, count):
-    """In this process: prepare `count` recordings; prints seconds and the megabytes by which the process grew."""
+    """Prepare `count` recordings in this process; print the duration in seconds, and memory before and after in MB."""
     from emotion.corpora.demo import Demo
     from emotion.corpora.ravdess import Ravdess
     from emotion.prepare.faces import FaceOptions, prepare_faces
     from emotion.prepare.waveforms import prepare_waveforms
 
-    corpus = Ravdess() if kind == "sound" else Demo()
-    directory = corpus.locate(os.environ["EMOTION_DATA"]) if kind == "sound" else Path(os.environ[VIDEOS])
+    corpus = Ravdess() if kind == "audio" else Demo()
+    directory = corpus.locate(os.environ["EMOTION_DATA"]) if kind == "audio" else Path(os.environ[VIDEOS])
     recordings = corpus.scan(directory, "speech").head(count)
 
     def prepare(rows):
-        if kind == "sound":
+        if kind == "audio":
             return prepare_waveforms(rows, directory, 16_000)
         return prepare_faces(rows, directory, FaceOptions())
 
-    prepare(recordings.head(8))  # loads what there is to load
+    prepare(recordings.head(8))  # imports and loads everything once
     before, began = peak(), time.perf_counter()
     store = prepare(recordings)
     assert store.problems.empty
@@ -41,7 +41,7 @@ def measured(kind, count):
 
 
 def peak():
-    """Of this process, in MB."""
+    """Return the peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,4 +1,4 @@
-"""Jobs of a sweep side by side on one machine, against the same jobs one after the other.
+"""Compare parallel jobs of a sweep on one machine with the same jobs in sequence.
 
 EMOTION_DATA=DIR python benchmarks/side_by_side.py
 """
@@ -24,10 +24,10 @@ def seconds(*arguments):
 
 def main():
     cores = os.cpu_count()
-    seconds("seed=0")  # prepares
+    seconds("seed=0")  # prepares the corpus
     seeds = "seed=0,1,2,3"
     alone = seconds(seeds)
-    print(f"4 jobs of 4 epochs one after the other: {alone:.1f} s, on {cores} cores each")
+    print(f"4 jobs of 4 epochs in sequence: {alone:.1f} s, on {cores} cores each")
     together = seconds(seeds, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}")
     print(f"{cores} at a time: {together:.1f} s, {together / alone:.2f} times as long")
 

@@ -1,8 +1,8 @@
-"""Speed on real RAVDESS speech, each figure a ratio to a rival measured in the same run.
+"""Measure speed on RAVDESS speech; each figure is a ratio to a reference in the same run.
 
     EMOTION_DATA=DIR python benchmarks/speed.py
 
-Ratios travel from machine to machine; seconds do not.
+Ratios are comparable between machines; seconds are not.
 """
 
 import statistics
@@ -38,7 +38,7 @@ def compose(*overrides):
 
 
 def mfcc_against_librosa(repeats=3):
-    """All clips: ours in padded batches of neighbours in length, librosa's clip by clip; both from decoded samples."""
+    """Compute MFCCs of all clips, ours in padded batches, librosa's clip by clip, from decoded samples."""
     config = compose("features.trim_db=null")
     datamodule = datamodule_of(config)
     datamodule.setup()
@@ -76,7 +76,7 @@ def mfcc_against_librosa(repeats=3):
 
 
 class EpochTimer(pl.Callback):
-    """Seconds from the start of each epoch to its last training batch."""
+    """Measures the time in seconds from the start of each epoch to its last training batch."""
 
     def __init__(self):
         self.seconds = []
@@ -92,7 +92,7 @@ class EpochTimer(pl.Callback):
 
 
 class Resident(torch.utils.data.Dataset):
-    """One batch, again and again."""
+    """A loader that repeats one batch."""
 
     def __init__(self, batch, steps):
         self.batch, self.steps = batch, steps
@@ -105,7 +105,7 @@ class Resident(torch.utils.data.Dataset):
 
 
 def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
-    """The default recipe; the resident batch is as long as batches are on average, and holds prepared features."""
+    """Compare epochs of the default recipe with steps on one resident batch of features, of average length."""
     config = compose(f"features.cache={str(cached).lower()}")
     datamodule = datamodule_of(config)
     datamodule.setup()
@@ -151,7 +151,7 @@ def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
 
 
 def first_step_against_imports(repeats=5):
-    """`python train.py data=ravdess` to the end of its first step, everything cached, against bare imports."""
+    """Compare `python train.py data=ravdess` up to its first step, everything cached, with bare imports."""
     imports = [sys.executable, "-c", "import torch, pytorch_lightning, hydra"]
     step = [sys.executable, str(FIRST_STEP), "data=ravdess"]
     seconds = {"imports": [], "step": []}
@@ -166,13 +166,13 @@ def first_step_against_imports(repeats=5):
 
 
 def precision_and_compilation(model, steps=20):
-    """A training step of the network on features at hand: in bfloat16, and compiled, against neither."""
+    """Compare a training step on resident features in float32 with bfloat16 and with compilation."""
     config = compose(f"model={model}")
     datamodule = datamodule_of(config)
     datamodule.setup()
     batch = next(datamodule.batches("train"))
     classifier = kind_of(config, 8).build()
-    # Saturated by what is not normalised, an LSTM computes with denormal numbers, many times slower.
+    # Without normalisation an LSTM saturates and computes with denormal numbers, many times slower.
     classifier.encoder.front_end.fit(datamodule.batches("train"))
     with torch.no_grad():
         features, frames = classifier.encoder.front_end(batch)
@@ -180,7 +180,7 @@ def precision_and_compilation(model, steps=20):
     def seconds(network, precise=True):
         optimizer = torch.optim.AdamW(classifier.parameters())
         taken = []
-        for _ in range(steps + 3):  # the first ones set up
+        for _ in range(steps + 3):  # the first ones are a warm-up
             start = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
                 logits = classifier.head(network(features, frames))

@@ -2,7 +2,8 @@
 
     python benchmarks/whole_recipe.py
 
-`experiment=baselines/s3_splines_hog3d_mlp` on the demo corpus; its authors held every histogram in one array. On Linux.
+`experiment=baselines/s3_splines_hog3d_mlp` on the demo corpus. The original kept all histograms in one array.
+Only on Linux.
 """
 
 import os
@@ -20,19 +21,19 @@ OWN, OF_FILES = "RssAnon", "RssFile"
 
 
 def resident(process):
-    """MB that a process holds: its own memory, and pages of files, which the system takes back when it needs them."""
+    """Return the memory of a process in MB: private memory, and pages of files, which the system can reclaim."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return {kind: int(re.search(rf"{kind}:\s+(\d+)", status)[1]) / 1024 for kind in (OWN, OF_FILES)}
 
 
 def peaks(command, environment):
-    """The most of either kind, in MB, and how long it took."""
+    """Return the peak of each kind of memory in MB, and the duration in seconds."""
     began, most = time.monotonic(), {OWN: 0.0, OF_FILES: 0.0}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         try:
             now = resident(process)
-        except (OSError, TypeError):  # it is at its end
+        except (OSError, TypeError):  # the process has ended
             break
         most = {kind: max(most[kind], now[kind]) for kind in most}
         time.sleep(0.02)
@@ -47,8 +48,8 @@ def main():
         libraries, _ = peaks([sys.executable, "-c", LIBRARIES], environment)
         whole, took = peaks([sys.executable, str(TRAIN), *TYPED, f"run_dir={folder}/run"], environment)
         print(
-            f"{' '.join(TYPED)}: {took:.0f} s, at most {whole[OWN]:.0f} MB of its own, {libraries[OWN]:.0f} of them "
-            f"libraries; and {whole[OF_FILES]:.0f} MB of pages of files, {libraries[OF_FILES]:.0f} of them libraries"
+            f"{' '.join(TYPED)}: {took:.0f} s, peak {whole[OWN]:.0f} MB of private memory, {libraries[OWN]:.0f} of "
+            f"them libraries; and {whole[OF_FILES]:.0f} MB of pages of files, {libraries[OF_FILES]:.0f} of them libraries"
         )
 
 

@@ -250,7 +250,9 @@ def test_an_estimator_in_a_fusion_predicts_files_and_is_bundled(stacked, tmp_pat
         for found, row in zip(Predictor.from_run(run_dir).predict(files), table.itertuples(), strict=True):
             expected = [getattr(row, name) for name in EMOTIONS]
             assert list(found.probabilities.values()) == pytest.approx(expected, abs=tolerance)
-    with pytest.raises(EmotionError, match="a scikit-learn estimator cannot be exported to this format; use --format bundle"):
+    with pytest.raises(
+        EmotionError, match="a scikit-learn estimator cannot be exported to this format; use --format bundle"
+    ):
         export.export(stacked, tmp_path / "model.onnx", "onnx", files)
 
 
