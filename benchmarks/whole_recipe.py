@@ -49,7 +49,8 @@ def main():
         whole, took = peaks([sys.executable, str(TRAIN), *TYPED, f"run_dir={folder}/run"], environment)
         print(
             f"{' '.join(TYPED)}: {took:.0f} s, peak {whole[OWN]:.0f} MB of private memory, {libraries[OWN]:.0f} of "
-            f"them libraries; and {whole[OF_FILES]:.0f} MB of pages of files, {libraries[OF_FILES]:.0f} of them libraries"
+            f"them libraries; and {whole[OF_FILES]:.0f} MB of pages of files, {libraries[OF_FILES]:.0f} of them "
+            "libraries"
         )
 
 
