@@ -58,8 +58,8 @@ def _scale(source: Path, target: Path) -> Path:
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        for picture in read_frames(source):
-            pixels = _letterboxed(picture.pixels())
+        for frame in read_frames(source):
+            pixels = _letterboxed(frame.pixels())
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode())
     return target
@@ -68,9 +68,9 @@ def _scale(source: Path, target: Path) -> Path:
 def _seconds_with_pyav(clips: list[Path]) -> float:
     start = time.perf_counter()
     for clip in clips:
-        for number, picture in enumerate(read_frames(clip)):
+        for number, frame in enumerate(read_frames(clip)):
             if number % 4 == 0:
-                picture.pixels()
+                frame.pixels()
     return time.perf_counter() - start
 
 
@@ -111,9 +111,9 @@ def _theirs(clips: list[Path]) -> tuple[float, dict[tuple[str, float], np.ndarra
     detector, boxes = MTCNN(select_largest=True), {}
     start = time.perf_counter()
     for clip in clips:
-        for picture in read_frames(clip):
-            found, _ = detector.detect(picture.pixels())
-            boxes[clip.stem, round(picture.time, 2)] = None if found is None else found[0]
+        for frame in read_frames(clip):
+            found, _ = detector.detect(frame.pixels())
+            boxes[clip.stem, round(frame.time, 2)] = None if found is None else found[0]
     return time.perf_counter() - start, boxes
 
 

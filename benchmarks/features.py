@@ -55,8 +55,8 @@ def by_cells(video):
 
 def histograms(root):
     clip = sorted((root / "ravdess_faces" / "clips").rglob("*.mp4"))[0]
-    pictures = [cv2.resize(picture.pixels(), SHAPE[:0:-1]) for picture in read_frames(clip)]
-    chosen = [pictures[round(at)] for at in np.linspace(0, len(pictures) - 1, SHAPE[0])]
+    frames = [cv2.resize(frame.pixels(), SHAPE[:0:-1]) for frame in read_frames(clip)]
+    chosen = [frames[round(at)] for at in np.linspace(0, len(frames) - 1, SHAPE[0])]
     video = torch.from_numpy(np.stack(chosen)).float().mean(dim=3) / 255
     hog3d(video)
     ours, found = seconds_of(lambda: hog3d(video))

@@ -63,12 +63,12 @@ def command(*arguments):
 
 def peak_megabytes(*arguments):
     """Return the peak memory of a separate process, in MB."""
-    told = (
+    program = (
         "import resource, runpy, sys; sys.argv = ['emotion', 'predict', *sys.argv[1:]]\n"
         "runpy.run_module('emotion.cli', run_name='__main__')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
-    argv = [sys.executable, "-c", told, *map(str, arguments)]
+    argv = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return int(done.stderr.split()[-1]) / 1024
 

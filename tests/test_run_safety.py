@@ -265,7 +265,7 @@ def test_runs_of_an_older_layout_are_refused(trained, tmp_path):
     path = tmp_path / "old" / "config.yaml"
     path.write_text(path.read_text().replace("  kind: neural\n", ""))
     for load in (runs.load_config, runs.load_composed):
-        with pytest.raises(EmotionError, match=r"was made by an older version, which version 0\.2\.0 reads"):
+        with pytest.raises(EmotionError, match=r"was written by an older version; read it with version 0\.2\.0"):
             load(tmp_path / "old")
 
 

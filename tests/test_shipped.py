@@ -127,6 +127,6 @@ def test_its_card_says_how_good_it_is_and_for_what_not():
     metrics = runs.load_metrics(DIRECTORY / "audio")
     assert f"{metrics['test/uar']:.3f} [{metrics['test/uar_low']:.2f}, {metrics['test/uar_high']:.2f}]" in text
     assert "CC BY-NC-SA 4.0" in text
-    assert "not for decisions about people" in text
+    assert "Do not use it for decisions about people" in text
     done = subprocess.run([sys.executable, "-m", "emotion.cli", "card"], capture_output=True, text=True, check=True)
     assert done.stdout == text

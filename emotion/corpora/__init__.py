@@ -1,4 +1,4 @@
-"""What a corpus is on disk, read into one table of recordings."""
+"""Corpora: files on disk, scanned into a table of recordings."""
 
 from emotion.corpora.base import COLUMNS, Corpus
 

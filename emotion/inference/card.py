@@ -16,7 +16,7 @@ def card() -> str:
     text = (DIRECTORY / "card.md").read_text(encoding="utf-8")
     for part in PARTS:
         text = text.replace(f"{{{part}.parameters}}", f"{runs.load_metrics(DIRECTORY / part)['parameters']:,}")
-    head = ["| part | evaluated on | UAR | accuracy |", "|---|---|---|---|"]
+    head = ["| modality | evaluated on | UAR | accuracy |", "|---|---|---|---|"]
     return text.replace("{table}", "\n".join([*head, *_audio(DIRECTORY / "audio"), *_face(DIRECTORY / "face")]))
 
 

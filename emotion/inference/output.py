@@ -80,7 +80,7 @@ def to_table(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "Table":
     columns = {"recording": [_plain(_prediction(outcome).name) for outcome in predicted]}
     if segments := [outcome for outcome in predicted if isinstance(outcome, Segment)]:
         if len(set(columns["recording"])) == 1:
-            del columns["recording"]  # the title says it
+            del columns["recording"]  # it is in the title
         columns["time"] = [f"{format_time(segment.start)}–{format_time(segment.end)}" for segment in segments]
         if any(segment.face for segment in segments):
             columns["face"] = [str(segment.face or "") for segment in segments]

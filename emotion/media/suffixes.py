@@ -38,7 +38,7 @@ SILENT_SUFFIXES = (
     *(".gif", ".apng", ".y4m", ".m1v", ".m2v", ".mjpg", ".mjpeg", ".ivf"),
     *(".264", ".h264", ".avc", ".265", ".h265", ".hevc"),
 )
-"""Those of `VIDEO_SUFFIXES` that never hold audio."""
+"""Suffixes of `VIDEO_SUFFIXES` whose files have no audio."""
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".heic", ".heics"),
     *(".heif", ".heifs", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pxm"),

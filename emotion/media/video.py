@@ -19,7 +19,7 @@ _MAX_PIXEL_ASPECT = 16  # larger ratios of width to height, or height to width, 
 
 
 class Presentation(NamedTuple):
-    """How the frames of a video are displayed, by the metadata of the file.
+    """Geometry of displayed frames, from the metadata of the file.
 
     Attributes:
         transpose: True if rows become columns, before mirroring.

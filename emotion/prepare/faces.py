@@ -81,8 +81,8 @@ class FaceOptions:
     @property
     def shape(self) -> tuple[int, ...]:
         """Height, width and channels of a crop."""
-        sides = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        return (*sides, COLORS[self.color])
+        shape = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        return (*shape, COLORS[self.color])
 
     @property
     def detects_faces(self) -> bool:

@@ -1,1 +1,1 @@
-"""How a classifier is fitted."""
+"""Training of neural classifiers with Lightning, and fitting of scikit-learn estimators."""
