@@ -58,8 +58,10 @@ def load_composed(run_dir: Path) -> DictConfig:
     config = _load_yaml(path)
     if not (isinstance(config, DictConfig) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
-    if "on_problem" in config.data or (OmegaConf.is_dict(config.get("model")) and "kind" not in config.model):
-        raise EmotionError(f"{run_dir} was written by an older version; read it with {_READS_OLD_RUNS}, or train it again")
+    if "on_error" not in config.data or (OmegaConf.is_dict(config.get("model")) and "kind" not in config.model):
+        raise EmotionError(
+            f"{run_dir} was written by an older version; read it with {_READS_OLD_RUNS}, or train it again"
+        )
     root = config.data.root
     if "download" in config.data:
         config.data.download = False  # only the command line may start a download
