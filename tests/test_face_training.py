@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import build_datamodule
 from emotion.pipelines.evaluate import evaluate
 from emotion.prepare.faces import BOX_COLUMNS
+from emotion.runs import load_weights
 
 
 @pytest.mark.slow
@@ -51,3 +53,11 @@ def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed
     evaluated = evaluate(compose(*again, config_name="evaluate"), again)
     assert evaluated["test/uar"] == trained["test/uar"]
     assert evaluated["test/loss"] == pytest.approx(trained["test/loss"])
+
+
+@pytest.mark.slow
+def test_cached_faces_do_not_change_the_weights(train_in_process, typed, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOTION_CACHE", str(tmp_path / "cache"))
+    changes = ("model=face_cnn", "data.on_error=skip", "trainer.max_epochs=1", "faces.frames=2", "faces.size=24")
+    first, second = (load_weights(train_in_process(*typed, *changes, name=name)) for name in ("first", "second"))
+    assert all(torch.equal(first[key], second[key]) for key in first)

@@ -66,11 +66,12 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
 
 def _train(job: Job, hints: bool) -> float:
     require_device(job.config.trainer)
-    pl.seed_everything(job.config.seed, verbose=False)
     datamodule = _set_up_data(job)
     config = job.config
     extra_metrics(config)  # invalid metrics are refused before training
     kind = kind_of(config, len(datamodule.classes))
+    # After the data are set up: MTCNN uses random numbers too, unless faces are cached.
+    pl.seed_everything(config.seed, verbose=False)
     classifier = kind.build()
     pretraining = _initialise(job, kind, classifier, datamodule)
     describe = partial(
