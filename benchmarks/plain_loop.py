@@ -24,6 +24,7 @@ from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.target import instantiate
 from emotion.config.validate import validate
+from emotion.data.table import class_weights
 from emotion.pipelines.train import train
 
 RATE, DECAY, CLIP, EMA, SMOOTHING, BATCH = 0.002, 0.01, 5.0, 0.99, 0.1, 32
@@ -58,7 +59,7 @@ def in_memory(config):
             items += [item[:, :count].T.clone() for item, count in zip(features, frames.tolist(), strict=True)]
             labels.append(batch["label"])
         splits[split] = items, torch.cat(labels)
-    return splits, datamodule.class_weights()
+    return splits, class_weights(datamodule.table, len(datamodule.classes))
 
 
 def pad(items):

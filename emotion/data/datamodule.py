@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -17,9 +16,10 @@ from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces
+from emotion.data.table import add_labels, join_splits, soft_targets
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
-from emotion.labels import FROM_DATA, classes, label_names, scheme
+from emotion.labels import classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Prepared
 from emotion.protocols import SPLITS, Protocol
 
@@ -116,11 +116,14 @@ class EmotionDataModule(pl.LightningDataModule):
         log.info("%s", self.corpus.describe(recordings, self._scanned_channel))
         sources = self._sources(directory, recordings)
         self._handle_problems(pd.concat([source.problems for source in sources.values()]))
-        takes_part = self._usable(sources, recordings["recording"])
+        is_usable = self._usable(sources, recordings["recording"])
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
-        self._table = self._join(recordings[takes_part])
-        self.targets = self._soft_targets(self.corpus.label_distributions(directory))
+        table = join_splits(recordings[is_usable], self.protocol.table, self.channel, self.train_channel)
+        self._table = add_labels(table, self.labels, self.classes, self.label_scheme, self.train_label)
+        votes = self.corpus.label_distributions(directory)
+        if votes is not None:
+            self.targets = soft_targets(votes, self.table["recording"], self.labels, self.classes)
 
     def cache_features(
         self, front_ends: Sequence[AudioFrontEnd], needs_waveform: bool = False, device: torch.device | str = "cpu"
@@ -175,12 +178,6 @@ class EmotionDataModule(pl.LightningDataModule):
     def num_speakers(self) -> int:
         """The number of speakers in all splits."""
         return int(self.table["speaker_index"].max()) + 1
-
-    def class_weights(self) -> torch.Tensor:
-        """Return weights that give all classes of the train split the same total, shape (num_classes,); 0 if absent."""
-        labels = torch.tensor(self.table.loc[self.table["split"] == "train", "label"].to_numpy())
-        counts = torch.bincount(labels, minlength=len(self.classes)).float()
-        return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the train split in a new order every epoch; each of several processes gets its share.
@@ -264,49 +261,6 @@ class EmotionDataModule(pl.LightningDataModule):
         log.warning("%d files cannot be used and are left out:", len(problems))
         for problem in problems:
             log.warning("  %s", problem)
-
-    def _join(self, recordings: pd.DataFrame) -> pd.DataFrame:
-        table = recordings.merge(self.protocol.table[["recording", "split"]], on="recording")
-        channel = np.where(table["split"] == "train", self.train_channel, self.channel)
-        in_channel = (channel == "both") | (table["channel"] == channel)
-        table = table[in_channel]
-        self._report_dropped(table.loc[~table["emotion"].isin(self.labels), "emotion"])
-        table = table[table["emotion"].isin(self.labels)].reset_index(drop=True)
-        if self.train_label:
-            table = table[(table["split"] != "train") | (table["emotion"].map(self.labels) == self.train_label)]
-            table = table.reset_index(drop=True)
-        label_index = {label: index for index, label in enumerate(self.classes)}
-        table["label"] = table["emotion"].map(self.labels).map(label_index)
-        table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
-        return table
-
-    def _report_dropped(self, emotions: pd.Series) -> None:
-        """Report recordings that are skipped because the label scheme has no label for their emotions."""
-        if emotions.empty:
-            return
-        counts = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.value_counts().items())
-        log.warning(
-            "%s recordings are skipped, since labels=%s has no label for their emotions (%s); labels=%s has all",
-            f"{len(emotions):,}",
-            self.label_scheme,
-            counts,
-            FROM_DATA,
-        )
-
-    def recordings_per_class(self, split: str) -> dict[str, int]:
-        """Return the number of recordings of each class in a split, in the order of `classes`."""
-        counts = self.table.loc[self.table["split"] == split, "label"].value_counts()
-        return {name: int(counts.get(index, 0)) for index, name in enumerate(self.classes)}
-
-    def _soft_targets(self, distributions: pd.DataFrame | None) -> torch.Tensor | None:
-        """Return the fraction of each class in the votes of annotators, shape (n_recordings, num_classes), or None."""
-        if distributions is None:
-            return None
-        own = distributions.reindex(self.table["recording"])[
-            [emotion for emotion in distributions if emotion in self.labels]
-        ]
-        of_labels = own.T.groupby(self.labels.get).sum().T.reindex(columns=list(self.classes), fill_value=0.0)
-        return torch.tensor(of_labels.div(of_labels.sum(axis=1), axis=0).to_numpy(np.float32))
 
 
 def _identity(batch: T) -> T:

@@ -14,6 +14,7 @@ from emotion.config.schema import TrainConfig
 from emotion.config.target import instantiate
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.table import recordings_per_class
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json
@@ -82,7 +83,7 @@ def uar_intervals(predictions: pd.DataFrame, labels: tuple[str, ...]) -> dict[st
 
 def chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
     """Return `<split>/chance`, the UAR of guessing over the classes that a split holds."""
-    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    counts = {split: recordings_per_class(datamodule.table, split, datamodule.classes) for split in splits}
     return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
 
 
@@ -124,7 +125,7 @@ def headline(results: dict[str, Any], split: str) -> str:
 
 def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
     """Warn where a split lacks classes, and where classes have few recordings."""
-    counts = {split: datamodule.recordings_per_class(split) for split in splits}
+    counts = {split: recordings_per_class(datamodule.table, split, datamodule.classes) for split in splits}
     for split, own in counts.items():
         missing = [name for name, count in own.items() if not count]
         if missing and split == "train":

@@ -16,7 +16,7 @@ from emotion.files import write_text
 from emotion.models.base import Classifier
 from emotion.models.estimator import EstimatorHead
 from emotion.models.estimator_encoder import EstimatorEncoder, estimator_encoders
-from emotion.training.estimator import Vectors, class_weights, search_grid, vectors_of, write_grid
+from emotion.training.estimator import Vectors, search_grid, vectors_of, weights_of_classes, write_grid
 from emotion.training.fit import FitSettings, device_of
 from emotion.training.process import process_rank
 
@@ -68,7 +68,7 @@ def _fit_branch(
     datamodule: EmotionDataModule,
 ) -> pd.DataFrame:
     """Fit one branch; return the cross-fitted log-probabilities, one row for each recording of the train split."""
-    device, of_classes = device_of(settings.trainer), class_weights(settings, datamodule)
+    device, of_classes = device_of(settings.trainer), weights_of_classes(settings, datamodule)
     vector = encoder.vector.to(device).eval()
     train = vectors_of(vector, datamodule, "train", device)
     if not encoder.estimator.is_fitted:

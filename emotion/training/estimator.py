@@ -15,6 +15,7 @@ from emotion import metrics
 from emotion.batch import on_device, select_items
 from emotion.config.branch import EstimatorConfig
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.table import class_weights
 from emotion.files import write_text
 from emotion.models.base import Classifier, Encoder
 from emotion.models.estimator import FILE, EstimatorHead
@@ -62,7 +63,7 @@ def fit_estimator(
     classifier.to(device).eval()
     encoder = cast(Encoder | Fusion, classifier.encoder)
     train, dev = (vectors_of(encoder, datamodule, split, device) for split in ("train", "dev"))
-    of_classes = class_weights(settings, datamodule)
+    of_classes = weights_of_classes(settings, datamodule)
     head = cast(EstimatorHead, classifier.head)
     rows = search_grid(head, model.grid, train, dev, of_classes, datamodule.classes, settings.training.monitor)
     if process_rank() == 0:
@@ -78,9 +79,11 @@ def fit_estimator(
     return Fitted(0, time.monotonic() - started, process_rank() == 0, refit if model.refit else None)
 
 
-def class_weights(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:
-    """Return the weight of each class, shape (num_classes,), or None for none."""
-    return datamodule.class_weights().numpy() if settings.training.class_weights else None
+def weights_of_classes(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:
+    """Return the weight of each class, shape (num_classes,), or None for equal weights."""
+    if not settings.training.class_weights:
+        return None
+    return class_weights(datamodule.table, len(datamodule.classes)).numpy()
 
 
 def search_grid(

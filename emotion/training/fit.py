@@ -19,6 +19,7 @@ from emotion.augment.mixup import Mixup
 from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfig, TrainingConfig
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.table import class_weights
 from emotion.errors import EmotionError, is_not_writable, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
@@ -199,7 +200,7 @@ def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDa
         datamodule.classes,
         settings.optimizer,
         settings.scheduler,
-        datamodule.class_weights() if settings.training.class_weights else None,
+        class_weights(datamodule.table, len(datamodule.classes)) if settings.training.class_weights else None,
         settings.training.label_smoothing,
         instantiate(mixup[0], Mixup) if mixup else None,
     )

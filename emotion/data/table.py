@@ -1,0 +1,95 @@
+"""The table of recordings of a data module: splits, class indices, and statistics of classes."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from emotion.labels import FROM_DATA
+
+log = logging.getLogger(__name__)
+
+
+def join_splits(recordings: pd.DataFrame, splits: pd.DataFrame, channel: str, train_channel: str) -> pd.DataFrame:
+    """Return the recordings of the splits that have the channel of their split, with the column `split`.
+
+    Args:
+        recordings: Table of the corpus.
+        splits: Columns `recording` and `split`.
+        channel: Channel of dev and test: `speech`, `song` or `both`.
+        train_channel: Channel of train.
+    """
+    table = recordings.merge(splits[["recording", "split"]], on="recording")
+    expected = np.where(table["split"] == "train", train_channel, channel)
+    return table[(expected == "both") | (table["channel"] == expected)]
+
+
+def add_labels(
+    table: pd.DataFrame,
+    labels: Mapping[str, str],
+    classes: Sequence[str],
+    scheme: str | Sequence[str],
+    train_label: str | None = None,
+) -> pd.DataFrame:
+    """Return the recordings that have a label, with the columns `label` (class index) and `speaker_index`.
+
+    Args:
+        table: Table as returned by `join_splits`.
+        labels: Label by emotion.
+        classes: Labels in the order of their indices.
+        scheme: Name of the label scheme, for the report of recordings without a label.
+        train_label: Label to which the train split is restricted, or None.
+    """
+    is_labelled = table["emotion"].isin(labels)
+    _report_unlabelled(table.loc[~is_labelled, "emotion"], scheme)
+    names = table["emotion"].map(labels)
+    kept = is_labelled & ((table["split"] != "train") | (names == train_label) if train_label else True)
+    table = table[kept].reset_index(drop=True)
+    index = {label: number for number, label in enumerate(classes)}
+    table["label"] = table["emotion"].map(labels).map(index)
+    table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
+    return table
+
+
+def _report_unlabelled(emotions: pd.Series, scheme: str | Sequence[str]) -> None:
+    if emotions.empty:
+        return
+    counts = ", ".join(f"{count:,} {emotion}" for emotion, count in emotions.value_counts().items())
+    log.warning(
+        "%s recordings are skipped, since labels=%s has no label for their emotions (%s); labels=%s has all",
+        f"{len(emotions):,}",
+        scheme,
+        counts,
+        FROM_DATA,
+    )
+
+
+def soft_targets(
+    distributions: pd.DataFrame, recordings: pd.Series, labels: Mapping[str, str], classes: Sequence[str]
+) -> torch.Tensor:
+    """Return the fraction of each class in the votes of annotators, shape (n_recordings, num_classes), float32.
+
+    Args:
+        distributions: Votes by recording (rows) and emotion (columns).
+        recordings: Recordings, in the order of the rows of the result.
+        labels: Label by emotion.
+        classes: Labels in the order of the columns of the result.
+    """
+    votes = distributions.reindex(recordings)[[emotion for emotion in distributions if emotion in labels]]
+    by_label = votes.T.groupby(labels.get).sum().T.reindex(columns=list(classes), fill_value=0.0)
+    return torch.tensor(by_label.div(by_label.sum(axis=1), axis=0).to_numpy(np.float32))
+
+
+def class_weights(table: pd.DataFrame, num_classes: int) -> torch.Tensor:
+    """Return weights that give all classes of the train split the same total, shape (num_classes,); 0 if absent."""
+    labels = torch.tensor(table.loc[table["split"] == "train", "label"].to_numpy())
+    counts = torch.bincount(labels, minlength=num_classes).float()
+    return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0.0)
+
+
+def recordings_per_class(table: pd.DataFrame, split: str, classes: Sequence[str]) -> dict[str, int]:
+    """Return the number of recordings of each class in a split, in the order of `classes`."""
+    counts = table.loc[table["split"] == split, "label"].value_counts()
+    return {name: int(counts.get(index, 0)) for index, name in enumerate(classes)}
