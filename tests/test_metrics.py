@@ -1,3 +1,5 @@
+"""Tests of metrics against scikit-learn and audmetric."""
+
 import warnings
 
 import audmetric
@@ -66,7 +68,7 @@ def test_ties_go_to_the_first_class():
     assert metrics.classification_metrics(np.array([0, 0, 1]), tied, tuple("abcd"))["war"] == pytest.approx(2 / 3)
 
 
-def test_calibration_error():
+def test_calibration_error_of_known_probabilities():
     random = np.random.default_rng(0)
     scores = random.dirichlet(np.ones(4), size=100_000)
     truth = (scores.cumsum(axis=1) < random.random((len(scores), 1))).sum(axis=1)  # drawn from the probabilities
