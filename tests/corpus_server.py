@@ -99,7 +99,7 @@ class CorpusServer:
                 if fault == "redirect":
                     return self._redirect(self.path)
                 if fault == "elsewhere":
-                    return self._redirect("ftp://127.0.0.1/strange")
+                    return self._redirect("ftp://127.0.0.1/other")
                 if listed is not None:
                     return self._send(b"<html>down</html>" if fault == "html" else json.dumps(listed).encode(), fault)
                 if name not in server.files:

@@ -93,12 +93,12 @@ def _image(path):
 def _splits(path):
     from emotion.protocols.protocol import load
 
-    fold = path.parent / "splits" / "mine" / "theirs" / "0"
+    fold = path.parent / "splits" / "corpus" / "protocol" / "0"
     fold.mkdir(parents=True, exist_ok=True)
     for split in ("dev", "test"):
         (fold / f"{split}.csv").write_text("recording,speaker,emotion\n")
     path.replace(fold / "train.csv")
-    return load("mine", "theirs", 0, True, directory=path.parent / "splits")
+    return load("corpus", "protocol", 0, True, directory=path.parent / "splits")
 
 
 def _corpus_table(path):

@@ -42,10 +42,10 @@ def test_metrics_equal_those_of_the_table_of_errors(run):
     metrics, table = runs.load_metrics(run), pd.read_csv(run / "reconstructions" / "errors.csv")
     for split in ("dev", "test"):
         rows = table[table["split"] == split]
-        own, other = (rows[rows["emotion"] == emotion] for emotion in ("happy", "sad"))
+        happy, sad = (rows[rows["emotion"] == emotion] for emotion in ("happy", "sad"))
         for kind in ("error", "unexplained"):
-            assert metrics[f"{split}/{kind}/happy"] == pytest.approx(own[kind].mean(), abs=1e-5)
-            assert metrics[f"{split}/{kind}/others"] == pytest.approx(other[kind].mean() / own[kind].mean(), abs=1e-5)
+            assert metrics[f"{split}/{kind}/happy"] == pytest.approx(happy[kind].mean(), abs=1e-5)
+            assert metrics[f"{split}/{kind}/others"] == pytest.approx(sad[kind].mean() / happy[kind].mean(), abs=1e-5)
             area = roc_auc_score(rows["emotion"] == "sad", rows[kind])
             assert metrics[f"{split}/{kind}/auc"] == pytest.approx(area, abs=1e-5)
 
@@ -94,9 +94,9 @@ def test_training_data_have_lower_errors_than_other_data():
         network.loss(features, frames)[0].mean().backward()
         optimizer.step()
     unseen = torch.randn(64, 8, 16)
-    own, other = (network.eval().errors(each, frames)[0].mean().item() for each in (features, unseen))
-    assert own < 0.2
-    assert other > 0.8
+    training_error, other_error = (network.eval().errors(each, frames)[0].mean().item() for each in (features, unseen))
+    assert training_error < 0.2
+    assert other_error > 0.8
 
 
 def test_errors_ignore_padding():

@@ -123,7 +123,7 @@ def test_variants_are_splines_of_augmented_audio():
     assert features.shape == (2, 9 * 34, 14)
     assert frames.tolist() == [14, 14]
     plain, signal = features[:, :34], Signal(waveform[1:, :20_000], length[1:], 2048, 512)
-    curves = torch.cat([own(signal) for own in variants.curves.sets.values()], dim=1)
+    curves = torch.cat([feature_set(signal) for feature_set in variants.curves.sets.values()], dim=1)
     torch.testing.assert_close(plain[1], Splines(14, 4)(curves, signal.frames)[0], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(variants(waveform, length)[0], features, atol=0, rtol=0)  # its noise is deterministic
     alone, _ = variants(waveform[1:, :20_000], length[1:])

@@ -47,8 +47,13 @@ def test_keys_of_a_branch_depend_on_its_input(compose, override, message):
 
 def test_features_of_a_branch_default_to_the_features_group(compose):
     config = typed_config(compose(*TWO, "features.trim_db=20", "model.branches.vector.features.normalize=none"))
-    own = config.model.branches["vector"].features
-    assert (list(own.sets), own.trim_db, own.normalize, own.n_delta_orders) == (["chroma", "rms"], 20.0, "none", 0)
+    features = config.model.branches["vector"].features
+    assert (list(features.sets), features.trim_db, features.normalize, features.n_delta_orders) == (
+        ["chroma", "rms"],
+        20.0,
+        "none",
+        0,
+    )
     assert config.features.normalize == "train" and config.model.branches["audio"].features is None
     with pytest.raises(
         EmotionError, match=r"model\.branches\.vector\.features\.sets\.mfcc\.n_mfcc=200: at most n_mels"
@@ -171,7 +176,7 @@ def clips(real_data, tmp_path_factory):
         (root / f"Actor_{actor}").mkdir(parents=True)
         for path in (real_data / "ravdess").rglob(f"03-01-*-01-??-{actor}.*"):
             (root / f"Actor_{actor}" / path.name).symlink_to(path)
-    return ("data=ravdess", f"data.root={root.initial}", "protocol=luna5", "data.on_error=skip")
+    return ("data=ravdess", f"data.root={root.parent}", "protocol=luna5", "data.on_error=skip")
 
 
 @pytest.fixture(scope="module")
@@ -206,12 +211,12 @@ def test_training_log_probabilities_are_from_estimators_without_the_speaker(stac
     values, labels = vectors(classifier, datamodule, "train"), rows["label"].to_numpy()
     weights = datamodule.class_weights().numpy()[labels]
     encoder = classifier.encoder.encoders["vector"]
-    for fold, own in table.groupby("fold").indices.items():
-        others = np.setdiff1d(np.arange(len(table)), own)
-        assert not set(table["speaker"].iloc[own]) & set(table["speaker"].iloc[others])
+    for fold, rows_of_fold in table.groupby("fold").indices.items():
+        others = np.setdiff1d(np.arange(len(table)), rows_of_fold)
+        assert not set(table["speaker"].iloc[rows_of_fold]) & set(table["speaker"].iloc[others])
         scaler, logistic = (clone(step) for step in encoder.estimator.pipeline)
         logistic.fit(scaler.fit_transform(values[others]), labels[others], sample_weight=weights[others])
-        expected = logistic.predict_log_proba(scaler.transform(values[own]))
+        expected = logistic.predict_log_proba(scaler.transform(values[rows_of_fold]))
         actual = table.loc[table["fold"] == fold, list(EMOTIONS)].to_numpy()
         unclipped = expected > np.log(1e-5)  # smaller ones are clipped
         np.testing.assert_allclose(actual[unclipped], expected[unclipped], atol=1e-3)
@@ -313,15 +318,15 @@ def test_branches_are_initialised_from_runs_with_other_features_and_estimators(t
     fusion = ("model=late_fusion", "~model.branches.face", f"model.branches.audio.init_from={network}")
     fusion += ("model.branches.vector=logistic_functionals", f"model.branches.vector.init_from={initial}")
     run_dir = train_in_process(*fusion, "trainer.max_epochs=1", name="fused")
-    config, own = runs.load_config(run_dir), runs.load_config(initial)
+    config, initial_config = runs.load_config(run_dir), runs.load_config(initial)
     vector = config.model.branches["vector"]
     assert list(vector.vector.features.sets) == ["chroma", "rms"]
     assert list(config.model.branches["audio"].features.sets) == ["mfcc"]
-    assert vector.vector.backbone == own.model.vector.backbone
-    fused, single = load_classifier(run_dir, config), load_classifier(initial, own)
+    assert vector.vector.backbone == initial_config.model.vector.backbone
+    fused, single = load_classifier(run_dir, config), load_classifier(initial, initial_config)
     encoder = fused.encoder.encoders["vector"]
     assert encoder.estimator.pipeline[-1].C == single.head.pipeline[-1].C
-    batch = build_datamodule(own)
+    batch = build_datamodule(initial_config)
     batch.setup()
     batch = batch.dataset("test").__getitems__([0, 5])
     torch.testing.assert_close(encoder.eval()(batch), single.eval()(batch).log_softmax(dim=1))

@@ -61,11 +61,11 @@ def test_functionals_equal_those_of_numpy_and_scipy(ragged):
     ]
     vectors = Functionals(4, names)(*ragged).unflatten(1, (len(names), 4))
     for item, count, vector in zip(*ragged, vectors, strict=True):
-        own = item[:, :count].double().numpy()
+        valid = item[:, :count].double().numpy()
         varies = count > 1
-        expected = [own.mean(1), own.std(1)]
-        expected += [f(own, axis=1) if varies else np.zeros(4) for f in (scipy.stats.skew, scipy.stats.kurtosis)]
-        expected += [np.quantile(own, part, axis=1) for part in (0, 0.05, 0.25, 0.5, 1)]
+        expected = [valid.mean(1), valid.std(1)]
+        expected += [f(valid, axis=1) if varies else np.zeros(4) for f in (scipy.stats.skew, scipy.stats.kurtosis)]
+        expected += [np.quantile(valid, part, axis=1) for part in (0, 0.05, 0.25, 0.5, 1)]
         np.testing.assert_allclose(vector, expected, atol=2e-5, rtol=1e-4)
     with pytest.raises(EmotionError, match="did you mean mean"):
         Functionals(4, ["maen"])
@@ -169,9 +169,9 @@ def test_evaluation_equals_the_metrics_of_the_run(train_in_process, compose):
 @pytest.mark.slow
 def test_embeddings_of_an_initial_run_are_used(train_in_process, trained, compose):
     run_dir = train_in_process("model=svm", f"model.vector.init_from={trained}", name="svm")
-    own, initial = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
+    classifier, initial = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
     batch = _set_up(runs.load_config(trained)).dataset("test").__getitems__([0, 5, 9])
-    torch.testing.assert_close(own.encoder(batch), initial.encoder(batch))
+    torch.testing.assert_close(classifier.encoder(batch), initial.encoder(batch))
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
     assert str(trained) not in (run_dir / "config.yaml").read_text()
 

@@ -76,10 +76,10 @@ def test_evaluation_equals_the_metrics_of_the_run(finished, command):
     _, run_dir = finished
     result = command("evaluate", f"run={run_dir}")
     assert result.returncode == 0, result.stderr
-    own = json.loads((run_dir / "metrics.json").read_text())
-    assert f"UAR {own['test/uar']:.3f}" in result.stdout
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert f"UAR {metrics['test/uar']:.3f}" in result.stdout
     folder = run_dir / "evaluations" / "demo-actor6-0-test"
-    assert json.loads((folder / "metrics.json").read_text())["test/uar"] == own["test/uar"]
+    assert json.loads((folder / "metrics.json").read_text())["test/uar"] == metrics["test/uar"]
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def data_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
-    # The happy-sad protocols and some others split only RAVDESS.
+    # The happy-sad protocols, among others, split only RAVDESS.
     corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]
     folder = (
         ["data.corpus.speaker=person.", f"data.root={data_folder}/own"] if "data=folder" in (*corpus, choice) else []

@@ -161,7 +161,7 @@ def test_faces_of_demo_videos_are_found_by_mtcnn(tmp_path):
     takes = [f"01-{1 + actor % 8:02}-01-{1 + actor % 2:02}-01-{actor:02}" for actor in range(1, 25)]
     corpus.ensure_video(tmp_path, [f"demo/{take}" for take in takes])
     detector = MTCNN(keep_all=True, device="cpu", min_face_size=40)
-    found, total = 0, 0
+    n_found, total = 0, 0
     for path in sorted(tmp_path.rglob("*.mp4")):
         with av.open(str(path)) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
@@ -174,9 +174,9 @@ def test_faces_of_demo_videos_are_found_by_mtcnn(tmp_path):
         for box in boxes:
             if box is not None and len(box) == 1:
                 left, top, right, bottom = box[0]
-                found += 90 < (left + right) / 2 < 134 and 80 < (top + bottom) / 2 < 144
+                n_found += 90 < (left + right) / 2 < 134 and 80 < (top + bottom) / 2 < 144
     assert total > 150
-    assert found / total >= 0.99
+    assert n_found / total >= 0.99
     assert len(corpus.scan(tmp_path)) == 24
 
 

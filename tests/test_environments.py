@@ -109,12 +109,12 @@ def test_windows_line_endings_are_read(trained, tmp_path, record_robustness):
     assert runs.load_config(tmp_path / "run") == runs.load_config(trained)
     pd.testing.assert_frame_equal(runs.load_splits(tmp_path / "run"), runs.load_splits(trained))
 
-    fold = tmp_path / "mine" / "theirs" / "0"
+    fold = tmp_path / "corpus" / "protocol" / "0"
     fold.mkdir(parents=True)
     for number, split in enumerate(("train", "dev", "test")):
-        row = f"mine/{number},mine/{number},happy"
+        row = f"corpus/{number},corpus/{number},happy"
         (fold / f"{split}.csv").write_bytes(f"recording,speaker,emotion\r\n{row}\r\n".encode())
-    assert load("mine", "theirs", 0, True, directory=tmp_path).table["emotion"].tolist() == ["happy"] * 3
+    assert load("corpus", "protocol", 0, True, directory=tmp_path).table["emotion"].tolist() == ["happy"] * 3
 
     csv_with_bom = b"\xef\xbb\xbfpath,emotion,speaker\r\na.wav,sadness,anna\r\n"
     (tmp_path / "list.csv").write_bytes(csv_with_bom)

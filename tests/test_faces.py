@@ -179,10 +179,10 @@ def test_truncated_files_are_read_or_reported(face, tmp_path):
                 target.mux(packet)
     data = (tmp_path / "whole.mkv").read_bytes()
     (tmp_path / "half.mkv").write_bytes(data[: len(data) // 2])
-    store = prepare(tmp_path, "no_index.mp4", "half.mkv", "gone.mp4", frames=4)
-    assert list(store.problems.index) == ["x/no_index.mp4", "x/gone.mp4"]
+    store = prepare(tmp_path, "no_index.mp4", "half.mkv", "missing.mp4", frames=4)
+    assert list(store.problems.index) == ["x/no_index.mp4", "x/missing.mp4"]
     assert "cannot be decoded" in store.problems["x/no_index.mp4"]
-    assert "no such file" in store.problems["x/gone.mp4"]
+    assert "no such file" in store.problems["x/missing.mp4"]
     assert len(store.columns["faces"]) == 4
     assert store.columns["boxes"][:, 0].max() < 1.5
 
@@ -285,4 +285,4 @@ def test_real_faces_are_found(real_data, tmp_path):
 
 def test_missing_videos_are_reported(tmp_path):
     with pytest.raises(MediaError, match="no such file"):
-        next(read_frames(tmp_path / "gone.mp4"))
+        next(read_frames(tmp_path / "missing.mp4"))

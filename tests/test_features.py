@@ -296,9 +296,9 @@ def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
     features, frames = front_end(batch)
     for speaker in (0, 1):
         rows = [row for row in range(4) if batch["speaker"][row] == speaker]
-        own = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
-        torch.testing.assert_close(own.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
-        torch.testing.assert_close(own.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
+        speaker_frames = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
+        torch.testing.assert_close(speaker_frames.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
+        torch.testing.assert_close(speaker_frames.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
     assert front_end.transductive
     assert "speaker_mean" not in front_end.state_dict()
 

@@ -64,10 +64,10 @@ def test_splits_share_no_image_and_test_is_complete(fer2013):
     for split, name in (("train", "Training"), ("dev", "PublicTest"), ("test", "PrivateTest")):
         assert splits.loc[splits["split"] == split, "recording"].str.contains(name).all()
 
-    once = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
-    assert set(once["split"]) == {"test"}
-    assert set(once["recording"]) < set(splits["recording"][splits["split"] == "test"])
-    assert once["recording"].map(lambda name: first[name] or name).is_unique
+    unique_test = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
+    assert set(unique_test["split"]) == {"test"}
+    assert set(unique_test["recording"]) < set(splits["recording"][splits["split"] == "test"])
+    assert unique_test["recording"].map(lambda name: first[name] or name).is_unique
 
 
 @pytest.mark.slow
@@ -86,9 +86,9 @@ def test_votes_determine_labels_and_soft_targets(subset, compose):
     assert len(table) < 360
     names = {"happiness": "happy", "surprise": "surprised", "sadness": "sad", "anger": "angry", "fear": "fearful"}
     for path, emotion in zip(table["video"], table["emotion"], strict=True):
-        own = votes.loc[path, "neutral":"NF"].astype(int)
-        assert names.get(own.idxmax(), own.idxmax()) == emotion
-        assert own.max() > own[own > 1].sum() / 2
+        counts = votes.loc[path, "neutral":"NF"].astype(int)
+        assert names.get(counts.idxmax(), counts.idxmax()) == emotion
+        assert counts.max() > counts[counts > 1].sum() / 2
     batch = next(datamodule.batches("train"))
     assert batch["target"].shape == (32, 8)
     torch.testing.assert_close(batch["target"].sum(dim=1), torch.ones(32))

@@ -20,8 +20,8 @@ from emotion.reports.runs import find_runs
 
 @pytest.fixture
 def audio_file(tmp_path):
-    soundfile.write(tmp_path / "sound.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
-    return tmp_path / "sound.wav"
+    soundfile.write(tmp_path / "audio.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    return tmp_path / "audio.wav"
 
 
 def test_audio_has_no_frames(audio_file):
@@ -52,7 +52,7 @@ def test_command_writes_a_plot_or_one_line_of_error(audio_file, tmp_path):
     command = [sys.executable, "-m", "emotion.cli", "figures", "--output", str(tmp_path / "drawn")]
     done = subprocess.run([*command, str(audio_file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "drawn" / "sound.png").exists()
+    assert (tmp_path / "drawn" / "audio.png").exists()
     refused = subprocess.run([*command, str(tmp_path / "text.mp4")], capture_output=True, text=True)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: ")
@@ -93,8 +93,10 @@ def test_learning_curves_are_averaged_over_runs_of_the_same_name(train_in_proces
     short = [train_in_process(f"seed={seed}", "trainer.max_epochs=2", name=f"run{seed}") for seed in (0, 1)]
     table = mean_learning_curves((run.name, run.directory) for run in find_runs([tmp_path]))
     assert table["epoch"].tolist() == [1, 2]
-    own = [dict(read_curves(run_dir)["dev/uar"]) for run_dir in short]
-    assert table["dev/uar"].tolist() == pytest.approx([np.mean([values[epoch] for values in own]) for epoch in (1, 2)])
+    curves = [dict(read_curves(run_dir)["dev/uar"]) for run_dir in short]
+    assert table["dev/uar"].tolist() == pytest.approx(
+        [np.mean([values[epoch] for values in curves]) for epoch in (1, 2)]
+    )
     figure = plot_learning_curves(table)
     assert [line.get_label() for line in figure.axes[1].lines] == ["demo-mfcc_cnn, dev", "demo-mfcc_cnn, train"]
 

@@ -54,7 +54,9 @@ def test_mirrored_faces_have_the_same_embedding():
     )
     without.load_state_dict(with_mirror.state_dict())
     torch.testing.assert_close(with_mirror(batch), with_mirror(mirrored))
-    means = [encoder(some)[:, :16] for encoder, some in ((with_mirror, batch), (without, batch), (without, mirrored))]
+    means = [
+        encoder(inputs)[:, :16] for encoder, inputs in ((with_mirror, batch), (without, batch), (without, mirrored))
+    ]
     torch.testing.assert_close(means[0], (means[1] + means[2]) / 2)
     assert len(with_mirror.train()(batch)) == len(batch["label"])
 

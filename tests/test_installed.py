@@ -52,9 +52,9 @@ def test_train_and_evaluate_are_subcommands(cli, demo_root):
     assert status == 0, printed
     status, printed = cli("evaluate", "run=a b", "split=dev")
     assert status == 0, printed
-    own = runs.load_metrics(Path("a b"))
+    metrics = runs.load_metrics(Path("a b"))
     (again,) = Path("a b").glob("evaluations/*/metrics.json")
-    assert json.loads(again.read_text())["dev/uar"] == own["dev/uar"]
+    assert json.loads(again.read_text())["dev/uar"] == metrics["dev/uar"]
 
 
 @pytest.mark.slow

@@ -51,8 +51,8 @@ def test_metrics_equal_audmetric(case):
     precisions = audmetric.precision_per_class(truth, predicted, labels=labels)
     f1 = audmetric.fscore_per_class(truth, predicted, labels=labels)
     # audmetric counts a class without recordings as 0; here it is NaN and left out of averages.
-    for expected, ours in ((recalls, metrics.recall_per_class), (precisions, metrics.precision_per_class)):
-        values = ours(truth, predicted, 8)
+    for expected, metric in ((recalls, metrics.recall_per_class), (precisions, metrics.precision_per_class)):
+        values = metric(truth, predicted, 8)
         assert {label: value for label, value in enumerate(values) if not np.isnan(value)} == {
             label: pytest.approx(expected[label]) for label in labels if not np.isnan(values[label])
         }

@@ -73,11 +73,11 @@ def test_page_is_only_reachable_from_this_machine(address):
     port = int(address.rsplit(":", 1)[1])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # nothing is sent; only selects the outgoing interface
-        own = probe.getsockname()[0]
-    if own.startswith("127."):
+        address_in_network = probe.getsockname()[0]
+    if address_in_network.startswith("127."):
         pytest.skip("this machine has no address but its own")
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((own, port), timeout=5)
+        socket.create_connection((address_in_network, port), timeout=5)
     with urllib.request.urlopen(address, timeout=30) as response:
         assert response.status == 200
 

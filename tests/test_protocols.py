@@ -214,10 +214,10 @@ def make_rows(n_speakers, each=6):
 def test_any_corpus_is_split_by_its_speakers():
     rows = make_rows(10)
     for name, folds in (("speakers5", 5), ("loso", 10)):
-        made = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
-        tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in made])
+        generated = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
+        tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in generated])
         assert sorted(tested["recording"]) == sorted(row["recording"] for row in rows)
-        for protocol in made:
+        for protocol in generated:
             assert protocol.folds == folds
             assert set(protocol.table["split"]) == set(protocols.SPLITS)
     again = make("speakers5", "folder", rows[::-1], 2, speaker_independent=True).table

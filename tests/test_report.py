@@ -297,8 +297,8 @@ def test_wilcoxon_compares_recalls_of_speakers():
     skill = rng.uniform(0.3, 0.7, 24)
     worse, better = [predict(skill) for _ in range(3)], [predict(skill + 0.2) for _ in range(3)]
     recalls = [np.mean(list(_recalls(worse, speaker))) for speaker in np.unique(speakers)]
-    own = [np.mean(list(_recalls(better, speaker))) for speaker in np.unique(speakers)]
-    expected = scipy.stats.wilcoxon(recalls, own).pvalue
+    better_recalls = [np.mean(list(_recalls(better, speaker))) for speaker in np.unique(speakers)]
+    expected = scipy.stats.wilcoxon(recalls, better_recalls).pvalue
     uar = partial(table_uar, classes=EMOTIONS)
     assert wilcoxon_over_speakers(worse, better, uar) == pytest.approx(expected)
     assert expected < 0.001
@@ -309,5 +309,5 @@ def test_wilcoxon_compares_recalls_of_speakers():
 
 def _recalls(seeds, speaker):
     for rows in seeds:
-        own = rows[rows["speaker"] == speaker]
-        yield sklearn.metrics.recall_score(own["emotion"], own["predicted"], average="macro")
+        part = rows[rows["speaker"] == speaker]
+        yield sklearn.metrics.recall_score(part["emotion"], part["predicted"], average="macro")

@@ -27,15 +27,15 @@ FACTORIES = {
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory):
     """Return a function that returns a file of random weights and the network with these weights."""
-    made = {}
+    files = {}
 
     def make(name):
-        if name not in made:
+        if name not in files:
             torch.manual_seed(sum(map(ord, name)))
             network = FACTORIES[name]().eval()
-            made[name] = tmp_path_factory.mktemp("weights") / f"{name}.pth", network
-            torch.save(network.state_dict(), made[name][0])
-        return made[name]
+            files[name] = tmp_path_factory.mktemp("weights") / f"{name}.pth", network
+            torch.save(network.state_dict(), files[name][0])
+        return files[name]
 
     return make
 
@@ -181,13 +181,13 @@ def test_feature_caches_depend_on_the_weights(subset, compose, tmp_path):
     datamodule.setup()
     torch.manual_seed(0)
     one, other = (build_classifier(compose("model=vggish", *subset), 2).front_ends[0] for _ in range(2))
-    own, fresh = (cached_features(end, datamodule.sources["waveform"], "key", tmp_path) for end in (one, other))
+    first, second = (cached_features(end, datamodule.sources["waveform"], "key", tmp_path) for end in (one, other))
     again = cached_features(one, datamodule.sources["waveform"], "key", tmp_path)
     assert len(list((tmp_path / "features").glob("*.npy"))) == 2
-    np.testing.assert_array_equal(own.values, again.values)
+    np.testing.assert_array_equal(first.values, again.values)
     batch = datamodule.dataset("test").__getitems__([0, 1])
     features, frames = other.extract(batch["waveform"], batch["waveform_length"])
-    values, length = fresh.select(batch["recording"]).padded([0, 1])
+    values, length = second.select(batch["recording"]).padded([0, 1])
     torch.testing.assert_close(values.transpose(1, 2), features)
     torch.testing.assert_close(length, frames)
 
@@ -297,8 +297,11 @@ def test_vggish_postprocessing_equals_pca_and_quantisation(tmp_path):
 @pytest.mark.parametrize(("collection", "size"), [("eGeMAPSv02", 88), ("ComParE_2016", 6373)])
 def test_functionals_equal_those_of_opensmile(collection, size, ravdess_speech):
     opensmile = pytest.importorskip("opensmile")
-    own = [torch.from_numpy(clip(ravdess_speech, row)) for row in (0, 700)]
-    samples, length = torch.nn.utils.rnn.pad_sequence(own, batch_first=True), torch.tensor([len(one) for one in own])
+    waveforms = [torch.from_numpy(clip(ravdess_speech, row)) for row in (0, 700)]
+    samples, length = (
+        torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True),
+        torch.tensor([len(waveform) for waveform in waveforms]),
+    )
     vectors, frames = OpensmileFunctionals(16_000, collection)(samples, length)
     assert vectors.shape == (2, size, 1)
     assert frames.tolist() == [1, 1]

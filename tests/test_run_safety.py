@@ -93,8 +93,10 @@ def content(run_dir):
 
 def test_new_directories_are_claimed_by_one_process(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: runs.claim_new(tmp_path / "runs" / "2026-01-01_00-00-00"), range(8)))
-    assert {path.name for path in made} == {"2026-01-01_00-00-00"} | {f"2026-01-01_00-00-00_{n}" for n in range(1, 8)}
+        claimed = list(pool.map(lambda _: runs.claim_new(tmp_path / "runs" / "2026-01-01_00-00-00"), range(8)))
+    assert {path.name for path in claimed} == {"2026-01-01_00-00-00"} | {
+        f"2026-01-01_00-00-00_{n}" for n in range(1, 8)
+    }
 
 
 def test_claimed_directories_are_refused_until_released(tmp_path):

@@ -133,8 +133,8 @@ def test_evaluation_equals_the_metrics_of_the_run(trained, compose, split):
     before = (trained / "metrics.json").read_bytes()
     overrides = [f"run={trained}", f"split={split}"]
     metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
-    own = metrics_of(trained)
-    assert {key: own[key] for key in metrics} == metrics
+    saved = metrics_of(trained)
+    assert {key: saved[key] for key in metrics} == metrics
     folder = trained / "evaluations" / f"demo-actor6-0-{split}"
     assert {path.name for path in folder.iterdir()} == {
         "metrics.json",
@@ -145,8 +145,8 @@ def test_evaluation_equals_the_metrics_of_the_run(trained, compose, split):
         "by_group.csv",
     }
     groups = pd.read_csv(folder / "by_group.csv").set_index("group")
-    assert groups.loc["all", "uar"] == pytest.approx(own[f"{split}/uar"])
-    assert groups.loc["all", "uar_low"] == pytest.approx(own[f"{split}/uar_low"])
+    assert groups.loc["all", "uar"] == pytest.approx(saved[f"{split}/uar"])
+    assert groups.loc["all", "uar_low"] == pytest.approx(saved[f"{split}/uar_low"])
     assert groups.loc["gender female", "recordings"] == len(predictions_of(trained, split)) / 2
     assert (trained / "metrics.json").read_bytes() == before
     expected = predictions_of(trained, split)
@@ -213,9 +213,9 @@ def own_folder(demo_root, tmp_path):
 
 @pytest.mark.slow
 def test_folder_corpora_are_split_by_speaker(train_in_process, own_folder):
-    own = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
+    data = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
     speaker_independent = train_in_process(
-        *own, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="speakers"
+        *data, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="speakers"
     )
     assert metrics_of(speaker_independent)["speaker_independent"] is True
     assert [metrics_of(speaker_independent)[key] for key in ("fold", "folds")] == [2, 5]
@@ -224,8 +224,8 @@ def test_folder_corpora_are_split_by_speaker(train_in_process, own_folder):
     speakers = [set(rows["speaker"]) for _, rows in splits.groupby("split")]
     assert len(set.union(*speakers)) == sum(map(len, speakers)) == 24
     with pytest.raises(EmotionError, match="0 are known"):
-        train_in_process(*own, "protocol=speakers5", name="unknown")
-    assert metrics_of(train_in_process(*own, name="random"))["speaker_independent"] is False
+        train_in_process(*data, "protocol=speakers5", name="unknown")
+    assert metrics_of(train_in_process(*data, name="random"))["speaker_independent"] is False
 
 
 def test_runs_are_evaluated_on_folder_corpora(trained, compose, own_folder):

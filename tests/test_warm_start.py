@@ -121,8 +121,8 @@ def test_encoders_are_frozen_for_the_given_number_of_epochs(finished, fusion_ove
     for run_dir, expected in ((two, True), (three, False)):
         state = torch.load(run_dir / last, weights_only=True, map_location="cpu")["state_dict"]
         prefix = "classifier.encoder.encoders.audio."
-        own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        assert are_equal(initial, own) == expected
+        current = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        assert are_equal(initial, current) == expected
 
 
 @pytest.mark.slow
@@ -213,20 +213,20 @@ def test_initial_runs_trained_on_test_speakers_are_refused(tmp_path, compose):
     def write_splits(*rows):
         pd.DataFrame(rows, columns=columns).to_csv(initial / "splits.csv", index=False)
 
-    own = pd.DataFrame(
+    splits = pd.DataFrame(
         [("train", "a/1", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("test", "c/1", "cid", "sad")], columns=columns
     )
     config, initial_runs = typed_config(compose("protocol=actor6")), {"model": initial}
     write_splits(("train", "a/9", "ann", "sad"), ("dev", "b/1", "ben", "sad"), ("pretraining", "z/1", "zoe", "sad"))
-    pretraining = warm_start.pretraining_recordings(config.protocol, initial_runs, own)
+    pretraining = warm_start.pretraining_recordings(config.protocol, initial_runs, splits)
     assert list(pretraining["recording"]) == ["a/9", "z/1"]
     assert set(pretraining["split"]) == {"pretraining"}
     for split, recording, speaker in (("dev", "c/1", "cid"), ("train", "c/2", "cid"), ("pretraining", "c/2", "cid")):
         write_splits((split, recording, speaker, "sad"))
         with pytest.raises(EmotionError, match="of the test split"):
-            warm_start.pretraining_recordings(config.protocol, initial_runs, own)
+            warm_start.pretraining_recordings(config.protocol, initial_runs, splits)
     write_splits(("train", "c/2", "cid", "sad"))
     assert (
-        len(warm_start.pretraining_recordings(typed_config(compose("protocol=random")).protocol, initial_runs, own))
+        len(warm_start.pretraining_recordings(typed_config(compose("protocol=random")).protocol, initial_runs, splits))
         == 1
     )
