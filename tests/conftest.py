@@ -1,6 +1,6 @@
-"""Fixtures: a cache of the session's own, the demo corpus, and the real corpora where they are at hand.
+"""Fixtures: a cache for the test session, the demo corpus, and the real corpora if they are available.
 
-Whatever takes long to make is made once for all workers of a session, in a folder that they share.
+Expensive data are made once per session, in a folder that all workers share.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; processes that tests start inherit it
+os.environ["OMP_NUM_THREADS"] = "1"  # one worker per core; subprocesses inherit it
 
 import filelock
 import pytest
@@ -27,7 +27,7 @@ _TAKE = "01-03-01-01-01-01"
 
 
 def typed_config(composed):
-    """A composed configuration, validated."""
+    """Return a composed configuration after validation."""
     from emotion.config.schema import TrainConfig
     from emotion.config.validate import validate
 
@@ -35,21 +35,21 @@ def typed_config(composed):
 
 
 def build_datamodule(composed, splits=None):
-    """The data module of a composed configuration."""
+    """Return the data module of a composed configuration."""
     from emotion.composition import datamodule_of
 
     return datamodule_of(typed_config(composed), splits)
 
 
 def build_classifier(composed, num_classes):
-    """The classifier of a composed configuration, untrained."""
+    """Return the untrained classifier of a composed configuration."""
     from emotion.composition import kind_of
 
     return kind_of(typed_config(composed), num_classes).build()
 
 
 def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
-    """What every model can take in: four recordings of unequal length."""
+    """Return a batch that every model accepts: four recordings of unequal length."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -70,12 +70,12 @@ def make_batch(lengths=(12_345, 30_000, 9_000, 48_000)):
 
 
 def skip(reason):
-    """Skip a test for what is not at hand, unless EMOTION_SKIP_NOTHING is set: then it fails."""
+    """Skip a test whose data or tools are missing; fail it if EMOTION_SKIP_NOTHING is set."""
     (pytest.fail if os.environ.get("EMOTION_SKIP_NOTHING") else pytest.skip)(reason)
 
 
 def pytest_configure(config):
-    """Make the folder that all workers share; they inherit its name."""
+    """Create the folder that all workers share; they inherit its path."""
     if _SHARED not in os.environ:
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="emotion-tests-")
         config.add_cleanup(_remove_shared)
@@ -89,8 +89,8 @@ def _remove_shared():
     shutil.rmtree(os.environ.pop(_SHARED), ignore_errors=True)
 
 
-def once(name, make):
-    """The folder `name`, which `make(folder)` fills once in a session, whichever worker comes first."""
+def make_once(name, make):
+    """Return the shared folder `name`, which `make(folder)` fills in the first worker of a session that needs it."""
     folder = Path(os.environ[_SHARED]) / name
     with filelock.FileLock(f"{folder}.lock"):
         if not folder.exists():
@@ -103,15 +103,15 @@ def once(name, make):
 
 
 @pytest.fixture(autouse=True)
-def small():
-    """Memory that a test had is given back after it."""
+def release_memory():
+    """Return freed memory to the operating system after each test."""
     yield
     malloc.trim()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache():
-    """Nothing is read from or written to the user's own cache, by subprocesses neither."""
+    """Yield a cache for the session, so that tests and their subprocesses never use the user's cache."""
     path = Path(os.environ[_SHARED]) / "cache"
     path.mkdir(exist_ok=True)
     patch = pytest.MonkeyPatch()
@@ -123,7 +123,7 @@ def cache():
 
 @pytest.fixture(scope="session")
 def demo_root(cache):
-    """The folder of the rendered demo corpus."""
+    """Return the folder of the rendered demo corpus."""
     from emotion.corpora.demo import Demo
 
     return Demo().locate(None)
@@ -131,7 +131,7 @@ def demo_root(cache):
 
 @pytest.fixture(scope="session")
 def face(demo_root):
-    """A drawn face on its shoulders, shape (224, 224, 3)."""
+    """Return a drawn head and shoulders, shape (224, 224, 3)."""
     from emotion.corpora.demo import Demo
     from emotion.media.video import read_middle_frame
 
@@ -141,7 +141,7 @@ def face(demo_root):
 
 @pytest.fixture(scope="session")
 def own_videos(demo_root):
-    """Five people in eight emotions, as `<emotion>/person<number>.mp4`, and one sound without a picture."""
+    """Return a folder of five speakers × eight emotions, `<emotion>/person<number>.mp4`, and one audio-only file."""
 
     def link(root):
         from emotion.corpora.demo import Demo
@@ -155,22 +155,20 @@ def own_videos(demo_root):
             (folder / f"person{actor}.mp4").symlink_to(demo_root / f"Actor_{actor}" / f"01-{take}.mp4")
         (root / "happy" / "person01_again.wav").symlink_to(demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav")
 
-    return once("videos", link)
+    return make_once("videos", link)
 
 
 @pytest.fixture
-def typed(own_videos):
-    """The overrides with which those videos are the corpus."""
+def video_overrides(own_videos):
+    """Return the overrides that select those videos as the corpus."""
     return ("data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5")
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
-    """Run a command line in this process, in `tmp_path`: what it printed, and its exit status.
+    """Return a function that runs a command line in this process and in `tmp_path`; it returns output and exit status.
 
-    Nothing is drawn for TensorBoard.
-
-    The first argument is `train`, `evaluate`, or a subcommand of `emotion`.
+    The first argument is `train`, `evaluate` or another subcommand of `emotion`. No TensorBoard figures are drawn.
     """
     from hydra.core.global_hydra import GlobalHydra
 
@@ -179,7 +177,7 @@ def command(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("emotion.plots.tensorboard.write_summary", lambda *_: None)
 
     program = sys.modules["__main__"]
-    monkeypatch.setattr(program, "__spec__", program.__spec__)  # which a command clears
+    monkeypatch.setattr(program, "__spec__", program.__spec__)  # commands clear it
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["emotion", *map(str, arguments)])
@@ -200,9 +198,9 @@ def command(tmp_path, monkeypatch, capfd):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """The folder of real corpora: `EMOTION_DATA`, else `../shared/data`.
+    """Return the folder of real corpora: `EMOTION_DATA`, else `../shared/data`.
 
-    Tests skip where there is none, unless EMOTION_SKIP_NOTHING says that they must not.
+    Tests are skipped if it does not exist; they fail if EMOTION_SKIP_NOTHING is set.
     """
     path = Path(os.environ.get("EMOTION_DATA") or ROOT.parent / "shared" / "data")
     if not (path / "ravdess").is_dir():
@@ -216,19 +214,20 @@ _ROBUSTNESS_ROWS: list[tuple[str, str, str]] = []
 
 @pytest.fixture
 def record_robustness():
-    """Record the outcome of a hostile input or an accident, for docs/robustness.md.
+    """Return a function that records the outcome of a faulty input or an interruption, for docs/robustness.md.
 
-    Each recorded row must be in that page. `EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust` writes it anew.
+    Each recorded row must be on that page. `EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust` regenerates it.
     """
 
-    def record(group, what, happened, replaced=()):
+    def record(group, faulty_input, outcome, replaced=()):
         for found, name in dict(replaced).items():
-            happened = happened.replace(found, name)
-        row = (group, what, " ".join(happened.removeprefix("error: ").split()))
+            outcome = outcome.replace(found, name)
+        row = (group, faulty_input, " ".join(outcome.removeprefix("error: ").split()))
         _ROBUSTNESS_ROWS.append(row)
         if not os.environ.get("EMOTION_WRITE_ROBUSTNESS"):
-            known = map(_in_our_words, ROBUSTNESS.read_text().splitlines())
-            assert _in_our_words(_line(row)) in known, "EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust writes it anew"
+            known = map(_without_library_messages, ROBUSTNESS.read_text().splitlines())
+            hint = "EMOTION_WRITE_ROBUSTNESS=1 pytest -n 0 -m robust regenerates the page"
+            assert _without_library_messages(_line(row)) in known, hint
 
     return record
 
@@ -237,8 +236,8 @@ def _line(row):
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in row[1:]) + " | nothing |"
 
 
-def _in_our_words(line):
-    """Return a line without text in brackets, which holds messages of libraries that may change."""
+def _without_library_messages(line):
+    """Return a line without text in brackets, which holds messages of libraries and may change."""
     return re.sub(r" \([^)]*\)", "", line)
 
 
@@ -253,7 +252,7 @@ def pytest_sessionfinish():
         before, *old = ROBUSTNESS.read_text().split("\n## ")
         groups = {name: text for name, _, text in (part.partition("\n\n") for part in old)}
         head = "| input | what happened | what was lost |\n|---|---|---|\n"
-        for row in _ROBUSTNESS_ROWS:  # in the place of what was there of the same input, or after the others
+        for row in _ROBUSTNESS_ROWS:  # replaces the row of the same input, or is appended
             lines = {line.split(" | ")[0]: line for line in groups.get(row[0], head).splitlines()}
             groups[row[0]] = "\n".join((lines | {_line(row).split(" | ")[0]: _line(row)}).values()) + "\n"
         ROBUSTNESS.write_text(before + "".join(f"\n## {name}\n\n{text}" for name, text in groups.items()))
@@ -261,12 +260,12 @@ def pytest_sessionfinish():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium without a window, as Playwright drives it."""
+    """Yield headless Chromium, driven by Playwright."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium:
         skip("no browser: install chromium")
-    # A processor draws what TensorBoard's projector leaves to a graphics card.
+    # TensorBoard's projector needs WebGL, which SwiftShader renders on the CPU.
     options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-sync"]
     options.append("--disable-background-networking")
     with sync_api.sync_playwright() as playwright:
@@ -277,7 +276,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def ravdess_speech(real_data, cache):
-    """All RAVDESS speech, prepared at 16 kHz."""
+    """Return all RAVDESS speech, prepared at 16 kHz."""
     from emotion.corpora.ravdess import Ravdess
     from emotion.prepare.waveforms import prepare_waveforms
 
@@ -288,7 +287,7 @@ def ravdess_speech(real_data, cache):
 
 @pytest.fixture
 def compose():
-    """Compose the configuration of `train.py` with overrides."""
+    """Return a function that composes the configuration of `train.py` with overrides."""
     import hydra
 
     from emotion.config.compose import DIRECTORY
@@ -304,7 +303,7 @@ def compose():
 
 @pytest.fixture
 def train_in_process(compose, tmp_path, monkeypatch):
-    """Train with overrides, in this process, without pictures for TensorBoard; returns the run directory."""
+    """Return a function that trains in this process without TensorBoard figures and returns the run directory."""
     from emotion.pipelines.train import train
 
     monkeypatch.setattr("emotion.plots.tensorboard.write_summary", lambda *_: None)
@@ -319,7 +318,7 @@ def train_in_process(compose, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A run on the demo corpus, long enough to have learnt something."""
+    """Return a run on the demo corpus that was trained for long enough to exceed chance."""
 
     def run(folder):
         import hydra
@@ -332,6 +331,6 @@ def trained(tmp_path_factory):
             config = hydra.compose("train", overrides=overrides)
         train(config, folder / "run", overrides)
 
-    own = tmp_path_factory.mktemp("trained") / "run"  # since tests evaluate it, and others copy it
-    shutil.copytree(once("trained", run) / "run", own)
-    return own
+    copy = tmp_path_factory.mktemp("trained") / "run"  # tests write to it
+    shutil.copytree(make_once("trained", run) / "run", copy)
+    return copy

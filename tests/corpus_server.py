@@ -1,4 +1,4 @@
-"""A server on loopback that answers as the homes of the corpora do, with faults that can be switched on."""
+"""A local server that responds like the web sites of the corpora, with configurable faults."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ DATASET = "/api/datasets/:persistentId/versions/:latest/files"
 
 
 def archive(files):
-    """A zip of `{path: bytes}`, the same bytes whenever and wherever it is made."""
+    """Return a reproducible zip archive of `{path: bytes}`."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as opened:
         for path, content in files.items():
@@ -24,17 +24,17 @@ def archive(files):
 
 
 class CorpusServer:
-    """Serves `files`, by name, as Zenodo, as a Dataverse and as EmoDB's home.
+    """A server of `files`, by name, with the addresses of Zenodo, Dataverse and EmoDB.
 
     Attributes:
-        files: What there is.
-        faults: By what is asked for (a name of a file, or `list`), the faults of the next answers, first to last; after
-            them it answers well. `always:` before a fault keeps it.
-        asked: The path, and the Range header, of every request.
+        files: The content of each file, by its name.
+        faults: The faults of the next responses, in order, by the requested file name (or `list`); later responses are
+            correct. The prefix `always:` makes a fault permanent.
+        requests: The path and the Range header of every request.
     """
 
     def __init__(self):
-        self.files, self.faults, self.asked = {}, {}, []
+        self.files, self.faults, self.requests = {}, {}, []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.address = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -46,17 +46,17 @@ class CorpusServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def contents_asked(self):
-        """The ranges with which files were asked for, not lists."""
-        return [wanted for path, wanted in self.asked if path.endswith("/content")]
+    def content_ranges(self):
+        """Return the Range headers of requests for files, without those for lists."""
+        return [byte_range for path, byte_range in self.requests if path.endswith("/content")]
 
-    def _fault_of(self, name):
-        waiting = self.faults.get(name, [])
-        if not waiting:
+    def _next_fault(self, name):
+        pending = self.faults.get(name, [])
+        if not pending:
             return ""
-        return waiting[0].removeprefix("always:") if waiting[0].startswith("always:") else waiting.pop(0)
+        return pending[0].removeprefix("always:") if pending[0].startswith("always:") else pending.pop(0)
 
-    def _list(self, path):
+    def _list_files(self, path):
         if path == RECORD:
             return {"files": [self._zenodo(name, content) for name, content in self.files.items()]}
         if path == DATASET:
@@ -73,8 +73,8 @@ class CorpusServer:
         md5 = hashlib.md5(content).hexdigest()
         return {"dataFile": {"id": number, "filename": name, "filesize": len(content), "md5": md5}}
 
-    def _named(self, path):
-        """What file a path is about."""
+    def _file_name(self, path):
+        """Return the name of the file at a path."""
         if path.startswith(f"{RECORD}/files/"):
             return unquote(path.split("/")[-2])
         if path.startswith("/api/access/datafile/"):
@@ -90,23 +90,23 @@ class CorpusServer:
 
             def do_GET(self):
                 path = unquote(urlsplit(self.path).path)
-                server.asked.append((path, self.headers.get("Range")))
-                listed = server._list(path)
-                name = "list" if listed is not None else server._named(path)
-                fault = server._fault_of(name)
+                server.requests.append((path, self.headers.get("Range")))
+                listed = server._list_files(path)
+                name = "list" if listed is not None else server._file_name(path)
+                fault = server._next_fault(name)
                 if fault.isdecimal():
-                    return self._refuse(int(fault))
+                    return self._send_error(int(fault))
                 if fault == "redirect":
                     return self._redirect(self.path)
                 if fault == "elsewhere":
-                    return self._redirect("ftp://127.0.0.1/strange")
+                    return self._redirect("ftp://127.0.0.1/other")
                 if listed is not None:
                     return self._send(b"<html>down</html>" if fault == "html" else json.dumps(listed).encode(), fault)
                 if name not in server.files:
-                    return self._refuse(404)
+                    return self._send_error(404)
                 return self._send(server.files[name], fault)
 
-            def _refuse(self, status):
+            def _send_error(self, status):
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 if status == 429:
@@ -120,15 +120,15 @@ class CorpusServer:
                 self.end_headers()
 
             def _send(self, content, fault):
-                wanted, start = self.headers.get("Range"), 0
+                byte_range, start = self.headers.get("Range"), 0
                 if fault == "wrong checksum":
                     content = bytes(byte ^ 1 for byte in content[:9]) + content[9:]
                 if fault == "too long":
                     content += b"more"
                 if fault == "too short":
                     content = content[:-7]
-                if wanted and fault != "no ranges":
-                    start = int(wanted.removeprefix("bytes=").rstrip("-"))
+                if byte_range and fault != "no ranges":
+                    start = int(byte_range.removeprefix("bytes=").rstrip("-"))
                     self.send_response(206 if start < len(content) else 416)
                     self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
                 else:

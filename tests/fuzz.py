@@ -1,7 +1,7 @@
-"""Fuzz every reader, guided by coverage: python tests/fuzz.py [--runs 200000] [READER …]; needs `pip install atheris`.
+"""Coverage-guided fuzzing of all readers: python tests/fuzz.py [--runs 200000] [READER …]; needs `pip install atheris`.
 
-Each reader has a process of its own. A run fails at the first input that raises anything but an `EmotionError`, takes
-longer than five seconds, or more than a gigabyte beyond what the libraries take themselves; the input is kept.
+Each reader runs in its own process. A reader fails at the first input that raises anything but an `EmotionError`, takes
+longer than five seconds, or needs more than 1 GB beyond the memory of the imported libraries; the input is kept.
 """
 
 import argparse
@@ -13,16 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-LONGEST = 5  # seconds
-MOST_MEMORY = 1024  # MB
+MAX_SECONDS = 5
+MAX_MEMORY_MB = 1024
 
-# Those that build a network for each input take ten times as long as the others, and so get fewer.
+# Readers that build a network for each input take ten times as long, so they get fewer inputs.
 WEIGHTS = {"config.yaml": 0.2, "splits.csv": 0.1, "metrics.json": 0.1, "environment.json": 0.1, "overrides.yaml": 0.1}
 WEIGHTS |= {"checkpoints/best.ckpt": 0.2, "exported model": 0.3, "frames of a video": 0.5, "estimator": 0.5}
 
 
 def fuzz(name, runs, folder):
-    """In this process; libFuzzer ends it."""
+    """Fuzz one reader in this process, which libFuzzer ends."""
     import atheris
 
     with atheris.instrument_imports(include=["emotion"], enable_loader_override=False):
@@ -39,24 +39,24 @@ def fuzz(name, runs, folder):
     from readers import READERS
 
     warnings.simplefilter("ignore")
-    own = READERS[name]
-    given, corpus = folder / "given", folder / "seeds"
-    given.mkdir(exist_ok=True)
+    reader = READERS[name]
+    inputs, corpus = folder / "inputs", folder / "seeds"
+    inputs.mkdir(exist_ok=True)
     corpus.mkdir(exist_ok=True)
-    for number, seed in enumerate(own.seeds(folder)):
+    for number, seed in enumerate(reader.seeds(folder)):
         (corpus / str(number)).write_bytes(seed)
-        (given / own.name).write_bytes(seed)
-        own.read(given / own.name)  # what is imported and cached on first use
+        (inputs / reader.name).write_bytes(seed)
+        reader.read(inputs / reader.name)  # modules are imported and caches filled on first use
 
     def read(content):
-        (given / own.name).write_bytes(content)
+        (inputs / reader.name).write_bytes(content)
         try:
-            own.read(given / own.name)
+            reader.read(inputs / reader.name)
         except EmotionError as error:
             assert "\n" not in str(error)
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    limits = [f"-timeout={LONGEST}", f"-rss_limit_mb={used + MOST_MEMORY}", f"-malloc_limit_mb={MOST_MEMORY}"]
+    limits = [f"-timeout={MAX_SECONDS}", f"-rss_limit_mb={used + MAX_MEMORY_MB}", f"-malloc_limit_mb={MAX_MEMORY_MB}"]
     options = [f"-runs={runs}", "-max_len=200000", "-len_control=0", "-verbosity=1", "-print_final_stats=1", "-seed=1"]
     atheris.Setup([sys.argv[0], *options, *limits, f"-artifact_prefix={folder}/", str(corpus)], read)
     atheris.Fuzz()
@@ -65,9 +65,11 @@ def fuzz(name, runs, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("readers", nargs="*", metavar="READER")
-    parser.add_argument("--runs", type=int, default=200_000, help="of all readers together (200000)")
+    parser.add_argument("--runs", type=int, default=200_000, help="Total number of inputs (default: 200000).")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help="kept; with what was found (a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="Folder of inputs and findings, which is kept (default: a temporary folder)."
+    )
     arguments = parser.parse_args()
     if arguments.one:
         fuzz(arguments.one, arguments.runs, arguments.folder)
@@ -90,7 +92,7 @@ def main():
             folder.mkdir(parents=True)
             material(folder, run)
         runs = round(arguments.runs * WEIGHTS.get(name, 1) / total) + 1
-        began = time.monotonic()
+        start = time.monotonic()
         command = [sys.executable, __file__, "--one", name, "--runs", str(runs), "--folder", str(folder)]
         with open(folder / "log.txt", "w") as log:
             status = subprocess.run(
@@ -100,8 +102,8 @@ def main():
         stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", text))
         executions += int(stats.get("number_of_executed_units", 0))
         peak, done = stats.get("peak_rss_mb", "?"), int(stats.get("number_of_executed_units", 0))
-        verdict = "sound" if status == 0 else f"FAILED, see {folder}"
-        print(f"{name:20} {done:7,} inputs in {time.monotonic() - began:4.0f} s, peak {peak} MB: {verdict}", flush=True)
+        verdict = "passed" if status == 0 else f"FAILED, see {folder}"
+        print(f"{name:20} {done:7,} inputs in {time.monotonic() - start:4.0f} s, peak {peak} MB: {verdict}", flush=True)
         failed += [name] * (status != 0)
     print(f"{executions:,} inputs, {len(failed)} readers failed")
     sys.exit(bool(failed))

@@ -1,9 +1,10 @@
-"""Kill training at random moments, start it again, and compare what comes of it with a run that nothing interrupted.
+"""Kill training at random times, restart it, and compare the result with that of an uninterrupted run.
 
     python tests/random_kills.py --kills 50
 
-Each round begins with an empty cache, so kills fall into rendering the demo corpus, preparation, features, training,
-checkpoints and judging alike. The same command is given again; once an epoch was finished, `resume=`.
+Each round begins with an empty cache, so kills occur while the demo corpus is rendered, data are prepared, features are
+computed, the model is trained or evaluated, and checkpoints are written. Training is restarted with the same command,
+or with `resume=` after the first epoch.
 """
 
 import argparse
@@ -30,7 +31,7 @@ RECIPE = (
 
 
 class Round:
-    """One training, which is interrupted until it gets through."""
+    """One training, interrupted until it finishes."""
 
     def __init__(self, folder: Path) -> None:
         self.run_dir, self.cache = folder / "run", folder / "cache"
@@ -38,12 +39,12 @@ class Round:
 
     @property
     def stage(self) -> str:
-        """How far it has come."""
+        """The last stage that was reached."""
         if (self.run_dir / "metrics.json").exists():
             return "finished"
         epochs = re.findall(r"epoch (\d+)/", self._log())
         if epochs:
-            return "judging" if epochs[-1] == "25" else "training"
+            return "evaluation" if epochs[-1] == "25" else "training"
         if (self.cache / "features").is_dir():
             return "features"
         if (self.cache / "waveforms").is_dir():
@@ -51,11 +52,11 @@ class Round:
         return "rendering" if self.cache.is_dir() else "imports"
 
     def start(self) -> subprocess.Popen:
-        """The same command, or `resume=` once that can be."""
-        begun = (self.run_dir / "checkpoints" / "last.ckpt").exists()
-        typed = [f"resume={self.run_dir}"] if begun else [*RECIPE, f"run_dir={self.run_dir}"]
+        """Start the command, with `resume=` if there is a checkpoint."""
+        has_checkpoint = (self.run_dir / "checkpoints" / "last.ckpt").exists()
+        overrides = [f"resume={self.run_dir}"] if has_checkpoint else [*RECIPE, f"run_dir={self.run_dir}"]
         return subprocess.Popen(
-            [sys.executable, str(TRAIN), *typed],
+            [sys.executable, str(TRAIN), *overrides],
             env=os.environ | {"EMOTION_CACHE": str(self.cache)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -64,7 +65,7 @@ class Round:
         )
 
     def result(self) -> tuple[dict, bytes]:
-        """What has to be the same."""
+        """Return the metrics and predictions, which interruptions must not change."""
         metrics = json.loads((self.run_dir / "metrics.json").read_text())
         del metrics["fit_seconds"]
         return metrics, (self.run_dir / "predictions.csv").read_bytes()
@@ -78,7 +79,7 @@ def finish(attempt: Round) -> None:
     process = attempt.start()
     _, errors = process.communicate(timeout=600)
     if process.returncode:
-        raise SystemExit(f"it does not go on after a kill in {attempt.stage}: {errors}")
+        raise SystemExit(f"training does not continue after a kill in {attempt.stage}: {errors}")
 
 
 def main() -> None:
@@ -86,21 +87,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    chance, stages = random.Random(arguments.seed), Counter()
+    rng, stages = random.Random(arguments.seed), Counter()
     with tempfile.TemporaryDirectory() as folder:
-        whole = Round(Path(folder) / "whole")
-        began = time.monotonic()
-        finish(whole)
-        duration, expected = time.monotonic() - began, whole.result()
+        uninterrupted = Round(Path(folder) / "uninterrupted")
+        start = time.monotonic()
+        finish(uninterrupted)
+        duration, expected = time.monotonic() - start, uninterrupted.result()
         rounds = 0
         while stages.total() < arguments.kills:
             attempt, rounds = Round(Path(folder) / str(rounds)), rounds + 1
-            # Several in each round, so that what was interrupted is interrupted again.
-            for _ in range(min(chance.randint(1, 6), arguments.kills - stages.total())):
+            # A round has several kills, so that resumed runs are killed too.
+            for _ in range(min(rng.randint(1, 6), arguments.kills - stages.total())):
                 process = attempt.start()
                 try:
-                    process.wait(chance.uniform(0, duration))
-                    break  # it got through before
+                    process.wait(rng.uniform(0, duration))
+                    break  # it finished first
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
@@ -109,10 +110,10 @@ def main() -> None:
             if attempt.stage != "finished":
                 finish(attempt)
             if attempt.result() != expected:
-                raise SystemExit(f"round {rounds} differs from the run that nothing interrupted")
+                raise SystemExit(f"round {rounds} differs from the uninterrupted run")
             shutil.rmtree(attempt.run_dir.parent)
-    where = ", ".join(f"{count} in {stage}" for stage, count in stages.items())
-    print(f"{stages.total()} kills in {rounds} rounds ({where}): every result as if nothing had happened")
+    kills_by_stage = ", ".join(f"{count} in {stage}" for stage, count in stages.items())
+    print(f"{stages.total()} kills in {rounds} rounds ({kills_by_stage}): results equal those of the uninterrupted run")
 
 
 if __name__ == "__main__":

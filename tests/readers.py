@@ -1,6 +1,6 @@
-"""Every reader of files that people, or strangers, bring: what it reads, and good files from which to make bad ones.
+"""All readers of untrusted files, with valid files from which invalid ones are derived.
 
-Whatever it is given, a reader reads it or raises an `EmotionError`; `test_hostile.py` and `fuzz.py` hold it to that.
+A reader reads any file or raises an `EmotionError`; `test_fuzzing.py` and `fuzz.py` test this.
 """
 
 import io
@@ -22,9 +22,9 @@ class ReaderOf:
     """A reader.
 
     Attributes:
-        seeds: Good files, given a folder with material.
+        seeds: Returns the contents of valid files, given the folder of `material`.
         read: Reads the file at a path.
-        name: What the file is called.
+        name: Name of the file.
     """
 
     seeds: Callable[[Path], list[bytes]]
@@ -33,7 +33,7 @@ class ReaderOf:
 
 
 def material(folder, trained):
-    """Small files of every kind: sound, video, a picture, the run `trained` and what is exported from it."""
+    """Write small files of every kind to a folder: audio, video, images, the run `trained` and its ONNX export."""
     import cv2
     import soundfile
 
@@ -44,13 +44,13 @@ def material(folder, trained):
     spoken = demo_voice.synthesise(take)
     short = spoken.waveform[:4000]
     for suffix, options in ((".wav", {"subtype": "PCM_16"}), (".flac", {})):
-        soundfile.write(folder / f"sound{suffix}", short, demo_voice.SAMPLE_RATE, **options)
+        soundfile.write(folder / f"audio{suffix}", short, demo_voice.SAMPLE_RATE, **options)
     soundfile.write(folder / "float.wav", short.astype(np.float32), demo_voice.SAMPLE_RATE, subtype="FLOAT")
-    soundfile.write(folder / "sound.ogg", short, demo_voice.SAMPLE_RATE)
+    soundfile.write(folder / "audio.ogg", short, demo_voice.SAMPLE_RATE)
     demo_face.write_video(folder / "video.mp4", take, spoken)
-    picture = np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 48, 3))
+    image = np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 48, 3))
     for suffix in (".png", ".jpg", ".webp"):
-        cv2.imwrite(str(folder / f"picture{suffix}"), picture)
+        cv2.imwrite(str(folder / f"image{suffix}"), image)
     shutil.copytree(trained, folder / "run")
     export(folder / "run", folder / "model.onnx", "onnx")
     return folder
@@ -64,7 +64,7 @@ def _texts(*texts):
     return lambda folder: [text.encode() for text in texts]
 
 
-def _sound(path):
+def _audio(path):
     from emotion.media.audio import read_audio
 
     return read_audio(path, 16_000)
@@ -81,10 +81,10 @@ def _video(path):
 
     video_duration(path)
     frame_times(path)
-    return [picture.pixels(64) for picture in islice(read_frames(path), 3)]
+    return [image.pixels(64) for image in islice(read_frames(path), 3)]
 
 
-def _picture(path):
+def _image(path):
     from emotion.media.image import Image
 
     return Image(path).pixels(32)
@@ -93,15 +93,15 @@ def _picture(path):
 def _splits(path):
     from emotion.protocols.protocol import load
 
-    fold = path.parent / "splits" / "mine" / "theirs" / "0"
+    fold = path.parent / "splits" / "corpus" / "protocol" / "0"
     fold.mkdir(parents=True, exist_ok=True)
     for split in ("dev", "test"):
         (fold / f"{split}.csv").write_text("recording,speaker,emotion\n")
     path.replace(fold / "train.csv")
-    return load("mine", "theirs", 0, True, directory=path.parent / "splits")
+    return load("corpus", "protocol", 0, True, directory=path.parent / "splits")
 
 
-def _listed(path):
+def _corpus_table(path):
     from emotion.corpora.folder import Folder
 
     table = Folder(path.name).scan(path.parent)
@@ -118,15 +118,15 @@ def _action_units(path):
     return units
 
 
-def _of_a_run(name):
-    """The whole of a run, with one of its files as it is given."""
+def _run_file(name):
+    """Return a reader of a whole run in which one file is replaced."""
 
     def read(path):
         from emotion import runs
         from emotion.inference.networks import network_of
 
         run = path.parent.parent / "run"
-        good = (run / name).read_bytes()
+        valid = (run / name).read_bytes()
         try:
             path.replace(run / name)
             runs.load_splits(run)
@@ -135,7 +135,7 @@ def _of_a_run(name):
             runs.load_pretraining(run)
             return network_of(run, "cpu")
         finally:
-            (run / name).write_bytes(good)
+            (run / name).write_bytes(valid)
 
     return ReaderOf(_files(f"run/{name}"), read, Path(name).name)
 
@@ -146,7 +146,7 @@ def _overrides(path):
     return check_overrides(path.read_text("utf-8", "surrogateescape").split("\n"))
 
 
-def _names(path):
+def _file_names(path):
     from emotion.corpora.ravdess import Ravdess
     from emotion.corpora.tess import Tess
 
@@ -173,15 +173,15 @@ def _archive(path):
 def _zip(folder):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
-        opened.writestr("Actor_01/03-01-01-01-01-01-01.wav", b"sound" * 50)
-        opened.write(folder / "sound.wav", "Actor_01/03-01-01-01-01-02-01.wav")
+        opened.writestr("Actor_01/03-01-01-01-01-01-01.wav", b"audio" * 50)
+        opened.write(folder / "audio.wav", "Actor_01/03-01-01-01-01-02-01.wav")
     return [packed.getvalue()]
 
 
-WANTED = (("ravdess", ("video-song",), (1,)), ("tess", (), ()))
+REQUESTED_PARTS = (("ravdess", ("video-song",), (1,)), ("tess", (), ()))
 
 
-def _record(path):
+def _server_list(path):
     from emotion.downloads.sources import SOURCES
 
     class Server:
@@ -191,16 +191,13 @@ def _record(path):
             except ValueError:
                 return None
 
-    return [SOURCES[name].parts(Server(), "http://localhost", *what) for name, *what in WANTED]
+    return [SOURCES[name].parts(Server(), "http://localhost", *requested) for name, *requested in REQUESTED_PARTS]
 
 
 def _estimator(path):
-    from sklearn.linear_model import LogisticRegression  # noqa: F401 (what the file is of)
+    from sklearn.linear_model import LogisticRegression  # noqa: F401 (the class in the file)
 
-    from emotion.models.estimator import FILE
-
-    path.replace(path.parent / FILE)
-    return _head().load(path.parent)
+    return _head().load(path)
 
 
 def _head():
@@ -210,14 +207,14 @@ def _head():
     return EstimatorHead(Target("sklearn.linear_model.LogisticRegression"), 2, 0)
 
 
-def _fitted(folder):
+def _estimator_file(folder):
     head = _head()
     head.fit(np.arange(12.0).reshape(6, 2), np.arange(6) % 2, None)
-    head.save(folder)
+    head.save(folder / "best.skops")
     return [next(folder.glob("*.skops")).read_bytes()]
 
 
-def _exported(path):
+def _onnx_model(path):
     from emotion.inference.onnx_model import OnnxModel
 
     return OnnxModel(path)
@@ -236,27 +233,27 @@ def _unit_table(folder):
 
 
 READERS = {
-    "wav": ReaderOf(_files("sound.wav", "float.wav"), _sound, "sound.wav"),
-    "flac": ReaderOf(_files("sound.flac"), _sound, "sound.flac"),
-    "ogg, by FFmpeg": ReaderOf(_files("sound.ogg", "sound.wav"), _streamed, "sound.ogg"),
-    "sound of a video": ReaderOf(_files("video.mp4"), _sound, "video.mp4"),
+    "wav": ReaderOf(_files("audio.wav", "float.wav"), _audio, "audio.wav"),
+    "flac": ReaderOf(_files("audio.flac"), _audio, "audio.flac"),
+    "ogg, by FFmpeg": ReaderOf(_files("audio.ogg", "audio.wav"), _streamed, "audio.ogg"),
+    "audio of a video": ReaderOf(_files("video.mp4"), _audio, "video.mp4"),
     "frames of a video": ReaderOf(_files("video.mp4"), _video, "video.mp4"),
-    "picture": ReaderOf(_files("picture.png", "picture.jpg", "picture.webp"), _picture, "picture.png"),
+    "image": ReaderOf(_files("image.png", "image.jpg", "image.webp"), _image, "image.png"),
     "split CSV": ReaderOf(
         _texts("recording,speaker,emotion\nravdess/01-01-01-01-01-01,ravdess/01,neutral\n"), _splits, "train.csv"
     ),
     "table of a folder": ReaderOf(
-        _texts("path,emotion,speaker\na/b.wav,happy,anna\nc.mp4,sadness,ben\n"), _listed, "table.csv"
+        _texts("path,emotion,speaker\na/b.wav,happy,anna\nc.mp4,sadness,ben\n"), _corpus_table, "table.csv"
     ),
     "action units": ReaderOf(_unit_table, _action_units, "units.csv"),
-    **{name: _of_a_run(name) for name in (*RUN, "checkpoints/best.ckpt")},
+    **{name: _run_file(name) for name in (*RUN, "checkpoints/best.ckpt")},
     "overrides": ReaderOf(
         _texts("model=mfcc_cnn\nseed=1,2\n+data.root=x", "optimizer.lr=interval(0.1,1)\nfeatures=[mfcc,chroma]"),
         _overrides,
         "overrides.txt",
     ),
     "names of files": ReaderOf(
-        _texts("03-01-05-02-02-01-07.wav\nOAF_back_angry.wav\n01-02-03-01-01-01-01.mp4"), _names, "names.txt"
+        _texts("03-01-05-02-02-01-07.wav\nOAF_back_angry.wav\n01-02-03-01-01-01-01.mp4"), _file_names, "names.txt"
     ),
     "archive": ReaderOf(_zip, _archive, "archive.zip"),
     "list of a server": ReaderOf(
@@ -264,9 +261,9 @@ READERS = {
             '{"files": [{"key": "Video_Song_Actor_01.zip", "size": 9, "checksum": "md5:00"}], '
             '"data": [{"dataFile": {"id": 1, "filename": "OAF_back_angry.wav", "filesize": 3, "md5": "00"}}]}',
         ),
-        _record,
+        _server_list,
         "record.json",
     ),
-    "exported model": ReaderOf(_files("model.onnx"), _exported, "model.onnx"),
-    "estimator": ReaderOf(_fitted, _estimator, "best.skops"),
+    "exported model": ReaderOf(_files("model.onnx"), _onnx_model, "model.onnx"),
+    "estimator": ReaderOf(_estimator_file, _estimator, "best.skops"),
 }

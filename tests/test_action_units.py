@@ -1,4 +1,4 @@
-"""Tables of facial action units."""
+"""Tests of tables of facial action units."""
 
 import json
 
@@ -27,7 +27,7 @@ def read(path, column_kinds=COLUMN_KINDS, pooling="mean"):
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_a_table_of_frames_is_averaged_or_kept(tmp_path, separator):
+def test_frames_of_a_table_are_averaged_or_kept(tmp_path, separator):
     table = rows(["01-01-03-01-01-01-05.mp4"] * 3 + ["02-01-04-01-01-01-05"] * 2)
     table.to_csv(tmp_path / "units.csv", index=False, sep=separator)
     means, frames = read(tmp_path / "units.csv"), read(tmp_path / "units.csv", pooling="none")
@@ -38,7 +38,7 @@ def test_a_table_of_frames_is_averaged_or_kept(tmp_path, separator):
     np.testing.assert_allclose(means["ravdess/01-03-01-01-01-05"], expected.mean(axis=0, keepdims=True), rtol=1e-6)
 
 
-def test_a_folder_of_openface_and_its_failed_frames(tmp_path):
+def test_failed_frames_of_openface_files_are_dropped(tmp_path):
     # OpenFace writes a space after each comma.
     table = rows(["ignored"] * 4, success=[1, 0, 1, 1]).drop(columns="name").add_prefix(" ")
     for actor in (5, 6):
@@ -50,7 +50,7 @@ def test_a_folder_of_openface_and_its_failed_frames(tmp_path):
     ]
 
 
-def test_kinds_of_units(tmp_path):
+def test_intensity_and_presence_are_selectable(tmp_path):
     rows(["01-01-03-01-01-01-05"]).to_csv(tmp_path / "units.csv", index=False)
     (units,) = read(tmp_path / "units.csv", ["presence"]).values()
     assert units.shape == (1, 18)
@@ -62,20 +62,20 @@ def test_kinds_of_units(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda table: table.drop(columns="AU12_r"), "AU12_r"),
         (lambda table: table.drop(columns="name"), "name"),
         (lambda table: table.assign(AU12_r=np.nan), "not finite numbers"),
     ],
 )
-def test_a_table_that_lacks_something_is_named(tmp_path, change, words):
+def test_incomplete_tables_are_refused(tmp_path, change, message):
     change(rows(["01-01-03-01-01-01-05"])).to_csv(tmp_path / "units.csv", index=False)
-    with pytest.raises(EmotionError, match=words):
+    with pytest.raises(EmotionError, match=message):
         read(tmp_path / "units.csv")
 
 
-def test_how_units_are_used_is_checked(tmp_path):
+def test_invalid_pooling_and_missing_files_are_refused(tmp_path):
     with pytest.raises(EmotionError, match="pooling"):
         read(tmp_path, pooling="median")
     with pytest.raises(EmotionError, match="without a CSV"):
@@ -83,7 +83,7 @@ def test_how_units_are_used_is_checked(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_speech_clip_of_ravdess_has_its_units(real_data, compose):
+def test_every_speech_clip_of_ravdess_has_action_units(real_data, compose):
     config = compose("data=ravdess", f"data.root={real_data}", "model=action_units", TABLE)
     datamodule = build_datamodule(config)
     datamodule.setup()
@@ -97,7 +97,7 @@ def test_every_speech_clip_of_ravdess_has_its_units(real_data, compose):
 
 
 @pytest.mark.slow
-def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
+def test_missing_tables_are_reported(compose, real_data):
     def setup(*overrides):
         build_datamodule(compose("data=ravdess", f"data.root={real_data}", "model=action_units", *overrides)).setup()
 
@@ -108,29 +108,29 @@ def test_a_corpus_without_its_table_says_what_to_do(compose, real_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("handling", "count"), [("raise", 700), ("skip", 700), ("allow_missing_modality", 1440)])
-def test_recordings_that_lack_a_modality(real_data, compose, tmp_path, handling, count):
+@pytest.mark.parametrize(("on_error", "count"), [("raise", 700), ("skip", 700), ("allow_missing_modality", 1440)])
+def test_on_error_handles_recordings_without_a_modality(real_data, compose, tmp_path, on_error, count):
     source = pd.read_csv(real_data / "ravdess_action_units_mean.csv", sep=";")
     source[:700].to_csv(tmp_path / "half.csv", index=False)
-    typed = [
+    overrides = [
         "data=ravdess",
         f"data.root={real_data}",
         "model=late_fusion",
         "model.branches.face=action_units",
     ]
-    config = compose(*typed, f"action_units.table={tmp_path}/half.csv", f"data.on_error={handling}")
+    config = compose(*overrides, f"action_units.table={tmp_path}/half.csv", f"data.on_error={on_error}")
     datamodule = build_datamodule(config)
     datamodule.setup()
     assert len(datamodule.table) == count
     batch = next(datamodule.batches("train"))
     assert (batch["waveform_length"] > 0).all()
     assert batch["action_units"].shape == (32, 35)
-    assert bool((batch["action_unit_frames"] > 0).all()) is (handling != "allow_missing_modality")
+    assert bool((batch["action_unit_frames"] > 0).all()) is (on_error != "allow_missing_modality")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["action_units", "late_fusion"])
-def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, train_in_process, compose, model):
+def test_models_are_trained_and_evaluated_without_saving_local_paths(real_data, train_in_process, compose, model):
     visual = ["model.branches.face=action_units"] if model == "late_fusion" else []
     run_dir = train_in_process(
         "data=ravdess",
@@ -146,6 +146,6 @@ def test_a_run_is_trained_and_judged_and_keeps_its_paths_at_home(real_data, trai
         assert str(real_data) not in (run_dir / name).read_text()
     trained = json.loads((run_dir / "metrics.json").read_text())
     assert trained["test/uar"] > 0.125 / 2
-    typed = [f"run={run_dir}"]
-    evaluated = evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={run_dir}"]
+    evaluated = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert evaluated["test/uar"] == trained["test/uar"]

@@ -1,4 +1,4 @@
-"""Attributions add up to the logit and point at what decides it."""
+"""Tests of integrated gradients and Grad-CAM."""
 
 import cv2
 import pytest
@@ -9,7 +9,7 @@ from emotion.plots import attribution
 from emotion.plots.figure import save_figure
 
 
-def one_of(batch, row=1):
+def select_item(batch, row=1):
     return {key: value[row : row + 1] for key, value in batch.items()}
 
 
@@ -23,7 +23,7 @@ def fusion(compose):
 @pytest.mark.parametrize("model", ["mfcc_cnn", "audio_lstm"])
 def test_integrated_gradients_add_up_to_the_logit(compose, model):
     torch.manual_seed(0)
-    classifier, batch = build_classifier(compose(f"model={model}"), CLASSES).eval(), one_of(make_batch())
+    classifier, batch = build_classifier(compose(f"model={model}"), CLASSES).eval(), select_item(make_batch())
     classifier.encoder.front_end.fit([make_batch()])
     (part,) = attribution.attribute(classifier, batch, 3).values()
     features, frames = classifier.encoder.front_end(batch)
@@ -35,7 +35,7 @@ def test_integrated_gradients_add_up_to_the_logit(compose, model):
 
 
 @pytest.mark.slow
-def test_grad_cam_points_at_the_difference(compose):
+def test_grad_cam_highlights_the_region_that_separates_the_classes(compose):
     torch.manual_seed(0)
     sizes = ("model.images.size=64", "model.images.color=grey", "model.backbone.widths=[8,16,16]")
     classifier = build_classifier(compose("model=face_cnn", *sizes, "model.head.hidden=[]"), 2)
@@ -44,25 +44,25 @@ def test_grad_cam_points_at_the_difference(compose):
     def batch(count):
         label = torch.arange(count) % 2
         faces = torch.randint(90, 110, (count, 1, 1, 64, 64), dtype=torch.uint8)
-        for face, side in zip(faces, label, strict=True):
-            face[..., 24:40, 8:24] = 255 if side else 100  # bright on the left, or nowhere
+        for face, is_bright in zip(faces, label, strict=True):
+            face[..., 24:40, 8:24] = 255 if is_bright else 100  # bright on the left, or nowhere
         return {"faces": faces, "face_mask": torch.ones(count, 1, dtype=torch.bool), "label": label}
 
     for _ in range(40):
-        some = batch(32)
-        torch.nn.functional.cross_entropy(classifier.train()(some), some["label"]).backward()
+        samples = batch(32)
+        torch.nn.functional.cross_entropy(classifier.train()(samples), samples["label"]).backward()
         optimizer.step()
         optimizer.zero_grad()
-    seen = one_of(batch(2))
-    (part,) = attribution.attribute(classifier, seen, 1).values()
+    sample = select_item(batch(2))
+    (part,) = attribution.attribute(classifier, sample, 1).values()
     assert part.attribution.shape == (1, 64, 64)
     assert part.attribution.min() >= 0
     assert part.attribution[0, 24:40, 8:24].mean() > 2 * part.attribution.mean()
 
 
 @pytest.mark.slow
-def test_a_fusion_has_attributions_for_each_encoder(fusion, tmp_path):
-    whole = one_of(make_batch())
+def test_fusion_models_have_attributions_for_each_modality(fusion, tmp_path):
+    whole = select_item(make_batch())
     parts = attribution.attribute(fusion, whole, 0)
     assert set(parts) == {"audio", "face"}
     no_audio = whole | {"waveform_length": torch.zeros(1, dtype=torch.int64)}

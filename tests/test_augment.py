@@ -1,4 +1,4 @@
-"""What each augmentation does to sound, spectra, features and batches."""
+"""Tests of the augmentation of audio, spectra, features and batches."""
 
 import math
 
@@ -16,7 +16,7 @@ from emotion.features.base import Signal
 from emotion.models.build import build_front_end
 
 RATE = 16_000
-OF_SOUND = {
+AUDIO_AUGMENTATIONS = {
     "noise": Noise((0.0, 20.0), probability=1.0),
     "gain": Gain((-6.0, 6.0), probability=1.0),
     "time_shift": TimeShift(RATE, 0.2, probability=1.0),
@@ -31,8 +31,8 @@ def tones(hertz=400.0, lengths=LENGTHS):
     return 0.1 * torch.sin(2 * math.pi * hertz * time) * frame_mask(lengths, len(time))
 
 
-def strongest(waveform):
-    """The frequency of the strongest bin, in Hz."""
+def peak_frequency(waveform):
+    """Return the frequency of the largest spectral bin in Hz."""
     spectrum = torch.fft.rfft(waveform * torch.hann_window(len(waveform)), 1 << 17).abs()
     return spectrum.argmax().item() * RATE / (1 << 17)
 
@@ -42,9 +42,9 @@ def seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("name", OF_SOUND)
-def test_sound_stays_finite_and_within_its_length(name):
-    changed, length = OF_SOUND[name](tones(), LENGTHS)
+@pytest.mark.parametrize("name", AUDIO_AUGMENTATIONS)
+def test_augmented_audio_is_finite_and_within_its_length(name):
+    changed, length = AUDIO_AUGMENTATIONS[name](tones(), LENGTHS)
     assert changed.isfinite().all()
     assert changed.shape == (4, int(length.max()))
     assert not changed[~frame_mask(length, changed.shape[1])].any()
@@ -52,24 +52,24 @@ def test_sound_stays_finite_and_within_its_length(name):
     assert not torch.equal(changed[0, :9000], tones()[0, :9000])
 
 
-@pytest.mark.parametrize("name", OF_SOUND)
-def test_the_same_seed_changes_alike_and_probability_zero_not_at_all(name):
-    twice = []
+@pytest.mark.parametrize("name", AUDIO_AUGMENTATIONS)
+def test_seeds_are_reproducible_and_probability_zero_changes_nothing(name):
+    results = []
     for _ in range(2):
         torch.manual_seed(3)
-        twice.append(OF_SOUND[name](tones(), LENGTHS)[0])
-    assert torch.equal(*twice)
-    never = OF_SOUND[name]
-    probability, never.probability = never.probability, 0.0
+        results.append(AUDIO_AUGMENTATIONS[name](tones(), LENGTHS)[0])
+    assert torch.equal(*results)
+    disabled = AUDIO_AUGMENTATIONS[name]
+    probability, disabled.probability = disabled.probability, 0.0
     try:
-        unchanged, length = never(tones(), LENGTHS)
+        unchanged, length = disabled(tones(), LENGTHS)
     finally:
-        never.probability = probability
+        disabled.probability = probability
     assert torch.equal(unchanged, tones())
     assert torch.equal(length, LENGTHS)
 
 
-def test_noise_has_the_ratio_that_was_asked_for():
+def test_noise_has_the_requested_snr():
     lengths = torch.full((64,), 16_000)
     clean = tones(lengths=lengths)
     noise = Noise((10.0, 20.0), probability=1.0)(clean, lengths)[0] - clean
@@ -84,14 +84,14 @@ def test_gain_is_in_decibels():
     torch.testing.assert_close(changed, tones() * 10 ** (-6 / 20))
 
 
-def test_about_as_many_change_as_were_asked_for():
+def test_augmentation_has_the_requested_probability():
     lengths = torch.full((400,), 100)
     clean = torch.ones(400, 100)
     changed, _ = Gain((3.0, 6.0), probability=0.25)(clean, lengths)
     assert 60 < (changed[:, 0] != 1).sum() < 140
 
 
-def test_a_time_shift_moves_and_keeps():
+def test_time_shift_keeps_the_remaining_samples():
     lengths = torch.full((50,), 1000)
     ramp = torch.arange(1, 1001.0).repeat(50, 1)
     changed, length = TimeShift(1000, 0.1, probability=1.0)(ramp, lengths)
@@ -109,23 +109,23 @@ def test_a_time_shift_moves_and_keeps():
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1, 1.25])
-def test_speed_changes_pitch_and_length_alike(factor):
+def test_speed_changes_pitch_and_length_by_the_same_factor(factor):
     changed, length = Speed((factor,), probability=1.0)(tones(), LENGTHS)
     assert length[0].item() == pytest.approx(16_000 / factor, abs=2)
-    assert strongest(changed[0, : length[0]]) == pytest.approx(400 * factor, rel=2e-3)
+    assert peak_frequency(changed[0, : length[0]]) == pytest.approx(400 * factor, rel=2e-3)
 
 
 @pytest.mark.parametrize("semitones", [-4.0, -1.0, 2.0, 3.0])
-def test_pitch_shift_changes_pitch_alone(semitones):
+def test_pitch_shift_keeps_length_and_level(semitones):
     changed, length = PitchShift((semitones,), probability=1.0)(tones(), LENGTHS)
     assert torch.equal(length, LENGTHS)
-    assert strongest(changed[0, 2000:14_000]) == pytest.approx(400 * 2 ** (semitones / 12), rel=5e-3)
+    assert peak_frequency(changed[0, 2000:14_000]) == pytest.approx(400 * 2 ** (semitones / 12), rel=5e-3)
     level = changed[0, 4000:12_000].square().mean() / tones()[0, 4000:12_000].square().mean()
     assert level.item() == pytest.approx(1, abs=0.25)  # a phase vocoder loses some coherence
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
-def test_vtlp_moves_frequencies_below_the_boundary_and_keeps_the_ends(factor):
+def test_vtlp_warps_frequencies_below_the_boundary_and_keeps_the_ends(factor):
     power = Signal(tones(1000.0), LENGTHS, 2048, 512).power
     warped = Vtlp(RATE, (factor, factor), probability=1.0)(power)
     assert warped[0, :, 10].argmax().item() * RATE / 2048 == pytest.approx(1000 * factor, abs=RATE / 2048)
@@ -138,7 +138,7 @@ def test_vtlp_moves_frequencies_below_the_boundary_and_keeps_the_ends(factor):
         torch.testing.assert_close(source, ramp[0, :, 0], atol=1e-2, rtol=0)
 
 
-def test_mixup_mixes_features_as_it_mixes_labels():
+def test_mixup_mixes_features_and_labels_with_the_same_weights():
     batch = {"label": torch.arange(64) % 8}
     frames = torch.arange(1, 65)
     features = torch.nn.functional.one_hot(batch["label"], 8).float()[:, :, None] * frame_mask(frames, 64)[:, None]
@@ -154,24 +154,24 @@ def test_mixup_mixes_features_as_it_mixes_labels():
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (lambda: Noise((20.0, 10.0)), "lower bound above the upper one"),
         (lambda: Mixup(0.0), "greater than 0"),
         (lambda: Vtlp(RATE, boundary_hz=9000.0), "between 0 and 8000 Hz"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make, words):
-    with pytest.raises(EmotionError, match=words):
+def test_invalid_parameters_are_refused(make, message):
+    with pytest.raises(EmotionError, match=message):
         make()
 
 
-OF_FACES = ("color_jitter", "random_affine", "random_erasing", "random_horizontal_flip")
+FACE_AUGMENTATIONS = ("color_jitter", "random_affine", "random_erasing", "random_horizontal_flip")
 CHOICES = sorted(path.stem for path in (DIRECTORY / "augment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_changes_training_alone(compose, choice):
+def test_every_augmentation_changes_audio_in_training_only(compose, choice):
     config = compose(f"augment={choice}")
     for name in config.augment:
         if "probability" in config.augment[name]:
@@ -182,32 +182,36 @@ def test_every_choice_changes_training_alone(compose, choice):
     plain = front_end.eval()(batch)[0]
     assert torch.equal(front_end(batch)[0], plain)
     trained = front_end.train()(batch)[0]
-    # Mixup is record_robustness to the front end through the batch; faces have a front end of their own.
-    changes = choice not in ("none", "mixup", *OF_FACES)
+    # Mixup acts on the features of a batch with partners; faces have their own front end.
+    changes = choice not in ("none", "mixup", *FACE_AUGMENTATIONS)
     assert torch.equal(trained, plain) is not changes
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_faces_are_changed_by_what_is_of_faces(compose, choice):
+def test_faces_are_changed_by_face_augmentations_only(compose, choice):
     config = compose("model=face_cnn", f"augment={choice}", "model.images.frame_dropout=0")
     for name in config.augment:
         if "probability" in config.augment[name]:
             config.augment[name].probability = 1.0
     front_end, batch = build_classifier(config, 8).encoder.front_end, make_batch()
     plain = front_end.eval()(batch)[0]
-    assert torch.equal(front_end.train()(batch)[0], plain) is (choice not in OF_FACES)
+    assert torch.equal(front_end.train()(batch)[0], plain) is (choice not in FACE_AUGMENTATIONS)
 
 
-def test_several_are_applied_in_the_order_they_were_named(compose):
+def test_augmentations_are_applied_in_the_given_order(compose):
     config = compose("augment=[speed,noise,vtlp,spec_augment,gain]")
     front_end = _front_end(config)
-    assert [type(change).__name__ for change in front_end.waveform_augmentations] == ["Speed", "Noise", "Gain"]
-    assert [type(change).__name__ for change in front_end.spectrum_augmentations] == ["Vtlp"]
+    assert [type(augmentation).__name__ for augmentation in front_end.waveform_augmentations] == [
+        "Speed",
+        "Noise",
+        "Gain",
+    ]
+    assert [type(augmentation).__name__ for augmentation in front_end.spectrum_augmentations] == ["Vtlp"]
     assert front_end.augments_audio
     assert not _front_end(compose()).augments_audio
 
 
-def test_something_of_every_item_is_left():
+def test_spec_augment_never_masks_a_whole_item():
     torch.manual_seed(0)
     features = SpecAugment(feature_fraction=1.0, time_fraction=1.0)(torch.ones(500, 1, 3), torch.full((500,), 1))
     assert features[:, :, 0].all()

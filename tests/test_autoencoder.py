@@ -1,4 +1,4 @@
-"""An autoencoder of one emotion: what it learns, what it tells, and what it leaves in its run directory."""
+"""Tests of an autoencoder of one emotion: training, metrics and files of its run directory."""
 
 import numpy as np
 import pandas as pd
@@ -31,27 +31,27 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_only_one_emotion_is_trained_on(run):
+def test_training_uses_one_emotion_only(run):
     splits = runs.load_splits(run)
     assert set(splits["emotion"][splits["split"] == "train"]) == {"happy"}
     assert set(splits["emotion"][splits["split"] == "test"]) == {"happy", "sad"}
 
 
 @pytest.mark.slow
-def test_its_figures_are_those_of_its_table(run):
+def test_metrics_equal_those_of_the_table_of_errors(run):
     metrics, table = runs.load_metrics(run), pd.read_csv(run / "reconstructions" / "errors.csv")
     for split in ("dev", "test"):
         rows = table[table["split"] == split]
-        own, other = (rows[rows["emotion"] == emotion] for emotion in ("happy", "sad"))
+        happy, sad = (rows[rows["emotion"] == emotion] for emotion in ("happy", "sad"))
         for kind in ("error", "unexplained"):
-            assert metrics[f"{split}/{kind}/happy"] == pytest.approx(own[kind].mean(), abs=1e-5)
-            assert metrics[f"{split}/{kind}/others"] == pytest.approx(other[kind].mean() / own[kind].mean(), abs=1e-5)
+            assert metrics[f"{split}/{kind}/happy"] == pytest.approx(happy[kind].mean(), abs=1e-5)
+            assert metrics[f"{split}/{kind}/others"] == pytest.approx(sad[kind].mean() / happy[kind].mean(), abs=1e-5)
             area = roc_auc_score(rows["emotion"] == "sad", rows[kind])
             assert metrics[f"{split}/{kind}/auc"] == pytest.approx(area, abs=1e-5)
 
 
 @pytest.mark.slow
-def test_pictures_and_sound(run):
+def test_figures_and_audio_are_written(run):
     names = {path.name for path in (run / "reconstructions").iterdir()}
     assert {"errors.csv", "errors.png", "reconstructions.png", "samples.png"} <= names
     assert {"happy_features.wav", "happy_reconstructed.wav", "sad_reconstructed.wav", "sample_4.wav"} <= names
@@ -62,10 +62,10 @@ def test_pictures_and_sound(run):
 
 
 @pytest.mark.slow
-def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
-    typed = [f"run={run}"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert figures["test/uar"] == runs.load_metrics(run)["test/uar"]
+def test_evaluation_and_prediction_equal_training(run, compose, demo_root):
+    overrides = [f"run={run}"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    assert metrics["test/uar"] == runs.load_metrics(run)["test/uar"]
     row = pd.read_csv(run / "predictions.csv").iloc[-1]
     take = row["recording"].split("/")[1]
     (prediction,) = Predictor.from_run(run).predict([demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav"])
@@ -73,7 +73,7 @@ def test_it_is_judged_and_predicts_as_every_model_does(run, compose, demo_root):
 
 
 @pytest.mark.slow
-def test_it_may_be_resumed(train_in_process):
+def test_resumed_training_equals_uninterrupted_training(train_in_process):
     whole = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=2", "scheduler=constant", name="whole")
     half = train_in_process("model=autoencoder", *QUICK, "trainer.max_epochs=1", "scheduler=constant", name="half")
     train_in_process(f"resume={half}", "trainer.max_epochs=2", name="half")
@@ -83,7 +83,7 @@ def test_it_may_be_resumed(train_in_process):
     assert not (whole / "reconstructions" / "samples.png").exists()
 
 
-def test_it_learns_what_is_alike():
+def test_training_data_have_lower_errors_than_other_data():
     torch.manual_seed(0)
     network = Autoencoder(8, frames=16, latent=4, channels=(8, 16))
     optimizer, frames = torch.optim.AdamW(network.parameters(), lr=0.01), torch.full((64,), 16)
@@ -93,26 +93,26 @@ def test_it_learns_what_is_alike():
         optimizer.zero_grad()
         network.loss(features, frames)[0].mean().backward()
         optimizer.step()
-    other = torch.randn(64, 8, 16)
-    own, strange = (network.eval().errors(each, frames)[0].mean().item() for each in (features, other))
-    assert own < 0.2
-    assert strange > 0.8
+    unseen = torch.randn(64, 8, 16)
+    training_error, other_error = (network.eval().errors(each, frames)[0].mean().item() for each in (features, unseen))
+    assert training_error < 0.2
+    assert other_error > 0.8
 
 
-def test_errors_are_of_an_items_own_frames():
+def test_errors_ignore_padding():
     torch.manual_seed(0)
     network, frames = Autoencoder(5, frames=20, latent=4, channels=(4, 8)).eval(), torch.tensor([20, 7, 30])
     features = torch.randn(3, 5, 30) * (torch.arange(30) < frames[:, None])[:, None]
     error, unexplained = network.errors(features, frames)
-    again = network.reconstruction(network(features, frames)[:, :-1])
+    reconstruction = network.reconstruction(network(features, frames)[:, :-1])
     for row, count in enumerate((20, 7, 20)):
-        own, made = features[row, :, :count], again[row, :, :count]
-        assert error[row].item() == pytest.approx((own - made).square().mean().item(), rel=1e-4)
-        variance = own.var(dim=1, correction=0).mean()
+        original, reconstructed = features[row, :, :count], reconstruction[row, :, :count]
+        assert error[row].item() == pytest.approx((original - reconstructed).square().mean().item(), rel=1e-4)
+        variance = original.var(dim=1, correction=0).mean()
         assert unexplained[row].item() == pytest.approx((error[row] / variance).item(), rel=1e-3)
 
 
-def test_the_divergence_is_that_of_torch():
+def test_kl_divergence_equals_that_of_torch():
     torch.manual_seed(0)
     network = Autoencoder(5, frames=8, latent=4, channels=(4,), variational=True).eval()
     features, frames = torch.randn(3, 5, 8), torch.full((3,), 8)
@@ -143,7 +143,7 @@ def test_the_head_is_a_logistic_regression(classes):
 
 
 @pytest.mark.slow
-def test_features_of_which_no_sound_can_be_made(train_in_process):
+def test_no_audio_is_written_for_features_without_an_inverse(train_in_process):
     run_dir = train_in_process(
         "model=autoencoder",
         "features=spline_variants",
@@ -156,7 +156,7 @@ def test_features_of_which_no_sound_can_be_made(train_in_process):
     assert names == {"errors.csv", "errors.png", "reconstructions.png"}
 
 
-def test_an_emotion_that_is_not_there_is_named(train_in_process):
+def test_unsuitable_monitors_and_emotions_are_refused(train_in_process):
     with pytest.raises(EmotionError, match=r"training\.monitor=dev/uar"):
         train_in_process("model=autoencoder", *QUICK, "training.monitor=dev/uar", name="a")
     with pytest.raises(EmotionError, match=r"model\.train_emotion=angry"):

@@ -1,4 +1,4 @@
-"""The building blocks of the baselines: gradient histograms, variants, Tucker cores, whole frames."""
+"""Tests of the components of the baselines: gradient histograms, spline variants, Tucker cores, whole frames."""
 
 import math
 
@@ -35,34 +35,34 @@ SMALL = (
 )
 
 
-def by_loops(video, cell=(5, 5, 6), bins=9):
-    """The same, cell by cell, as it is written down."""
+def reference_hog3d(video, cell=(5, 5, 6), bins=9):
+    """Compute the histograms of `hog3d` cell by cell with NumPy."""
     time, down, across = np.gradient(video.double().numpy())
     length = np.sqrt(across**2 + down**2 + time**2)
     azimuth, polar = np.arctan2(down, across), np.arctan2(np.sqrt(across**2 + down**2), time)
     counts = [size // side for size, side in zip(video.shape, cell, strict=True)]
-    found = np.zeros((2, bins, *counts))
+    histograms = np.zeros((2, bins, *counts))
     for place in np.ndindex(*counts):
         part = tuple(slice(at * side, (at + 1) * side) for at, side in zip(place, cell, strict=True))
         for kind, (angle, span) in enumerate(((azimuth, (-np.pi, np.pi)), (polar, (0, np.pi)))):
             histogram, _ = np.histogram(angle[part], bins, span, weights=length[part])
             norm = np.linalg.norm(histogram)
-            found[kind, :, *place] = histogram / norm if norm > 1e-6 else 0
-    return found
+            histograms[kind, :, *place] = histogram / norm if norm > 1e-6 else 0
+    return histograms
 
 
 @pytest.mark.slow
-def test_gradient_histograms_equal_loops_on_a_real_face(real_data):
+def test_gradient_histograms_equal_the_reference_on_a_real_face(real_data):
     path = sorted((real_data / "ravdess_faces").rglob("*.mp4"))[0]
-    pictures = [picture.pixels(120) for picture, _ in zip(read_frames(path), range(23), strict=False)]
-    video = torch.from_numpy(np.stack(pictures)).float().mean(dim=3) / 255
-    found = hog3d(video)
-    assert found.shape == (2, 9, 4, video.shape[1] // 5, video.shape[2] // 6)
-    np.testing.assert_allclose(found, by_loops(video), atol=1e-5)
+    frames = [frame.pixels(120) for frame, _ in zip(read_frames(path), range(23), strict=False)]
+    video = torch.from_numpy(np.stack(frames)).float().mean(dim=3) / 255
+    histograms = hog3d(video)
+    assert histograms.shape == (2, 9, 4, video.shape[1] // 5, video.shape[2] // 6)
+    np.testing.assert_allclose(histograms, reference_hog3d(video), atol=1e-5)
 
 
-def test_the_polar_angle_is_true():
-    """The polar angle of vertical motion equals that of horizontal motion."""
+def test_polar_angle_does_not_depend_on_the_direction_of_motion():
+    """Vertical and horizontal gradients have the same polar angle."""
     rows = torch.arange(40.0)
     down, across = rows[None, :, None].expand(10, 40, 40), rows[None, None].expand(10, 40, 40)
     later = rows[:10, None, None].expand(10, 40, 40)
@@ -75,29 +75,29 @@ def test_the_polar_angle_is_true():
     assert hog3d(torch.ones(10, 40, 40)).eq(0).all()
 
 
-def test_clips_of_any_number_of_frames():
-    end = Hog3dFrontEnd(frames=10, cell=(5, 5, 5))
+def test_clips_may_have_any_number_of_frames():
+    front_end = Hog3dFrontEnd(frames=10, cell=(5, 5, 5))
     shade = torch.linspace(0, 250, 6)[None, :, None, None, None].expand(2, 6, 1, 20, 20)
     batch = {"faces": shade.byte(), "face_mask": torch.tensor([[True] * 6, [True] * 2 + [False] * 4])}
-    features, cells = end(batch)
+    features, cells = front_end(batch)
     assert features.shape == (2, 18, 2 * 4 * 4)
     assert cells.tolist() == [32, 32]
     nothing = batch | {"face_mask": torch.zeros(2, 6, dtype=torch.bool)}
-    assert not end.present(nothing).any()
+    assert not front_end.present(nothing).any()
     with pytest.raises(EmotionError, match="is less than a cell"):
         Hog3dFrontEnd(frames=4)
 
 
-def test_a_clip_is_brought_to_a_length_between_its_frames():
+def test_clips_are_interpolated_to_a_number_of_frames():
     random = np.random.default_rng(0)
     short = random.integers(0, 255, (7, 20, 24)).astype(np.uint8)
-    places = np.linspace(0, 6, 15)
-    long = np.stack([[np.interp(places, range(7), pixel) for pixel in row] for row in short.transpose(1, 2, 0)])
-    expected = by_loops(torch.from_numpy(long.transpose(2, 0, 1)))
+    positions = np.linspace(0, 6, 15)
+    long = np.stack([[np.interp(positions, range(7), pixel) for pixel in row] for row in short.transpose(1, 2, 0)])
+    expected = reference_hog3d(torch.from_numpy(long.transpose(2, 0, 1)))
     np.testing.assert_allclose(hog3d(torch.from_numpy(short), length=15), expected, atol=1e-5)
 
 
-def test_colours_count_as_bright_as_they_look():
+def test_colours_are_converted_to_luma():
     random = torch.Generator().manual_seed(0)
     colour = torch.randint(255, (1, 10, 3, 20, 24), generator=random).byte()
     grey = (colour[0].double() * torch.tensor([0.2989, 0.587, 0.114])[:, None, None]).sum(dim=1)
@@ -105,7 +105,7 @@ def test_colours_count_as_bright_as_they_look():
     torch.testing.assert_close(features[0], hog3d(grey).reshape(18, -1), atol=1e-4, rtol=0)
 
 
-def test_whole_frames_may_be_oblong():
+def test_whole_frames_may_be_rectangular():
     assert FaceOptions(size=(240, 426), detect="none", color="grey").shape == (240, 426, 1)
     assert FaceOptions(size=48).shape == (48, 48, 3)
     with pytest.raises(EmotionError, match="only whole frames"):
@@ -114,7 +114,7 @@ def test_whole_frames_may_be_oblong():
         FaceOptions(size=(0, 10), detect="none")
 
 
-def test_variants_are_the_courses_of_changed_sound():
+def test_variants_are_splines_of_augmented_audio():
     torch.manual_seed(0)
     waveform, length = 0.1 * torch.randn(2, 30_000), torch.tensor([30_000, 20_000])
     waveform[1, 20_000:] = 0
@@ -123,18 +123,18 @@ def test_variants_are_the_courses_of_changed_sound():
     assert features.shape == (2, 9 * 34, 14)
     assert frames.tolist() == [14, 14]
     plain, signal = features[:, :34], Signal(waveform[1:, :20_000], length[1:], 2048, 512)
-    curves = torch.cat([own(signal) for own in variants.curves.sets.values()], dim=1)
+    curves = torch.cat([feature_set(signal) for feature_set in variants.curves.sets.values()], dim=1)
     torch.testing.assert_close(plain[1], Splines(14, 4)(curves, signal.frames)[0], atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(variants(waveform, length)[0], features, atol=0, rtol=0)  # its noise is no chance
+    torch.testing.assert_close(variants(waveform, length)[0], features, atol=0, rtol=0)  # its noise is deterministic
     alone, _ = variants(waveform[1:, :20_000], length[1:])
     torch.testing.assert_close(alone[0], features[1], atol=0, rtol=0)
-    changed = [features[1, 34 * number : 34 * (number + 1)] for number in range(1, 9)]
-    assert all((one - plain[1]).abs().mean() > 0.05 for one in changed)
+    augmented = [features[1, 34 * number : 34 * (number + 1)] for number in range(1, 9)]
+    assert all((variant - plain[1]).abs().mean() > 0.05 for variant in augmented)
     with pytest.raises(EmotionError, match="has no variant"):
         SplineVariants(22_050, 2048, noise_std=0, semitones=(), speed_factors=())
 
 
-def test_the_tucker_core_is_that_of_tensorly():
+def test_tucker_core_equals_that_of_tensorly():
     tensorly = pytest.importorskip("tensorly")
     from tensorly.decomposition import partial_tucker
 
@@ -147,19 +147,19 @@ def test_the_tucker_core_is_that_of_tensorly():
     network.fit([(features[:25], frames[:25]), (features[25:], frames[25:])])
     vectors = network(features, frames)
     assert vectors.shape == (40, 3 * 5 * 2)
-    (expected, found), _ = partial_tucker(tensors.numpy(), rank=[3, 2], modes=[1, 3], tol=1e-5)
-    rebuilt = tensorly.tenalg.multi_mode_dot(expected, found, modes=[1, 3])
-    ours = torch.einsum("nacb,ia,jb->nicj", vectors.view(40, 3, 5, 2), network.factor_0, network.factor_2)
-    np.testing.assert_allclose(ours, rebuilt, atol=1e-3)
-    assert float((ours - tensors).norm() / tensors.norm()) < 0.02
+    (expected_core, expected_factors), _ = partial_tucker(tensors.numpy(), rank=[3, 2], modes=[1, 3], tol=1e-5)
+    rebuilt = tensorly.tenalg.multi_mode_dot(expected_core, expected_factors, modes=[1, 3])
+    reconstructed = torch.einsum("nacb,ia,jb->nicj", vectors.view(40, 3, 5, 2), network.factor_0, network.factor_2)
+    np.testing.assert_allclose(reconstructed, rebuilt, atol=1e-3)
+    assert float((reconstructed - tensors).norm() / tensors.norm()) < 0.02
     for factor in (network.factor_0, network.factor_2):
         torch.testing.assert_close(factor.T @ factor, torch.eye(factor.shape[1]), atol=1e-4, rtol=0)
-    few = PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2], max_values=10 * 480)
-    few.fit([(features, frames)])
-    torch.testing.assert_close(few.factor_0, network.factor_0, atol=0.1, rtol=0)
+    limited = PartialTucker(60, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2], max_values=10 * 480)
+    limited.fit([(features, frames)])
+    torch.testing.assert_close(limited.factor_0, network.factor_0, atol=0.1, rtol=0)
 
 
-def test_tensors_that_do_not_fit_are_named():
+def test_mismatched_tensor_shapes_are_refused():
     with pytest.raises(EmotionError, match="has 60 features; the input has 61"):
         PartialTucker(61, feature_shape=[12, 5], frame_shape=[8], ranks=[3, None, 2])
     with pytest.raises(EmotionError, match="ranks="):
@@ -169,7 +169,7 @@ def test_tensors_that_do_not_fit_are_named():
         network(torch.zeros(1, 2, 4), torch.tensor([4]))
 
 
-def test_each_of_several_vectors_counts_the_same(compose):
+def test_each_of_several_vectors_has_the_same_variance(compose):
     config = typed_config(compose("model=logistic_regression"))
     head = EstimatorHead(config.model.estimator, 2, 0, sizes=[100, 4], n_augmented_copies=[1, 1])
     random = np.random.default_rng(0)
@@ -181,52 +181,54 @@ def test_each_of_several_vectors_counts_the_same(compose):
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-9)
 
 
-def test_variants_may_be_examples_of_their_own(compose):
-    """As if each had been a recording; a recording is what its variants say on average."""
+def test_variants_may_be_separate_training_examples(compose):
+    """The prediction of a recording is the mean over its variants."""
     config = typed_config(compose("model=logistic_regression"))
     random = np.random.default_rng(0)
-    sound, face, labels = random.standard_normal((40, 3, 5)), random.standard_normal((40, 2)), np.arange(40) % 2
-    sound[:, :, 0] += 2 * labels[:, None]
+    audio, face, labels = random.standard_normal((40, 3, 5)), random.standard_normal((40, 2)), np.arange(40) % 2
+    audio[:, :, 0] += 2 * labels[:, None]
     head = EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], n_augmented_copies=[3, 1])
-    vectors = np.concatenate([sound.reshape(40, 15), face], axis=1)
+    vectors = np.concatenate([audio.reshape(40, 15), face], axis=1)
     head.fit(vectors, labels, np.ones(40))
     alone = EstimatorHead(config.model.estimator, 2, 0, sizes=[5, 2], n_augmented_copies=[1, 1])
-    by_hand = np.concatenate([sound.reshape(120, 5), face.repeat(3, axis=0)], axis=1)
-    alone.fit(by_hand, labels.repeat(3), np.ones(120))
-    expected = alone(torch.from_numpy(by_hand)).unflatten(0, (40, 3)).mean(dim=1)
+    repeated = np.concatenate([audio.reshape(120, 5), face.repeat(3, axis=0)], axis=1)
+    alone.fit(repeated, labels.repeat(3), np.ones(120))
+    expected = alone(torch.from_numpy(repeated)).unflatten(0, (40, 3)).mean(dim=1)
     torch.testing.assert_close(head(torch.from_numpy(vectors)), expected)
     for copies in ([2, 1], [3, 2]):
         with pytest.raises(EmotionError, match="cannot be divided so"):
             EstimatorHead(config.model.estimator, 2, 0, sizes=[15, 2], n_augmented_copies=copies)
 
 
-def test_functionals_follow_the_coefficients_of_each_course():
-    sound, length = 0.1 * torch.randn(2, 22_050), torch.tensor([22_050, 16_000])
+def test_functionals_follow_the_coefficients_of_each_contour():
+    audio, length = 0.1 * torch.randn(2, 22_050), torch.tensor([22_050, 16_000])
     options = {"noise_std": 0, "semitones": (), "speed_factors": (), "include_original": True, "n_delta_orders": 1}
     options["functionals"] = ["std", "median"]
-    both, frames = SplineVariants(22_050, 2048, n_coefficients=6, **options)(sound, length)
+    both, frames = SplineVariants(22_050, 2048, n_coefficients=6, **options)(audio, length)
     del options["functionals"]
     assert both.shape == (2, 68, 8) and frames.tolist() == [8, 8]
-    splines, _ = SplineVariants(22_050, 2048, n_coefficients=6, **options)(sound, length)
+    splines, _ = SplineVariants(22_050, 2048, n_coefficients=6, **options)(audio, length)
     torch.testing.assert_close(both[..., :6], splines)
-    only = SplineVariants(22_050, 2048, n_coefficients=0, functionals=["std", "median"], **options)
-    torch.testing.assert_close(both[..., 6:], only(sound, length)[0])
-    courses, count = only.curves(sound[1:, :16_000], length[1:])
-    course = courses[0, :, : int(count)].numpy()
-    np.testing.assert_allclose(both[1, :, 6], course.std(axis=1), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(both[1, :, 7], np.median(course, axis=1), rtol=1e-3, atol=1e-5)
+    functionals = SplineVariants(22_050, 2048, n_coefficients=0, functionals=["std", "median"], **options)
+    torch.testing.assert_close(both[..., 6:], functionals(audio, length)[0])
+    contours, count = functionals.curves(audio[1:, :16_000], length[1:])
+    contour = contours[0, :, : int(count)].numpy()
+    np.testing.assert_allclose(both[1, :, 6], contour.std(axis=1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(both[1, :, 7], np.median(contour, axis=1), rtol=1e-3, atol=1e-5)
 
 
-def test_the_published_size():
-    # 1,728 values of the picture and 1,500 of the sound, as published.
+def test_tucker_cores_have_the_published_size():
+    # The published sizes are 1,728 values for video and 1,500 for audio.
     video = PartialTucker(18, feature_shape=[2, 9], frame_shape=[10, 48, 71], ranks=[1, None, 3, 8, 8])
-    sound = PartialTucker(272, feature_shape=[272], frame_shape=[14], ranks=[150, 10])
-    assert (video.embed_dim, sound.embed_dim) == (1728, 1500)
+    audio = PartialTucker(272, feature_shape=[272], frame_shape=[14], ranks=[150, 10])
+    assert (video.embed_dim, audio.embed_dim) == (1728, 1500)
 
 
 @pytest.mark.slow
-def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own_videos, compose):
-    run_dir = train_in_process("experiment=baselines/s3_splines_hog3d_mlp", *typed, *SMALL, "data.on_error=skip")
+def test_audio_and_video_baseline_trains_and_predicts(train_in_process, video_overrides, own_videos, compose):
+    run_dir = train_in_process(
+        "experiment=baselines/s3_splines_hog3d_mlp", *video_overrides, *SMALL, "data.on_error=skip"
+    )
     table = pd.read_csv(run_dir / "predictions.csv")
     row = table[table["split"] == "test"].iloc[0]
     file = own_videos / f"{row['recording'].split('/', 1)[1]}.mp4"
@@ -246,15 +248,15 @@ def test_sound_and_video_from_files_to_a_prediction(train_in_process, typed, own
         torch.testing.assert_close(kept.encoder.encoders["face"].backbone.state_dict()[key], value)
 
 
-def test_factors_are_of_recordings_as_they_are(compose):
-    """Not of what augmentation makes of them, nor of nothing where there is no sound."""
+def test_tucker_factors_are_fitted_without_augmentation(compose):
+    """Recordings without audio are left out."""
     config = compose("model=mlp", "model.vector=tucker", "features=spline_variants", "augment=[noise,spec_augment]")
-    encoder, seen = build_classifier(config, 8).encoder.train(), []
-    encoder.backbone.fit = lambda inputs: seen.extend(inputs)
+    encoder, inputs_of_fit = build_classifier(config, 8).encoder.train(), []
+    encoder.backbone.fit = lambda inputs: inputs_of_fit.extend(inputs)
     torch.manual_seed(0)
     batch = {"waveform": 0.1 * torch.randn(3, 20_000), "waveform_length": torch.tensor([20_000, 0, 9_000])}
     encoder.fit(lambda: [batch])
-    ((features, frames),) = seen
+    ((features, frames),) = inputs_of_fit
     expected, _ = encoder.eval().front_end(batch)
     torch.testing.assert_close(features, expected[[0, 2]])
     assert len(frames) == 2
@@ -263,17 +265,17 @@ def test_factors_are_of_recordings_as_they_are(compose):
 
 @pytest.mark.parametrize("estimator", ["svm", "random_forest", "s3_mlp"])
 @pytest.mark.parametrize("system", ["s3_splines_hog3d_mlp", "s3_splines_mlp", "s3_splines_action_units_mlp"])
-def test_its_estimators(compose, system, estimator):
+def test_estimators_of_baselines_are_selectable(compose, system, estimator):
     config = compose(f"experiment=baselines/{system}", f"model/estimator@model={estimator}")
     assert isinstance(build_classifier(config, 8).head, EstimatorHead)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vgg16"])
-def test_whole_frames_into_networks(train_in_process, typed, kind):
+def test_networks_train_on_whole_frames(train_in_process, video_overrides, kind):
     options = ["faces.frames=2", "model.images.size=64", "trainer.max_epochs=1", "data.on_error=skip"]
     options += ["model.backbone.weights=none"] if kind == "vgg16" else []
-    run_dir = train_in_process(f"experiment=baselines/s1_frames_{kind}", *typed, *options)
+    run_dir = train_in_process(f"experiment=baselines/s1_frames_{kind}", *video_overrides, *options)
     config = runs.load_config(run_dir)
     assert (config.faces.size, config.faces.frame_step, config.faces.color) == (256, 20, "grey")
     assert math.isfinite(runs.load_metrics(run_dir)["test/loss"])

@@ -1,4 +1,4 @@
-"""Branches: what each takes in, features of their own, and estimators among them."""
+"""Tests of the branches of a fusion: inputs, features per branch and estimators."""
 
 import json
 import shutil
@@ -41,15 +41,20 @@ STACKED = (*AUDIO, "model.branches.vector=logistic_functionals", "model.branches
         ("~model.input", "model.input=null"),
     ],
 )
-def test_a_branch_has_the_keys_of_its_input(compose, override, message):
+def test_keys_of_a_branch_depend_on_its_input(compose, override, message):
     with pytest.raises(EmotionError, match=message):
         typed_config(compose("model=mfcc_cnn", override))
 
 
-def test_the_features_of_a_branch_are_completed_by_the_group(compose):
+def test_features_of_a_branch_default_to_the_features_group(compose):
     config = typed_config(compose(*TWO, "features.trim_db=20", "model.branches.vector.features.normalize=none"))
-    own = config.model.branches["vector"].features
-    assert (list(own.sets), own.trim_db, own.normalize, own.n_delta_orders) == (["chroma", "rms"], 20.0, "none", 0)
+    features = config.model.branches["vector"].features
+    assert (list(features.sets), features.trim_db, features.normalize, features.n_delta_orders) == (
+        ["chroma", "rms"],
+        20.0,
+        "none",
+        0,
+    )
     assert config.features.normalize == "train" and config.model.branches["audio"].features is None
     with pytest.raises(
         EmotionError, match=r"model\.branches\.vector\.features\.sets\.mfcc\.n_mfcc=200: at most n_mels"
@@ -62,14 +67,14 @@ def test_the_features_of_a_branch_are_completed_by_the_group(compose):
         compose(*AUDIO, "model.branches.audio.features=chrom")
 
 
-def test_a_branch_may_bring_its_features(compose):
+def test_branches_may_define_their_features(compose):
     config = typed_config(compose(*AUDIO, "model.branches.vector=compare_functionals"))
     assert list(config.model.branches["vector"].features.sets) == ["compare_2016"]
     other = typed_config(compose(*AUDIO, "model.branches.b=compare_functionals", "model.branches.b.features=rms"))
     assert list(other.model.branches["b"].features.sets) == ["rms"]
 
 
-def test_augmentations_of_a_spectrum_leave_out_features_that_come_from_none(compose):
+def test_spectrum_augmentations_skip_features_without_a_spectrum(compose):
     two = (*AUDIO, "model.branches.vector=splines", "model.branches.vector.features=spline_variants", "augment=vtlp")
     classifier = build_classifier(compose(*two), CLASSES).train()
     whole, alone = classifier.front_ends
@@ -77,21 +82,23 @@ def test_augmentations_of_a_spectrum_leave_out_features_that_come_from_none(comp
     assert classifier(make_batch()).isfinite().all()
 
 
-def test_two_branches_have_features_of_their_own_from_training_to_prediction(train_in_process, compose, demo_root):
+def test_features_per_branch_work_from_training_to_prediction(train_in_process, compose, demo_root):
     run_dir = train_in_process(*TWO)
     computed = train_in_process(*TWO, "features.cache=false", name="computed")
     assert runs.load_metrics(run_dir)["dev/loss"] == pytest.approx(runs.load_metrics(computed)["dev/loss"], abs=1e-3)
-    typed = [f"run={run_dir}"]
-    again = evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={run_dir}"]
+    again = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert again["test/loss"] == runs.load_metrics(run_dir)["test/loss"]
     table = pd.read_csv(run_dir / "predictions.csv")
-    known = table[table["split"] == "test"].head(4)
-    files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in known["recording"]]
-    for found, row in zip(Predictor.from_run(run_dir).predict(files), known.itertuples(), strict=True):
-        assert list(found.probabilities.values()) == pytest.approx([getattr(row, name) for name in EMOTIONS], abs=1e-4)
+    expected = table[table["split"] == "test"].head(4)
+    files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in expected["recording"]]
+    for prediction, row in zip(Predictor.from_run(run_dir).predict(files), expected.itertuples(), strict=True):
+        assert list(prediction.probabilities.values()) == pytest.approx(
+            [getattr(row, name) for name in EMOTIONS], abs=1e-4
+        )
 
 
-def test_batches_hold_the_features_of_each_branch_or_waveforms(compose):
+def test_batches_hold_cached_features_of_each_branch_or_waveforms(compose):
     from emotion.pipelines.results import cache_features
 
     for augment, cached, waveform in (("none", 2, False), ("noise", 0, True)):
@@ -109,7 +116,7 @@ def test_batches_hold_the_features_of_each_branch_or_waveforms(compose):
 
 
 @pytest.mark.slow
-def test_two_branches_are_exported_if_their_frames_agree(train_in_process, tmp_path):
+def test_two_branches_are_exported_if_their_hop_lengths_agree(train_in_process, tmp_path):
     run_dir = train_in_process(*TWO)
     assert export.export(run_dir, tmp_path / "model.onnx", "onnx").difference < 1e-4
     other = train_in_process(*TWO, "model.branches.vector.features.hop_length=256", name="other")
@@ -120,8 +127,8 @@ def test_two_branches_are_exported_if_their_frames_agree(train_in_process, tmp_p
 # Estimators.
 
 
-class SpeakerMemory:
-    """Vectors that name the recording: an estimator knows its recordings, and nothing about others."""
+class RandomVectors:
+    """Random vectors and labels, on which an estimator overfits to its training recordings."""
 
     def __init__(self, speakers=6, each=20):
         random = np.random.default_rng(0)
@@ -140,31 +147,31 @@ def accuracy(log_probabilities, labels):
     return (log_probabilities.argmax(axis=1) == labels).mean()
 
 
-def test_cross_fitting_hides_what_an_estimator_has_seen(estimator):
-    made = SpeakerMemory()
-    estimator.fit(made.train.values, made.labels, None)
+def test_cross_fitting_predicts_speakers_with_estimators_not_trained_on_them(estimator):
+    data = RandomVectors()
+    estimator.fit(data.train.values, data.labels, None)
     fitted = estimator.pipeline
-    fold, log_probabilities = cross_fit(estimator, made.train, made.speakers, None, seed=0)
+    fold, log_probabilities = cross_fit(estimator, data.train, data.speakers, None, seed=0)
     assert estimator.pipeline is fitted
-    assert accuracy(estimator(torch.from_numpy(made.train.values)).numpy(), made.labels) == 1
-    assert accuracy(log_probabilities, made.labels) < 0.5
-    assert all(len(set(fold[made.speakers == speaker])) == 1 for speaker in set(made.speakers))
+    assert accuracy(estimator(torch.from_numpy(data.train.values)).numpy(), data.labels) == 1
+    assert accuracy(log_probabilities, data.labels) < 0.5
+    assert all(len(set(fold[data.speakers == speaker])) == 1 for speaker in set(data.speakers))
     assert set(fold) == set(range(5))
 
 
 def test_folds_of_a_single_speaker_hold_every_class(estimator):
-    made = SpeakerMemory(speakers=1, each=60)
-    fold, log_probabilities = cross_fit(estimator, made.train, made.speakers, None, seed=0)
-    assert all(set(made.labels[fold == number]) == set(range(4)) for number in range(5))
-    assert accuracy(log_probabilities, made.labels) < 0.6
-    few = Vectors(made.train.values[:3], np.array([0, 1, 1]), np.arange(3))
+    data = RandomVectors(speakers=1, each=60)
+    fold, log_probabilities = cross_fit(estimator, data.train, data.speakers, None, seed=0)
+    assert all(set(data.labels[fold == number]) == set(range(4)) for number in range(5))
+    assert accuracy(log_probabilities, data.labels) < 0.6
+    too_few = Vectors(data.train.values[:3], np.array([0, 1, 1]), np.arange(3))
     with pytest.raises(EmotionError, match="two recordings of each class"):
-        cross_fit(estimator, few, made.speakers[:3], None, seed=0)
+        cross_fit(estimator, too_few, data.speakers[:3], None, seed=0)
 
 
 @pytest.fixture(scope="module")
 def clips(real_data, tmp_path_factory):
-    """Real clips of six actors: four of train, one of dev and one of test of the protocol luna5."""
+    """Return the overrides of real clips of six actors: four of train, one of dev and one of test of luna5."""
     root = tmp_path_factory.mktemp("clips") / "ravdess"
     for actor in ("01", "04", "07", "08", "03", "02"):
         (root / f"Actor_{actor}").mkdir(parents=True)
@@ -175,7 +182,7 @@ def clips(real_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stacked(clips, tmp_path_factory):
-    """A finished fusion of a CNN and an estimator on real clips."""
+    """Return a finished fusion of a CNN and an estimator on real clips."""
     import hydra
 
     from emotion.config.compose import DIRECTORY
@@ -194,7 +201,7 @@ def vectors(classifier, datamodule, *splits):
     return np.concatenate([encoder.vector(batch).double().numpy() for batch in datamodule.batches(*splits)])
 
 
-def test_no_log_probability_of_training_knows_the_speaker(stacked):
+def test_training_log_probabilities_are_from_estimators_without_the_speaker(stacked):
     config = runs.load_config(stacked)
     classifier, datamodule = load_classifier(stacked, config), build_datamodule(config)
     datamodule.setup()
@@ -205,23 +212,23 @@ def test_no_log_probability_of_training_knows_the_speaker(stacked):
     values, labels = vectors(classifier, datamodule, "train"), rows["label"].to_numpy()
     weights = class_weights(datamodule.table, len(datamodule.classes)).numpy()[labels]
     encoder = classifier.encoder.encoders["vector"]
-    for fold, own in table.groupby("fold").indices.items():
-        others = np.setdiff1d(np.arange(len(table)), own)
-        assert not set(table["speaker"].iloc[own]) & set(table["speaker"].iloc[others])
+    for fold, rows_of_fold in table.groupby("fold").indices.items():
+        others = np.setdiff1d(np.arange(len(table)), rows_of_fold)
+        assert not set(table["speaker"].iloc[rows_of_fold]) & set(table["speaker"].iloc[others])
         scaler, logistic = (clone(step) for step in encoder.estimator.pipeline)
         logistic.fit(scaler.fit_transform(values[others]), labels[others], sample_weight=weights[others])
-        expected = logistic.predict_log_proba(scaler.transform(values[own]))
-        found = table.loc[table["fold"] == fold, list(EMOTIONS)].to_numpy()
-        likely = expected > np.log(1e-5)  # smaller ones are clipped
-        np.testing.assert_allclose(found[likely], expected[likely], atol=1e-3)
+        expected = logistic.predict_log_proba(scaler.transform(values[rows_of_fold]))
+        actual = table.loc[table["fold"] == fold, list(EMOTIONS)].to_numpy()
+        unclipped = expected > np.log(1e-5)  # smaller ones are clipped
+        np.testing.assert_allclose(actual[unclipped], expected[unclipped], atol=1e-3)
     encoder.set_cross_fitted(table["recording"].tolist(), torch.tensor(table[list(EMOTIONS)].to_numpy(np.float32)))
     batch = datamodule.dataset("train").__getitems__(range(len(table)))
-    crossed, whole = encoder.train()(batch).numpy(), encoder.eval()(batch).numpy()
-    np.testing.assert_allclose(crossed, table[list(EMOTIONS)].to_numpy(), atol=1e-5)
-    assert accuracy(whole, labels) > accuracy(crossed, labels) + 0.2
+    cross_fitted, whole = encoder.train()(batch).numpy(), encoder.eval()(batch).numpy()
+    np.testing.assert_allclose(cross_fitted, table[list(EMOTIONS)].to_numpy(), atol=1e-5)
+    assert accuracy(whole, labels) > accuracy(cross_fitted, labels) + 0.2
 
 
-def test_dev_chooses_the_parameters_and_the_run_is_whole(stacked, clips, compose, tmp_path):
+def test_parameters_are_selected_on_dev_and_the_run_is_complete(stacked, clips, compose, tmp_path):
     grid = pd.read_csv(stacked / "grid_vector.csv")
     config = runs.load_config(stacked)
     classifier = load_classifier(stacked, config)
@@ -231,15 +238,15 @@ def test_dev_chooses_the_parameters_and_the_run_is_whole(stacked, clips, compose
         encoder.estimator.size
     )
     moved = shutil.copytree(stacked, tmp_path / "moved")
-    typed = [f"run={moved}"]
-    again = evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={moved}"]
+    again = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert again["test/loss"] == runs.load_metrics(stacked)["test/loss"]
     (moved / "checkpoints" / "vector.skops").unlink()
     with pytest.raises(EmotionError, match=r"vector\.skops does not exist"):
         Predictor.from_run(moved)
 
 
-def test_an_estimator_in_a_fusion_predicts_files_and_is_bundled(stacked, tmp_path):
+def test_fusions_with_an_estimator_predict_files_and_are_bundled(stacked, tmp_path):
     from emotion.inference.bundle import bundle
 
     root = tmp_path / "bundle"
@@ -248,9 +255,9 @@ def test_an_estimator_in_a_fusion_predicts_files_and_is_bundled(stacked, tmp_pat
     data = json.loads((stacked / "environment.json").read_text())["data_root"]
     files = [f"{data}/ravdess/Actor_{name[-2:]}/03-{name.split('/')[1]}.flac" for name in table["recording"]]
     for run_dir, tolerance in ((stacked, 1e-4), (root, 2e-2)):
-        for found, row in zip(Predictor.from_run(run_dir).predict(files), table.itertuples(), strict=True):
+        for prediction, row in zip(Predictor.from_run(run_dir).predict(files), table.itertuples(), strict=True):
             expected = [getattr(row, name) for name in EMOTIONS]
-            assert list(found.probabilities.values()) == pytest.approx(expected, abs=tolerance)
+            assert list(prediction.probabilities.values()) == pytest.approx(expected, abs=tolerance)
     with pytest.raises(
         EmotionError, match="a scikit-learn estimator cannot be exported to this format; use --format bundle"
     ):
@@ -262,13 +269,13 @@ def test_a_resumed_fusion_with_an_estimator_equals_an_uninterrupted_one(train_in
     overrides = [override for override in overrides if "channels" not in override]
     whole = train_in_process(*overrides, "trainer.max_epochs=2", name="whole")
     half = train_in_process(*overrides, name="half")
-    typed = [f"resume={half}", "trainer.max_epochs=2"]
-    train(compose(*typed), half, typed[1:])
+    overrides = [f"resume={half}", "trainer.max_epochs=2"]
+    train(compose(*overrides), half, overrides[1:])
     assert runs.load_metrics(half)["test/loss"] == pytest.approx(runs.load_metrics(whole)["test/loss"], abs=1e-6)
 
 
 @pytest.mark.parametrize("fusion", ["concatenation", "gated", "cross_attention", "mean_log_probability"])
-def test_every_fusion_takes_an_estimator_and_items_without_its_modality(compose, fusion):
+def test_every_fusion_accepts_an_estimator_and_missing_modalities(compose, fusion):
     torch.manual_seed(0)
     units = ("model.branches.vector.vector=action_unit_means", f"model/fusion={fusion}")
     classifier = build_classifier(compose(*STACKED, *units), CLASSES)
@@ -288,14 +295,14 @@ def test_every_fusion_takes_an_estimator_and_items_without_its_modality(compose,
         torch.testing.assert_close(classifier.encoder.encode("vector", batch)[0], encoder(batch))
 
 
-def test_cross_fitted_log_probabilities_go_with_their_recordings(compose):
+def test_cross_fitted_log_probabilities_are_selected_by_recording(compose):
     encoder = build_classifier(compose(*STACKED), CLASSES).encoder.encoders["vector"].train()
-    batch, made = make_batch(), torch.randn(4, CLASSES).log_softmax(dim=1)
-    encoder.set_cross_fitted(batch["recording"][::-1], made)
-    torch.testing.assert_close(encoder(batch), made.flip(0))
-    torch.testing.assert_close(encoder(select_items(batch, torch.tensor([True, False, False, True]))), made[[3, 0]])
+    batch, values = make_batch(), torch.randn(4, CLASSES).log_softmax(dim=1)
+    encoder.set_cross_fitted(batch["recording"][::-1], values)
+    torch.testing.assert_close(encoder(batch), values.flip(0))
+    torch.testing.assert_close(encoder(select_items(batch, torch.tensor([True, False, False, True]))), values[[3, 0]])
     mixture = batch | {"mix_partner": torch.tensor([1, 0, 3, 2]), "mix_weight": torch.full((4,), 0.75)}
-    torch.testing.assert_close(encoder(mixture), 0.75 * made.flip(0) + 0.25 * made[[2, 3, 0, 1]])
+    torch.testing.assert_close(encoder(mixture), 0.75 * values.flip(0) + 0.25 * values[[2, 3, 0, 1]])
     with pytest.raises(EmotionError, match="other/1 has no cross-fitted"):
         encoder(batch | {"recording": ["other/1", *batch["recording"][1:]]})
     joined = Concatenation({"one": encoder}).train()(batch)
@@ -303,35 +310,35 @@ def test_cross_fitted_log_probabilities_go_with_their_recordings(compose):
 
 
 @pytest.mark.slow
-def test_branches_start_from_runs_with_other_features_and_of_estimators(train_in_process, compose, demo_root):
-    few = ("model.grid={C:[0.01,1.0]}", "features=[chroma,rms]")
-    parent = train_in_process("model=logistic_regression", "model.vector=means", *few, name="parent")
+def test_branches_are_initialised_from_runs_with_other_features_and_estimators(train_in_process, compose, demo_root):
+    small = ("model.grid={C:[0.01,1.0]}", "features=[chroma,rms]")
+    initial = train_in_process("model=logistic_regression", "model.vector=means", *small, name="initial")
     network = train_in_process(
         "model=mfcc_cnn", "model.backbone.channels=[4,4]", "trainer.max_epochs=1", name="network"
     )
-    started = ("model=late_fusion", "~model.branches.face", f"model.branches.audio.init_from={network}")
-    started += ("model.branches.vector=logistic_functionals", f"model.branches.vector.init_from={parent}")
-    run_dir = train_in_process(*started, "trainer.max_epochs=1", name="fused")
-    config, own = runs.load_config(run_dir), runs.load_config(parent)
+    fusion = ("model=late_fusion", "~model.branches.face", f"model.branches.audio.init_from={network}")
+    fusion += ("model.branches.vector=logistic_functionals", f"model.branches.vector.init_from={initial}")
+    run_dir = train_in_process(*fusion, "trainer.max_epochs=1", name="fused")
+    config, initial_config = runs.load_config(run_dir), runs.load_config(initial)
     vector = config.model.branches["vector"]
     assert list(vector.vector.features.sets) == ["chroma", "rms"]
     assert list(config.model.branches["audio"].features.sets) == ["mfcc"]
-    assert vector.vector.backbone == own.model.vector.backbone
-    fused, single = load_classifier(run_dir, config), load_classifier(parent, own)
+    assert vector.vector.backbone == initial_config.model.vector.backbone
+    fused, single = load_classifier(run_dir, config), load_classifier(initial, initial_config)
     encoder = fused.encoder.encoders["vector"]
     assert encoder.estimator.pipeline[-1].C == single.head.pipeline[-1].C
-    batch = build_datamodule(own)
+    batch = build_datamodule(initial_config)
     batch.setup()
     batch = batch.dataset("test").__getitems__([0, 5])
     torch.testing.assert_close(encoder.eval()(batch), single.eval()(batch).log_softmax(dim=1))
     assert not (run_dir / "grid_vector.csv").exists()
     assert len(pd.read_csv(run_dir / "checkpoints" / "vector_cross_fitted.csv")) == 256
     for name in ("config.yaml", "overrides.yaml"):
-        assert str(parent) not in (run_dir / name).read_text()
+        assert str(initial) not in (run_dir / name).read_text()
     slow = ("model=audio_lstm", "features=rms", "model.backbone.width=4", "data.sample_rate=8000")
     other = train_in_process(*slow, "trainer.max_epochs=1", name="other")
     with pytest.raises(EmotionError, match=r"has another data\.sample_rate than the other runs"):
-        train_in_process(*started, f"model.branches.vector.init_from={other}", name="refused")
+        train_in_process(*fusion, f"model.branches.vector.init_from={other}", name="refused")
     for override, message in (
         ("features=log_mel", "features=log_mel cannot be changed|features cannot be changed"),
         ("model.branches.vector.grid={C:[1.0]}", "model.branches.vector.grid cannot be changed"),
@@ -339,7 +346,7 @@ def test_branches_start_from_runs_with_other_features_and_of_estimators(train_in
         ("protocol.fold=1", "was trained or selected on"),
     ):
         with pytest.raises(EmotionError, match=message):
-            train_in_process(*started, override, name="refused")
+            train_in_process(*fusion, override, name="refused")
 
 
 def test_recordings_without_the_modality_of_an_estimator_take_part(train_in_process, demo_root, tmp_path):
@@ -352,6 +359,6 @@ def test_recordings_without_the_modality_of_an_estimator_take_part(train_in_proc
     known.to_csv(tmp_path / "units.csv", index=False)
     units = (f"action_units.table={tmp_path / 'units.csv'}", "data.on_error=allow_missing_modality")
     run_dir = train_in_process(*STACKED, "model.branches.vector.vector=action_unit_means", *units)
-    crossed = pd.read_csv(run_dir / "checkpoints" / "vector_cross_fitted.csv")
-    assert len(crossed) == 128 and len(runs.load_recordings(run_dir).query("split == 'train'")) == 256
-    assert np.isfinite(crossed[list(EMOTIONS)]).all(axis=None)
+    cross_fitted = pd.read_csv(run_dir / "checkpoints" / "vector_cross_fitted.csv")
+    assert len(cross_fitted) == 128 and len(runs.load_recordings(run_dir).query("split == 'train'")) == 256
+    assert np.isfinite(cross_fitted[list(EMOTIONS)]).all(axis=None)

@@ -1,4 +1,4 @@
-"""Models of scikit-learn go the way of all models: the same splits, the same run directory, the same tools after it."""
+"""Tests of scikit-learn estimators as models: training, run directory, evaluation and prediction."""
 
 import sys
 
@@ -38,7 +38,7 @@ QUICK = {
 
 @pytest.fixture
 def ragged():
-    """Three items of unequal length, with what must not count beyond their ends."""
+    """Return features of three items of unequal length, with large values in the padding, and their lengths."""
     generator = torch.Generator().manual_seed(0)
     frames = torch.tensor([7, 1, 30])
     features = torch.full((3, 4, 30), 1e6)
@@ -47,7 +47,7 @@ def ragged():
     return features, frames
 
 
-def test_functionals_are_those_of_numpy_and_scipy(ragged):
+def test_functionals_equal_those_of_numpy_and_scipy(ragged):
     names = [
         "mean",
         "std",
@@ -61,17 +61,17 @@ def test_functionals_are_those_of_numpy_and_scipy(ragged):
     ]
     vectors = Functionals(4, names)(*ragged).unflatten(1, (len(names), 4))
     for item, count, vector in zip(*ragged, vectors, strict=True):
-        own = item[:, :count].double().numpy()
+        valid = item[:, :count].double().numpy()
         varies = count > 1
-        expected = [own.mean(1), own.std(1)]
-        expected += [f(own, axis=1) if varies else np.zeros(4) for f in (scipy.stats.skew, scipy.stats.kurtosis)]
-        expected += [np.quantile(own, part, axis=1) for part in (0, 0.05, 0.25, 0.5, 1)]
+        expected = [valid.mean(1), valid.std(1)]
+        expected += [f(valid, axis=1) if varies else np.zeros(4) for f in (scipy.stats.skew, scipy.stats.kurtosis)]
+        expected += [np.quantile(valid, part, axis=1) for part in (0, 0.05, 0.25, 0.5, 1)]
         np.testing.assert_allclose(vector, expected, atol=2e-5, rtol=1e-4)
     with pytest.raises(EmotionError, match="did you mean mean"):
         Functionals(4, ["maen"])
 
 
-def test_splines_are_those_of_scipy(ragged):
+def test_splines_equal_those_of_scipy(ragged):
     network = SplineCoefficients(4, n_coefficients=8)
     vectors = network(*ragged).unflatten(1, (4, 8))
     long = ragged[0][2].double().numpy()
@@ -95,7 +95,7 @@ def _vectors(classifier, batches):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", CLASSICAL)
-def test_a_run_of_every_estimator(train_in_process, model, demo_root):
+def test_every_estimator_trains_and_predicts(train_in_process, model, demo_root):
     run_dir = train_in_process(f"model={model}", "features=mfcc", *QUICK.get(model, ()))
     metrics = runs.load_metrics(run_dir)
     assert metrics["test/uar"] > 0.3
@@ -114,7 +114,7 @@ def test_a_run_of_every_estimator(train_in_process, model, demo_root):
 
 
 @pytest.mark.slow
-def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, compose):
+def test_grid_search_uses_dev_and_scaling_uses_train(train_in_process, compose):
     run_dir = train_in_process(*SIMPLE, "model.grid={C:[0.0001,0.1,1000.0]}", "training.class_weights=false")
     grid = pd.read_csv(run_dir / "grid.csv")
     config = runs.load_config(run_dir)
@@ -123,8 +123,8 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
     vectors = {split: _vectors(classifier, datamodule.batches(split)) for split in ("train", "dev")}
     labels = {split: datamodule.dataset(split).label.numpy() for split in vectors}
     for row in grid.itertuples():
-        ours = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
-        prediction = ours.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
+        reference = make_pipeline(StandardScaler(), LogisticRegression(C=row.C, max_iter=2000, random_state=0))
+        prediction = reference.fit(vectors["train"], labels["train"]).predict(vectors["dev"])
         assert np.nanmean(recall_per_class(labels["dev"], prediction, 8)) == pytest.approx(row[2], abs=1e-6)
     assert grid["C"][grid["dev/uar"].idxmax()] == classifier.head.pipeline[-1].C
     assert runs.load_metrics(run_dir)["dev/uar"] == pytest.approx(grid["dev/uar"].max())
@@ -132,10 +132,10 @@ def test_the_grid_is_searched_on_dev_and_scaling_is_of_train(train_in_process, c
 
 
 @pytest.mark.slow
-def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose):
-    typed = (*SIMPLE, "model.grid={C:[0.001,0.1]}", "training.class_weights=false")
-    before = train_in_process(*typed, name="before")
-    run_dir = train_in_process(*typed, "model.refit=true", name="refitted")
+def test_refit_uses_train_and_dev(train_in_process, compose):
+    overrides = (*SIMPLE, "model.grid={C:[0.001,0.1]}", "training.class_weights=false")
+    before = train_in_process(*overrides, name="before")
+    run_dir = train_in_process(*overrides, "model.refit=true", name="refitted")
     old, new = (runs.load_metrics(path) for path in (before, run_dir))
     assert {key: old[key] for key in old if key.startswith(("train/", "dev/"))} == {
         key: new[key] for key in new if key.startswith(("train/", "dev/"))
@@ -150,8 +150,8 @@ def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose
     assert differs.groupby(tables[0]["split"]).mean().to_dict() == {"dev": 0, "test": 1}
 
     def evaluate_split(split):
-        asked = [f"run={run_dir}", f"split={split}"]
-        return evaluate(compose(*asked, config_name="evaluate"), asked)
+        overrides = [f"run={run_dir}", f"split={split}"]
+        return evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
     assert evaluate_split("test")["test/uar"] == new["test/uar"]
     with pytest.raises(EmotionError, match="64 of the 64 recordings of this dev split were used to train"):
@@ -159,25 +159,25 @@ def test_what_dev_chose_is_fitted_once_more_on_dev_too(train_in_process, compose
 
 
 @pytest.mark.slow
-def test_evaluation_gives_the_same_again(train_in_process, compose):
+def test_evaluation_equals_the_metrics_of_the_run(train_in_process, compose):
     run_dir = train_in_process(*SIMPLE)
-    typed = [f"run={run_dir}"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert figures["test/uar"] == runs.load_metrics(run_dir)["test/uar"]
+    overrides = [f"run={run_dir}"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    assert metrics["test/uar"] == runs.load_metrics(run_dir)["test/uar"]
 
 
 @pytest.mark.slow
-def test_embeddings_of_a_finished_run(train_in_process, trained, compose):
+def test_embeddings_of_an_initial_run_are_used(train_in_process, trained, compose):
     run_dir = train_in_process("model=svm", f"model.vector.init_from={trained}", name="svm")
-    own, parent = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
+    classifier, initial = (load_classifier(path, runs.load_config(path)) for path in (run_dir, trained))
     batch = _set_up(runs.load_config(trained)).dataset("test").__getitems__([0, 5, 9])
-    torch.testing.assert_close(own.encoder(batch), parent.encoder(batch))
+    torch.testing.assert_close(classifier.encoder(batch), initial.encoder(batch))
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
     assert str(trained) not in (run_dir / "config.yaml").read_text()
 
 
 @pytest.mark.slow
-def test_figures_of_a_run_without_epochs(train_in_process):
+def test_runs_without_epochs_have_no_learning_curves(train_in_process):
     run_dir = train_in_process(*SIMPLE, "model.grid.C=[1.0]")
     assert [path.name for path in finished_run.plot_run(run_dir)] == ["confusion_matrix.png", "hardest.png"]
     recording = pd.read_csv(run_dir / "predictions.csv")["recording"][0]
@@ -186,25 +186,25 @@ def test_figures_of_a_run_without_epochs(train_in_process):
 
 
 @pytest.mark.slow
-def test_splines_and_action_units(train_in_process, compose, real_data):
+def test_splines_and_action_units_exceed_chance(train_in_process, compose, real_data):
     assert runs.load_metrics(train_in_process(*SIMPLE, "model.vector=splines", name="splines"))["test/uar"] > 0.2
-    typed = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model.vector=action_unit_means")
+    overrides = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "model.vector=action_unit_means")
     table = f"action_units.table={real_data / 'ravdess_action_units_mean.csv'}"
-    run_dir = train_in_process("model=logistic_regression", *typed, table, name="units")
+    run_dir = train_in_process("model=logistic_regression", *overrides, table, name="units")
     assert runs.load_metrics(run_dir)["test/uar"] > 0.4
 
 
 @pytest.mark.slow
-def test_a_file_of_a_stranger_runs_nothing(train_in_process):
+def test_untrusted_files_execute_nothing(train_in_process):
     run_dir = train_in_process(*SIMPLE, "model.grid={C:[1.0]}")
     config, file = runs.load_config(run_dir), run_dir / "checkpoints" / "best.skops"
-    honest = file.read_bytes()
-    fitted = skops.io.loads(honest)
-    strange = make_pipeline(FunctionTransformer(func=print), fitted[-1])
-    skops.io.dump(strange, file)
+    original = file.read_bytes()
+    fitted = skops.io.loads(original)
+    untrusted = make_pipeline(FunctionTransformer(func=print), fitted[-1])
+    skops.io.dump(untrusted, file)
     with pytest.raises(EmotionError, match=r"is refused: it holds builtins\.print"):
         load_classifier(run_dir, config)
-    for damaged in (b"", b"PK\x03\x04", honest[:-50]):
+    for damaged in (b"", b"PK\x03\x04", original[:-50]):
         file.write_bytes(damaged)
         with pytest.raises(EmotionError, match="is not an estimator that can be read"):
             load_classifier(run_dir, config)
@@ -216,7 +216,7 @@ def test_a_file_of_a_stranger_runs_nothing(train_in_process):
         load_classifier(run_dir, config)
 
 
-def test_what_is_wrong_is_said(train_in_process, monkeypatch):
+def test_invalid_parameters_and_missing_libraries_are_reported(train_in_process, monkeypatch):
     with pytest.raises(EmotionError, match="LogisticRegression takes no alpha"):
         train_in_process(*SIMPLE, "+model.estimator.alpha=1", name="a")
     with pytest.raises(EmotionError, match=r"LogisticRegression: .*alpha"):

@@ -1,4 +1,4 @@
-"""The real commands, as a person types them."""
+"""Tests of train.py, evaluate.py and `emotion` in subprocesses."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def evaluate(tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, demo_root):
-    """A bare `python train.py`, but short; returns what it printed and the run directory."""
+    """Return the standard output and the run directory of a short `python train.py`."""
     folder = tmp_path_factory.mktemp("user")
     result = run(ROOT / "train.py", *FAST, cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -45,7 +45,7 @@ def finished(tmp_path_factory, demo_root):
     return result.stdout, run_dir
 
 
-def one_clear_line(result):
+def error_line(result):
     assert result.returncode == 1, result.stdout + result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
@@ -53,7 +53,7 @@ def one_clear_line(result):
     return lines[0]
 
 
-def test_training_says_what_it_did_and_what_comes_next(finished):
+def test_training_prints_a_summary_and_the_next_commands(finished):
     printed, run_dir = finished
     assert "demo: 384 speech recordings, complete" in printed
     assert "actor6, fold 0 (speaker-independent): 256 train, 64 dev, 64 test" in printed
@@ -66,31 +66,31 @@ def test_training_says_what_it_did_and_what_comes_next(finished):
     assert "epoch 2/2" in log
 
 
-def test_a_run_travels_without_paths_of_this_machine(finished):
+def test_saved_files_hold_no_absolute_paths(finished):
     _, run_dir = finished
     for name in ("config.yaml", "overrides.yaml", "metrics.json", "predictions.csv"):
         assert str(run_dir.parents[2]) not in (run_dir / name).read_text()
 
 
-def test_evaluating_gives_the_figures_of_the_run(finished, command):
+def test_evaluation_equals_the_metrics_of_the_run(finished, command):
     _, run_dir = finished
     result = command("evaluate", f"run={run_dir}")
     assert result.returncode == 0, result.stderr
-    own = json.loads((run_dir / "metrics.json").read_text())
-    assert f"UAR {own['test/uar']:.3f}" in result.stdout
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert f"UAR {metrics['test/uar']:.3f}" in result.stdout
     folder = run_dir / "evaluations" / "demo-actor6-0-test"
-    assert json.loads((folder / "metrics.json").read_text())["test/uar"] == own["test/uar"]
+    assert json.loads((folder / "metrics.json").read_text())["test/uar"] == metrics["test/uar"]
 
 
 @pytest.mark.slow
-def test_real_speech_from_training_to_evaluation_on_dev(real_data, train, evaluate, tmp_path):
+def test_real_speech_is_trained_on_evaluated_and_reported(real_data, train, evaluate, tmp_path):
     overrides = ("data=ravdess", f"data.root={real_data}", "protocol=luna5", "protocol.fold=2")
     result = train(*overrides, "trainer.max_epochs=1", "run_dir=mine")
     assert result.returncode == 0, result.stderr
     assert "1,440 speech recordings, complete" in result.stdout
     assert "luna5, fold 2 (speaker-independent): 1,020 train, 120 dev, 300 test" in result.stdout
     assert str(real_data) not in (tmp_path / "mine" / "config.yaml").read_text()
-    # The folder of the corpus need not be typed again on the same machine.
+    # The data root is remembered on the same machine.
     result = evaluate("run=mine", "split=dev", EMOTION_DATA="")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "mine/evaluations/ravdess-luna5-2-dev/metrics.json").exists()
@@ -100,7 +100,7 @@ def test_real_speech_from_training_to_evaluation_on_dev(real_data, train, evalua
 
 
 @pytest.mark.slow
-def test_a_sweep_makes_a_run_of_each_job(train, tmp_path):
+def test_sweeps_create_a_run_per_job(train, tmp_path):
     result = train("-m", "protocol.fold=0,1", "debug=fast", "run_dir=sweep")
     assert result.returncode == 0, result.stderr
     folds = [json.loads((tmp_path / "sweep" / job / "metrics.json").read_text())["fold"] for job in ("0", "1")]
@@ -108,7 +108,7 @@ def test_a_sweep_makes_a_run_of_each_job(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_resumed_in_place(train, tmp_path):
+def test_killed_runs_are_resumed_in_place(train, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), *FAST, "trainer.max_epochs=40", "run_dir=killed"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
@@ -138,52 +138,52 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_with_the_remedy(command, tmp_path, mistake):
-    arguments, words = MISTAKES[mistake]
-    assert words in one_clear_line(command("train", *arguments))
+def test_mistakes_are_one_line_with_a_remedy(command, tmp_path, mistake):
+    arguments, message = MISTAKES[mistake]
+    assert message in error_line(command("train", *arguments))
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.slow
-def test_a_traceback_is_shown_when_asked_for(train):
+def test_traceback_is_shown_on_request(train):
     result = train("protocol.fold=9", EMOTION_TRACEBACK="1")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
 
 
 @pytest.mark.slow
-def test_evaluating_what_is_no_run(evaluate, finished, tmp_path):
-    assert "needs run=RUN_DIR" in one_clear_line(evaluate())
-    assert "does not exist" in one_clear_line(evaluate("run=nowhere"))
+def test_evaluation_refuses_missing_runs_and_wrong_arguments(evaluate, finished, tmp_path):
+    assert "needs run=RUN_DIR" in error_line(evaluate())
+    assert "does not exist" in error_line(evaluate("run=nowhere"))
     (tmp_path / "empty").mkdir()
-    assert "holds no config.yaml" in one_clear_line(evaluate("run=empty"))
-    assert "neither dev nor test" in one_clear_line(evaluate(f"run={finished[1]}", "split=train"))
-    of_another_model = one_clear_line(evaluate(f"run={finished[1]}", "model.images.mirror=true"))
-    assert of_another_model.endswith("change it with +model.images.mirror=true")
+    assert "holds no config.yaml" in error_line(evaluate("run=empty"))
+    assert "neither dev nor test" in error_line(evaluate(f"run={finished[1]}", "split=train"))
+    unknown_key = error_line(evaluate(f"run={finished[1]}", "model.images.mirror=true"))
+    assert unknown_key.endswith("change it with +model.images.mirror=true")
 
 
 @pytest.mark.slow
-def test_evaluating_a_damaged_run(evaluate, finished, tmp_path):
+def test_evaluation_refuses_damaged_runs(evaluate, finished, tmp_path):
     def copy(name):
         return shutil.copytree(finished[1], tmp_path / name)
 
     unfinished = copy("unfinished")
     (unfinished / "checkpoints" / "best.ckpt").unlink()
-    assert "train.py resume=unfinished" in one_clear_line(evaluate("run=unfinished"))
+    assert "train.py resume=unfinished" in error_line(evaluate("run=unfinished"))
     damaged = copy("damaged")
     (damaged / "checkpoints" / "best.ckpt").write_bytes(b"not a checkpoint")
-    assert "it is damaged, or holds more than weights" in one_clear_line(evaluate("run=damaged"))
+    assert "it is damaged, or holds more than weights" in error_line(evaluate("run=damaged"))
     other = copy("other")
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("- 96", "- 80"))
-    assert "is of another model than" in one_clear_line(evaluate("run=other"))
-    hostile = copy("hostile")
-    (hostile / "config.yaml").write_text(config.replace("emotion.models.mfcc_cnn.MfccCnn", "os.system"))
-    assert "refused" in one_clear_line(evaluate("run=hostile"))
+    assert "is of another model than" in error_line(evaluate("run=other"))
+    untrusted = copy("untrusted")
+    (untrusted / "config.yaml").write_text(config.replace("emotion.models.mfcc_cnn.MfccCnn", "os.system"))
+    assert "refused" in error_line(evaluate("run=untrusted"))
 
 
 @pytest.mark.slow
-def test_emotion_prepare_and_splits(tmp_path, demo_root):
+def test_prepare_splits_and_report_commands(tmp_path, demo_root):
     result = run("-m", "emotion.cli", "prepare", "data=demo", "--contact-sheet", "sheet.png", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "prepared 384 recordings" in result.stdout
@@ -191,4 +191,4 @@ def test_emotion_prepare_and_splits(tmp_path, demo_root):
     result = run("-m", "emotion.cli", "splits", cwd=tmp_path)
     assert re.search(r"ravdess +loso24 +24 folds", result.stdout)
     result = run("-m", "emotion.cli", "report", "nowhere", cwd=tmp_path)
-    assert "no finished run" in one_clear_line(result)
+    assert "no finished run" in error_line(result)

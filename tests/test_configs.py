@@ -1,4 +1,4 @@
-"""Every YAML composes, and everything in it can be built."""
+"""Tests of all YAML files: each composes, and its objects can be built."""
 
 import re
 from contextlib import nullcontext
@@ -23,8 +23,8 @@ from emotion.models.estimator import EstimatorHead
 VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
 
 
-def choice_of(path):
-    """How a YAML file of a group is chosen on the command line."""
+def override_for(path):
+    """Return the override that selects a YAML file of a group."""
     group = path.parent.relative_to(DIRECTORY).as_posix()
     if group == "model/branch":
         return f"model.{'vector' if path.stem in VECTORS else 'branches.audio'}={path.stem}"
@@ -33,7 +33,7 @@ def choice_of(path):
 
 
 COMPOSED = [path for path in DIRECTORY.rglob("*/*.yaml") if not {"hydra", "export"} & set(path.parts)]
-CHOICES = sorted(map(choice_of, COMPOSED))
+CHOICES = sorted(map(override_for, COMPOSED))
 
 # Protocols of other corpora than RAVDESS, and feature sets too small for the default CNN.
 CORPUS_OF = {
@@ -46,22 +46,26 @@ CORPUS_OF = {
     "protocol=official": "fer2013",
     "protocol=unique_test": "fer2013",
 }
-ENOUGH = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
-ENOUGH["features=deltas"] = ["features=[mfcc,deltas]"]
-ENOUGH |= {choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith(("model/", "model.branches"))}
-ENOUGH |= {choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model.vector=", "model/estimator"))}
-ENOUGH["model.vector=tucker"] = ["model=svm", "features=spline_variants"]
+REQUIRED_OVERRIDES = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
+REQUIRED_OVERRIDES["features=deltas"] = ["features=[mfcc,deltas]"]
+REQUIRED_OVERRIDES |= {
+    choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith(("model/", "model.branches"))
+}
+REQUIRED_OVERRIDES |= {
+    choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model.vector=", "model/estimator"))
+}
+REQUIRED_OVERRIDES["model.vector=tucker"] = ["model=svm", "features=spline_variants"]
 
 
 @pytest.fixture
-def some_folder(tmp_path, monkeypatch):
-    """What `EMOTION_DATA` names: enough of a corpus for splits that are made from what is there."""
+def data_folder(tmp_path, monkeypatch):
+    """Return the folder of `EMOTION_DATA`, with enough files of each corpus to generate splits."""
     for emotion, person in product(("happy", "sad"), range(5)):
         path = tmp_path / "own" / emotion / f"person{person}.wav"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
-    for side, name in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
-        path = tmp_path / "fer2013" / side / "happy" / f"{name}_1.jpg"
+    for split, name in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
+        path = tmp_path / "fer2013" / split / "happy" / f"{name}_1.jpg"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
     names = [*VOTED, "unknown", "NF"]
@@ -77,15 +81,15 @@ def some_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_builds(compose, some_folder, choice):
-    # The happy-sad protocols and some others split RAVDESS alone.
+def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
+    # The happy-sad protocols, among others, split only RAVDESS.
     corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]
     folder = (
-        ["data.corpus.speaker=person.", f"data.root={some_folder}/own"] if "data=folder" in (*corpus, choice) else []
+        ["data.corpus.speaker=person.", f"data.root={data_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
-    config = typed_config(compose(*corpus, choice, *folder, *ENOUGH.get(choice, [])))
+    config = typed_config(compose(*corpus, choice, *folder, *REQUIRED_OVERRIDES.get(choice, [])))
     large = {"hubert", "wavlm", "wav2vec2", "vggish"} & set(config.features.sets)
-    with torch.device("meta") if large else nullcontext():  # nobody looks at their weights
+    with torch.device("meta") if large else nullcontext():  # their weights are not used
         classifier = build_classifier(config, len(classes(config.labels)))
     if not isinstance(classifier.head, EstimatorHead):
         optimizer = instantiate(config.optimizer.target, Optimizer, params=classifier.parameters())
@@ -94,14 +98,14 @@ def test_every_choice_composes_and_builds(compose, some_folder, choice):
     assert datamodule.classes == classes(config.labels)
 
 
-def test_each_corpus_brings_its_protocol_and_the_command_line_wins(compose):
+def test_each_corpus_sets_its_protocol_unless_overridden(compose):
     assert compose("data=ravdess").protocol.name == "actor6"
     assert compose("data=ravdess", "protocol=luna5").protocol.name == "luna5"
     assert compose("experiment=mfcc_cnn_luna5").protocol.name == "luna5"
     assert compose("experiment=mfcc_cnn_luna5", "protocol=fixed").protocol.name == "fixed"
 
 
-def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
+def test_feature_sets_are_stacked_in_the_given_order(compose):
     assert list(compose("features=[rms,mfcc]").features.sets) == ["rms", "mfcc"]
     assert list(compose("model=audio_lstm").features.sets) == ["mfcc", "chroma", "rms"]
     assert compose("model=audio_lstm").features.n_delta_orders == 1
@@ -110,7 +114,7 @@ def test_feature_sets_are_stacked_in_the_order_they_are_named(compose):
 
 
 @pytest.mark.slow
-def test_song_can_be_for_training_alone(compose, real_data):
+def test_song_can_be_used_for_training_only(compose, real_data):
     datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}", "data.train_channel=both"))
     datamodule.setup()
     channels = datamodule.table.groupby("split")["channel"].unique()
@@ -121,7 +125,7 @@ def test_song_can_be_for_training_alone(compose, real_data):
     }
 
 
-def test_the_root_follows_the_environment(compose, monkeypatch):
+def test_data_root_defaults_to_the_environment_variable(compose, monkeypatch):
     monkeypatch.setenv("EMOTION_DATA", "elsewhere")
     assert compose("data=ravdess").data.root == "elsewhere"
     monkeypatch.delenv("EMOTION_DATA")
@@ -145,25 +149,25 @@ def test_the_root_follows_the_environment(compose, monkeypatch):
         "",
     ],
 )
-def test_a_strangers_target_is_refused(target):
+def test_untrusted_targets_are_refused(target):
     with pytest.raises(EmotionError, match="_target_"):
         instantiate(Target.parse("features.sets.x", {"_target_": target}), FeatureSet)
 
 
-def test_a_refused_target_is_not_even_imported(tmp_path, monkeypatch):
+def test_refused_targets_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EmotionError, match="refused"):
         instantiate(Target.parse("data.corpus", {"_target_": "trap.Anything"}), Corpus)
 
 
-def test_a_misspelt_argument_is_named():
+def test_misspelt_arguments_are_reported():
     target = Target("emotion.features.spectral.Mfcc", {"n_mffc": 13})
     with pytest.raises(EmotionError, match="did you mean n_mfcc"):
         instantiate(target, FeatureSet, sample_rate=16_000)
 
 
-def test_groups_of_parameters_decay_as_they_should(compose):
+def test_biases_and_norms_have_no_weight_decay(compose):
     from emotion.training.module import EmotionModule
 
     config = typed_config(compose())
@@ -176,8 +180,8 @@ def test_groups_of_parameters_decay_as_they_should(compose):
     assert sum(len(group["params"]) for group in groups) == len(list(classifier.parameters()))
 
 
-def test_the_reference_is_that_of_the_classes():
+def test_reference_page_is_up_to_date():
     path = ROOT / "docs" / "configuration.md"
     assert path.read_text() == reference(), (
-        f"python -m emotion.config.reference {path.relative_to(ROOT)} writes it anew"
+        f"python -m emotion.config.reference {path.relative_to(ROOT)} regenerates it"
     )

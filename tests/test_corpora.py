@@ -1,3 +1,5 @@
+"""Tests of the corpora: file names, metadata and the synthetic demo corpus."""
+
 import hashlib
 import shutil
 
@@ -20,7 +22,7 @@ def touch(path):
     path.touch()
 
 
-def test_a_name_is_read_field_by_field(tmp_path):
+def test_ravdess_names_are_parsed(tmp_path):
     touch(tmp_path / "03-02-06-02-01-02-24.WAV")
     (row,) = Ravdess().scan(tmp_path).to_dict("records")
     assert row == {
@@ -37,7 +39,7 @@ def test_a_name_is_read_field_by_field(tmp_path):
     }
 
 
-def test_modalities_of_a_take_are_one_recording(tmp_path):
+def test_modalities_of_a_take_form_one_recording(tmp_path):
     for modality, suffix in (("01", "mp4"), ("02", "mp4"), ("03", "wav")):
         touch(tmp_path / f"v{modality}" / f"{modality}-01-03-01-01-01-05.{suffix}")
     touch(tmp_path / "01-01-04-01-01-01-05.mp4")
@@ -47,12 +49,12 @@ def test_modalities_of_a_take_are_one_recording(tmp_path):
     all_three = table.loc["ravdess/01-03-01-01-01-05"]
     assert all_three["audio"] == "v03/03-01-03-01-01-01-05.wav"
     assert all_three["video"] == "v01/01-01-03-01-01-01-05.mp4"
-    with_sound, mute = table.loc["ravdess/01-04-01-01-01-05"], table.loc["ravdess/01-05-01-01-01-05"]
-    assert with_sound["audio"] == with_sound["video"] == "01-01-04-01-01-01-05.mp4"
+    with_audio, mute = table.loc["ravdess/01-04-01-01-01-05"], table.loc["ravdess/01-05-01-01-01-05"]
+    assert with_audio["audio"] == with_audio["video"] == "01-01-04-01-01-01-05.mp4"
     assert (mute["audio"], mute["video"]) == ("", "02-01-05-01-01-01-05.mp4")
 
 
-def test_nested_copies_count_once_and_foreign_files_not_at_all(tmp_path):
+def test_nested_copies_count_once_and_other_files_are_ignored(tmp_path):
     name = "03-01-03-01-01-01-05.wav"
     for folder in ("", "copy/copy/Actor_05"):
         touch(tmp_path / folder / name)
@@ -62,7 +64,7 @@ def test_nested_copies_count_once_and_foreign_files_not_at_all(tmp_path):
     assert list(table["audio"]) == [name]
 
 
-def test_channels_are_told_apart(tmp_path):
+def test_speech_and_song_are_distinguished(tmp_path):
     touch(tmp_path / "03-01-03-01-01-01-05.wav")
     touch(tmp_path / "03-02-03-01-01-01-05.wav")
     corpus = Ravdess()
@@ -80,7 +82,7 @@ def test_the_corpus_folder_is_found_and_siblings_are_not_scanned(tmp_path):
     assert len(corpus.scan(corpus.locate(str(tmp_path)))) == 1
 
 
-def test_a_missing_corpus_says_where_it_was_looked_for(tmp_path):
+def test_missing_corpora_are_reported_with_their_path(tmp_path):
     with pytest.raises(EmotionError, match=r"nowhere.*neither exists.*data\.root=DIR.*emotion download ravdess"):
         Ravdess().locate(str(tmp_path / "nowhere"))
     with pytest.raises(EmotionError, match="no ravdess recording"):
@@ -88,7 +90,7 @@ def test_a_missing_corpus_says_where_it_was_looked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_ravdess_is_counted_in_words(real_data):
+def test_real_ravdess_is_described(real_data):
     corpus = Ravdess()
     table = corpus.scan(corpus.locate(str(real_data)))
     text = corpus.describe(table, "both")
@@ -102,7 +104,7 @@ def test_real_ravdess_is_counted_in_words(real_data):
     )
 
 
-def test_undocumented_and_missing_recordings_are_counted_apart(tmp_path):
+def test_undocumented_and_missing_recordings_are_counted_separately(tmp_path):
     touch(tmp_path / "03-02-03-01-01-01-18.wav")  # actor 18 did not sing
     touch(tmp_path / "03-02-03-01-01-01-17.wav")
     text = Ravdess().describe(Ravdess().scan(tmp_path), "both")
@@ -110,7 +112,7 @@ def test_undocumented_and_missing_recordings_are_counted_apart(tmp_path):
     assert "1 of 1,012 song recordings (1,011 missing); 1 song recordings that are not documented" in text
 
 
-def test_demo_is_24_actors_8_emotions_2_statements(demo_root):
+def test_demo_has_24_actors_8_emotions_and_2_statements(demo_root):
     table = Demo().scan(demo_root)
     assert len(table) == 384
     assert (table.groupby(["speaker", "emotion"])["statement"].nunique() == 2).all()
@@ -126,16 +128,16 @@ def test_demo_is_24_actors_8_emotions_2_statements(demo_root):
     assert max(seconds) < 2.2
 
 
-def test_demo_is_deterministic_and_repaired(demo_root, tmp_path):
-    some = ["01-05-01-02-01-07", "01-01-01-01-01-24"]
-    for take in some:
+def test_demo_is_deterministic_and_completed(demo_root, tmp_path):
+    takes = ["01-05-01-02-01-07", "01-01-01-01-01-24"]
+    for take in takes:
         again = demo_voice.synthesise(take).waveform
         stored, _ = soundfile.read(demo_root / f"Actor_{take[-2:]}" / f"03-{take}.wav", dtype="float32")
         np.testing.assert_allclose(stored, again, atol=1 / 32768)
-    # A folder that rendering left unfinished is completed, not taken for whole.
+    # An incomplete folder is completed.
     folder = tmp_path / demo_root.name
     shutil.copytree(demo_root, folder)
-    lost = folder / "Actor_07" / f"03-{some[0]}.wav"
+    lost = folder / "Actor_07" / f"03-{takes[0]}.wav"
     lost.unlink()
     (folder / ".wav-complete").unlink()
     assert Demo().locate(str(tmp_path)) == folder
@@ -150,7 +152,7 @@ def test_demo_levels_do_not_clip(demo_root):
 
 
 @pytest.mark.slow
-def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
+def test_faces_of_demo_videos_are_found_by_mtcnn(tmp_path):
     import av
     from facenet_pytorch import MTCNN
 
@@ -159,7 +161,7 @@ def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
     takes = [f"01-{1 + actor % 8:02}-01-{1 + actor % 2:02}-01-{actor:02}" for actor in range(1, 25)]
     corpus.ensure_video(tmp_path, [f"demo/{take}" for take in takes])
     detector = MTCNN(keep_all=True, device="cpu", min_face_size=40)
-    found, total = 0, 0
+    n_found, total = 0, 0
     for path in sorted(tmp_path.rglob("*.mp4")):
         with av.open(str(path)) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
@@ -172,13 +174,13 @@ def test_demo_videos_hold_faces_that_mtcnn_finds(tmp_path):
         for box in boxes:
             if box is not None and len(box) == 1:
                 left, top, right, bottom = box[0]
-                found += 90 < (left + right) / 2 < 134 and 80 < (top + bottom) / 2 < 144
+                n_found += 90 < (left + right) / 2 < 134 and 80 < (top + bottom) / 2 < 144
     assert total > 150
-    assert found / total >= 0.99
+    assert n_found / total >= 0.99
     assert len(corpus.scan(tmp_path)) == 24
 
 
-def test_the_mouth_follows_the_sound():
+def test_mouth_opening_follows_the_audio():
     take = "01-01-01-01-01-02"
     utterance = demo_voice.synthesise(take)
     frames = demo_face.draw_take(take, utterance).astype(float)
@@ -189,7 +191,7 @@ def test_the_mouth_follows_the_sound():
     assert np.corrcoef(mouth, opening)[0, 1] < -0.5
 
 
-def test_tess_names_are_read_and_copies_count_once(tmp_path):
+def test_tess_names_are_parsed_and_copies_count_once(tmp_path):
     for path in ("OAF_Fear/OAF_back_fear.wav", "copy/OAF_Fear/OAF_back_fear.wav", "OA_bite_neutral.wav"):
         touch(tmp_path / path)
     for foreign in ("OAF_back_fears.wav", "XAF_back_fear.wav", "OAF_back_fear.txt"):
@@ -204,7 +206,7 @@ def test_tess_names_are_read_and_copies_count_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_tess(real_data):
+def test_real_tess_is_described(real_data):
     corpus = Tess()
     table = corpus.scan(corpus.locate(str(real_data)))
     assert corpus.describe(table, "speech") == "tess: 699 of 2,800 speech recordings (2,101 missing)"
@@ -213,7 +215,7 @@ def test_real_tess(real_data):
     assert len(set(WORDS)) == 200
 
 
-def test_emodb_names_are_read(tmp_path):
+def test_emodb_names_are_parsed(tmp_path):
     for name in ("03a01Fa", "16b10Lb", "08a07Wc"):
         touch(tmp_path / "wav" / f"{name}.wav")
     for foreign in ("04a01Fa.wav", "03a01Xa.wav", "03a01Fa.lab"):
@@ -225,7 +227,7 @@ def test_emodb_names_are_read(tmp_path):
     assert "3 of 535 speech recordings" in EmoDb().describe(table.reset_index(), "speech")
 
 
-def test_several_corpora_keep_their_keys_and_find_their_files(real_data, tmp_path):
+def test_combined_corpora_keep_their_keys_and_files(real_data, tmp_path):
     corpus = RavdessTess()
     table = corpus.scan(corpus.locate(str(real_data)), "speech")
     assert table["recording"].str.split("/").str[0].value_counts().to_dict() == {"ravdess": 1440, "tess": 699}
@@ -236,7 +238,7 @@ def test_several_corpora_keep_their_keys_and_find_their_files(real_data, tmp_pat
         corpus.locate(str(tmp_path))
 
 
-def test_a_folder_of_emotions(tmp_path, caplog):
+def test_folder_names_are_emotions(tmp_path, caplog):
     for path in ("Happy/anna_1.wav", "happy/x/bo_1.mp3", "anger/anna_2.mp4", "anger/anna_2.wav", "misc/anna_3.wav"):
         touch(tmp_path / path)
     table = Folder().scan(Folder().locate(str(tmp_path)))
@@ -254,7 +256,7 @@ def test_a_folder_of_emotions(tmp_path, caplog):
     assert set(Folder(speaker="(?:anna|bo)").scan(tmp_path)["speaker"]) == {"anna", "bo"}
 
 
-def test_a_table_of_files(tmp_path):
+def test_tables_list_files(tmp_path):
     touch(tmp_path / "a.wav")
     (tmp_path / "list.csv").write_text("path,emotion,speaker\na.wav,Joy,anna\nsub/b.wav,pleasant surprise,bo\n")
     table = Folder(table="list.csv").scan(tmp_path)
@@ -264,7 +266,7 @@ def test_a_table_of_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "text", "words"),
+    ("settings", "text", "message"),
     [
         ({"table": "list.csv"}, "path,emotion\na.wav,hapy\n", r"list\.csv line 2: 'hapy'.*did you mean happy"),
         ({"table": "list.csv"}, "file,emotion\na.wav,happy\n", "lacks the column path"),
@@ -273,14 +275,14 @@ def test_a_table_of_files(tmp_path):
         ({"speaker": r"(\d)"}, "", "matches no speaker in happy/a.wav"),
     ],
 )
-def test_mistakes_in_a_folder_are_named(tmp_path, settings, text, words):
+def test_invalid_tables_and_patterns_are_refused(tmp_path, settings, text, message):
     touch(tmp_path / "happy" / "a.wav")
     (tmp_path / "list.csv").write_text(text)
-    with pytest.raises(EmotionError, match=words):
+    with pytest.raises(EmotionError, match=message):
         Folder(**settings).scan(tmp_path)
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_missing_folders_are_refused(tmp_path):
     with pytest.raises(EmotionError, match=r"needs data\.root=DIR"):
         Folder().locate(None)
     with pytest.raises(EmotionError, match="nowhere is not a directory"):

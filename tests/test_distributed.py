@@ -1,4 +1,4 @@
-"""Several processes on one machine: each recording once, the figures of one process, and what they share."""
+"""Tests of training in several processes on one machine."""
 
 import json
 import os
@@ -37,11 +37,11 @@ def scalars(run_dir):
 
 
 @pytest.mark.slow
-def test_three_processes_have_the_figures_of_one(train, tmp_path):
+def test_metrics_of_three_processes_equal_those_of_one(train, tmp_path):
     printed = train(*SMALL, *THREE, "run_dir=three")
     run_dir = tmp_path / "three"
-    assert printed.count("384 speech recordings") == 1  # the first process alone speaks
-    # 64 dev recordings in three processes: what they gathered is what one process finds, in a plain loop, afterwards.
+    assert printed.count("384 speech recordings") == 1  # only the first process logs
+    # Metrics gathered from three processes over 64 dev recordings equal those that one process computes afterwards.
     logged, final = scalars(run_dir), json.loads((run_dir / "metrics.json").read_text())
     best = int(np.argmax(logged["dev/uar"]))
     for key in ("uar", "war", "loss"):
@@ -55,7 +55,7 @@ def test_three_processes_have_the_figures_of_one(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_fit_of_several_processes_equals_an_unbroken_one(train, tmp_path):
+def test_resumed_distributed_training_equals_uninterrupted_training(train, tmp_path):
     train(*SMALL, *THREE, "run_dir=whole")
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, *THREE, "run_dir=broken"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
@@ -67,13 +67,13 @@ def test_a_resumed_fit_of_several_processes_equals_an_unbroken_one(train, tmp_pa
     assert not (tmp_path / "broken/metrics.json").exists()
     train("resume=broken")
     whole, broken = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "broken"))
-    # Up to the order in which gradients are added, which torch settles anew after the first step of each fit.
+    # Equal up to the summation order of gradients, which torch chooses again after the first step of each fit.
     for key in ("dev/loss", "test/loss", "train/loss"):
         assert broken[key] == pytest.approx(whole[key], abs=1e-3)
 
 
 @pytest.mark.slow
-def test_a_sweep_of_distributed_jobs(train, tmp_path):
+def test_sweeps_run_distributed_jobs(train, tmp_path):
     train(
         "-m", *SMALL, "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=1", "seed=0,1", "run_dir=sweep"
     )
@@ -82,7 +82,7 @@ def test_a_sweep_of_distributed_jobs(train, tmp_path):
     assert [OmegaConf.load(tmp_path / "sweep" / job / "config.yaml").seed for job in ("0", "1")] == [0, 1]
 
 
-def test_processes_share_an_epoch_evenly():
+def test_processes_divide_an_epoch_evenly():
     shares = [list(EpochSampler(100, 7, process, 3)) for process in range(3)]
     assert [len(share) for share in shares] == [33, 33, 33]
     assert len(set().union(*shares)) == 99
@@ -98,20 +98,20 @@ class Process:
         self.global_rank, self.world_size = rank, size
 
 
-def test_processes_share_dev_without_repeating_any(compose):
+def test_processes_divide_dev_without_repetitions(compose):
     datamodule = build_datamodule(compose())
     datamodule.setup()
-    seen = []
+    recordings = []
     for rank in range(3):
         datamodule.trainer = Process(rank, 3)
-        seen += [recording for batch in datamodule.val_dataloader() for recording in batch["recording"]]
-    assert sorted(seen) == sorted(datamodule.dataset("dev").recordings)
+        recordings += [recording for batch in datamodule.val_dataloader() for recording in batch["recording"]]
+    assert sorted(recordings) == sorted(datamodule.dataset("dev").recordings)
     datamodule.trainer = Process(70, 100)
     with pytest.raises(EmotionError, match="100 processes cannot share the 64 recordings"):
         datamodule.val_dataloader()
 
 
-def test_what_is_prepared_is_mapped_not_copied(compose):
+def test_prepared_data_are_memory_mapped(compose):
     datamodule = build_datamodule(compose())
     datamodule.setup()
     datamodule.cache_features([build_classifier(compose(), 8).encoder.front_end])
@@ -123,8 +123,8 @@ def test_what_is_prepared_is_mapped_not_copied(compose):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=4"])
-def test_other_ways_to_train_learn_as_well(train_in_process, how):
-    run_dir = train_in_process("optimizer.lr=0.005", "trainer.max_epochs=12", "data.batch_size=16", how)
-    figures = json.loads((run_dir / "metrics.json").read_text())
-    assert figures["test/uar"] > 0.4
+@pytest.mark.parametrize("option", ["trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=4"])
+def test_mixed_precision_and_gradient_accumulation_exceed_chance(train_in_process, option):
+    run_dir = train_in_process("optimizer.lr=0.005", "trainer.max_epochs=12", "data.batch_size=16", option)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics["test/uar"] > 0.4

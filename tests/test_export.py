@@ -1,4 +1,4 @@
-"""Exported models answer as the run does, from waveforms and pictures, in a file that needs nothing of this package."""
+"""Tests of exported models: their predictions equal those of the run, and they do not need this package."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
 
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "data.on_error=allow_missing_modality")
-BOTH = (
+AUDIO_AND_FACE = (
     "model=late_fusion",
     "model.branches.audio=audio_lstm",
     "model.branches.face=face_cnn",
@@ -29,57 +29,57 @@ def clips(demo_root):
 
 
 @pytest.mark.slow
-def test_a_model_of_sound_runs_without_torch(trained, clips, tmp_path):
+def test_audio_model_runs_without_torch(trained, clips, tmp_path):
     path = tmp_path / "model.onnx"
     command = [sys.executable, "-m", "emotion.cli"]
     done = subprocess.run([*command, "export", str(trained), "--output", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "on 8 recordings" in done.stdout
-    watched = "import runpy, sys\ntry:\n    runpy.run_module('emotion.cli', run_name='__main__')\nfinally:\n"
-    watched += "    print('torch' in sys.modules, file=sys.stderr)\n"
+    script = "import runpy, sys\ntry:\n    runpy.run_module('emotion.cli', run_name='__main__')\nfinally:\n"
+    script += "    print('torch' in sys.modules, file=sys.stderr)\n"
     arguments = ["predict", *map(str, clips), "--model", str(path), "--format", "json"]
-    done = subprocess.run([sys.executable, "-c", watched, *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
     assert done.stderr.split() == ["False"]
     expected = Predictor.from_run(trained).predict(clips)
-    for prediction, one in zip(json.loads(done.stdout), expected, strict=True):
-        assert prediction["probabilities"] == pytest.approx(one.probabilities, abs=1e-4)
-        assert prediction["emotion"] == one.emotion
+    for prediction, reference in zip(json.loads(done.stdout), expected, strict=True):
+        assert prediction["probabilities"] == pytest.approx(reference.probabilities, abs=1e-4)
+        assert prediction["emotion"] == reference.emotion
 
 
 @pytest.mark.slow
-def test_any_length_and_number_of_recordings_with_what_is_padded_left_out(trained, tmp_path):
+def test_onnx_model_accepts_any_batch_size_and_length_and_ignores_padding(trained, tmp_path):
     import onnxruntime
 
     export.export(trained, tmp_path / "model.onnx", "onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    described = json.loads(session.get_modelmeta().custom_metadata_map["emotion"])
-    assert described["labels"] == list(EMOTIONS)
-    assert described["sample_rate"] == 16_000
-    assert list(described["inputs"]) == [one.name for one in session.get_inputs()]
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["emotion"])
+    assert metadata["labels"] == list(EMOTIONS)
+    assert metadata["sample_rate"] == 16_000
+    assert list(metadata["inputs"]) == [value.name for value in session.get_inputs()]
     predictor, random = Predictor.from_run(trained), np.random.default_rng(0)
     waveforms = [0.1 * random.standard_normal(length).astype(np.float32) for length in (1, 500, 16_000, 100_001)]
     padded = np.stack([np.pad(waveform, (0, 100_001 - len(waveform))) for waveform in waveforms])
     lengths = np.array([len(waveform) for waveform in waveforms])
-    (together,) = session.run(None, {"waveform": padded, "waveform_length": lengths})
-    for waveform, row in zip(waveforms, together, strict=True):
+    (batched,) = session.run(None, {"waveform": padded, "waveform_length": lengths})
+    for waveform, row in zip(waveforms, batched, strict=True):
         (alone,) = session.run(None, {"waveform": waveform[None], "waveform_length": np.array([len(waveform)])})
         np.testing.assert_allclose(row, alone[0], atol=1e-5)
         expected = predictor.predict_recordings([predictor.reader.from_waveform(waveform)])[0].probabilities
-        np.testing.assert_allclose(row, list(expected.values()), atol=2e-4)  # there it is rounded to 16 bits
+        np.testing.assert_allclose(row, list(expected.values()), atol=2e-4)  # the run rounds waveforms to 16 bits
 
 
 @pytest.fixture(scope="module")
-def both(own_videos, tmp_path_factory):
-    """A run of an LSTM and a CNN that resizes faces."""
+def fusion_run(own_videos, tmp_path_factory):
+    """Return a run of an LSTM and a CNN that resizes faces."""
     import hydra
 
     from emotion.config.compose import DIRECTORY
     from emotion.hydra_cli.overrides import choose_branches
     from emotion.pipelines.train import train
 
-    run_dir = tmp_path_factory.mktemp("both") / "run"
-    typed = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]
-    overrides = choose_branches([*typed, *BOTH, *SMALL])
+    run_dir = tmp_path_factory.mktemp("fusion") / "run"
+    data = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]
+    overrides = choose_branches([*data, *AUDIO_AND_FACE, *SMALL])
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
     train(config, run_dir, overrides)
@@ -87,22 +87,24 @@ def both(own_videos, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_sound_and_faces_or_one_of_them(both, own_videos, tmp_path):
+def test_exported_fusion_predicts_from_audio_and_face_or_audio_alone(fusion_run, own_videos, tmp_path):
     path = tmp_path / "model.onnx"
     files = [own_videos / "happy" / name for name in ("person01.mp4", "person01_again.wav", "person02.mp4")]
-    checked = export.export(both, path, "onnx", [str(own_videos / "sad"), str(files[1])])
+    checked = export.export(fusion_run, path, "onnx", [str(own_videos / "sad"), str(files[1])])
     assert checked.recordings == 6
     assert checked.difference < 1e-5
-    ours, theirs = (list(one.predict(files)) for one in (Predictor.from_file(path), Predictor.from_run(both)))
-    assert [one.modalities for one in ours] == [("audio", "face"), ("audio",), ("audio", "face")]
-    for one, other in zip(ours, theirs, strict=True):
+    exported, expected = (
+        list(predictor.predict(files)) for predictor in (Predictor.from_file(path), Predictor.from_run(fusion_run))
+    )
+    assert [prediction.modalities for prediction in exported] == [("audio", "face"), ("audio",), ("audio", "face")]
+    for one, other in zip(exported, expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
 @pytest.mark.slow
-def test_an_exported_program_needs_torch_alone(both, own_videos, tmp_path):
+def test_exported_program_needs_torch_alone(fusion_run, own_videos, tmp_path):
     path = tmp_path / "model.pt2"
-    assert export.export(both, path, "pt2").difference < 1e-5
+    assert export.export(fusion_run, path, "pt2").difference < 1e-5
     script = f"""
 import sys, json, torch
 extra = {{"emotion.json": ""}}
@@ -110,15 +112,15 @@ program = torch.export.load({str(path)!r}, extra_files=extra).module()
 names = list(json.loads(extra["emotion.json"])["inputs"])
 assert names == ["waveform", "waveform_length", "faces", "face_count"], names
 faces = torch.zeros(2, 3, 3, 112, 112, dtype=torch.uint8)
-answer = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
-assert answer.shape == (2, 8) and torch.allclose(answer.sum(dim=1), torch.ones(2))
+probabilities = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
+assert probabilities.shape == (2, 8) and torch.allclose(probabilities.sum(dim=1), torch.ones(2))
 assert "emotion" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
 
 
 @pytest.mark.slow
-def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monkeypatch):
+def test_export_with_different_predictions_is_not_written(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(export.Onnx, "write", lambda _, network, *__: lambda recordings: network(recordings) + 1e-3)
     with pytest.raises(EmotionError, match=r"was not written: on 8 recordings .* by up to 0.001"):
         export.export(trained, tmp_path / "model.onnx", "onnx")
@@ -126,7 +128,7 @@ def test_a_model_that_answers_differently_is_not_written(trained, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_what_cannot_be_exported_or_used_is_said(trained, train_in_process, clips, tmp_path, monkeypatch):
+def test_missing_and_invalid_files_are_refused(trained, train_in_process, clips, tmp_path, monkeypatch):
     with pytest.raises(EmotionError, match=r"nothing\.wav: no such file"):
         export.export(trained, tmp_path / "model.onnx", "onnx", [str(tmp_path / "nothing.wav")])
     (tmp_path / "no.onnx").write_text("not a model")
@@ -140,7 +142,7 @@ def test_what_cannot_be_exported_or_used_is_said(trained, train_in_process, clip
             Predictor.from_file(tmp_path / "no.onnx")
 
 
-def test_a_bundle_is_a_small_run(trained, clips, tmp_path):
+def test_bundle_is_smaller_than_its_run_and_predicts_the_same(trained, clips, tmp_path):
     bundle(trained, tmp_path / "small")
     files = {file.relative_to(tmp_path / "small").as_posix(): file for file in (tmp_path / "small").rglob("*.*")}
     assert {"config.yaml", "splits.csv", "metrics.json", "checkpoints/best.ckpt"} <= set(files)
@@ -159,15 +161,15 @@ def test_a_bundle_is_a_small_run(trained, clips, tmp_path):
 
 
 @pytest.mark.parametrize(("length", "size"), [(112, 48), (100, 64), (32, 48), (224, 160), (50, 49)])
-def test_pictures_are_resized_as_torch_resizes_bytes(length, size):
+def test_images_are_resized_like_torch_resizes_bytes(length, size):
     from emotion.features.resize import _resize_like_cpu, resize_images
 
-    pictures = torch.randint(256, (8, 3, length, length), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(_resize_like_cpu(pictures, size), resize_images(pictures, size).float())
+    images = torch.randint(256, (8, 3, length, length), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_resize_like_cpu(images, size), resize_images(images, size).float())
 
 
 @pytest.mark.slow
-def test_real_speech(real_data, trained, tmp_path):
+def test_exported_model_predicts_real_speech(real_data, trained, tmp_path):
     clips = sorted((real_data / "ravdess_originals").rglob("*.wav"))
     export.export(trained, tmp_path / "model.onnx", "onnx", list(map(str, clips[:3])))
     predictor, exported = Predictor.from_run(trained), Predictor.from_file(tmp_path / "model.onnx")

@@ -1,6 +1,6 @@
-"""An own package adds a corpus, a feature set, an augmentation, a model, a fusion, a metric, a logger and a format.
+"""Tests of a third-party package that adds a corpus, features, an augmentation, a model, a fusion, a metric and more.
 
-Each is one Python file and one YAML file, and every command uses them. The same files are in docs/extending.md.
+Each extension is one Python file and one YAML file of docs/extending.md, and every command uses them.
 """
 
 import functools
@@ -27,7 +27,7 @@ PARTS = ("corpus", "feature", "augmentation", "model", "fusion", "metric", "logg
 
 
 def documented(suffix):
-    """The files of docs/extending.md by their names: the first line of each block names it."""
+    """Return the files of docs/extending.md by name; the first line of each block is the name."""
     blocks = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", DOCUMENTED, re.DOTALL)
     return {name: text for name, text in blocks if name.endswith(suffix)}
 
@@ -42,12 +42,12 @@ CALLED = {
     "logger.MyLogger": "log_metrics",
     "export.MyFormat": "export",
 }
-"""A method of each class that is called where it is used."""
+"""A method of each class, whose calls are recorded."""
 
 
 @pytest.fixture
 def extension(tmp_path, monkeypatch, demo_root):
-    """The package, its YAML files and a corpus of six speakers; returns the classes whose methods were called."""
+    """Write the package, its YAML files and a corpus of six speakers; yield the classes whose methods were called."""
     for name, text in (documented(".py") | documented(".yaml")).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -63,13 +63,13 @@ def extension(tmp_path, monkeypatch, demo_root):
     called = set()
     for name, method in CALLED.items():
         cls = getattr(importlib.import_module(f"my_package.{name.split('.')[0]}"), name.split(".")[1])
-        monkeypatch.setattr(cls, method, recorded(getattr(cls, method), name, called))
+        monkeypatch.setattr(cls, method, record_calls(getattr(cls, method), name, called))
     yield called
     for module in [module for module in sys.modules if module.startswith("my_package")]:
         del sys.modules[module]
 
 
-def recorded(method, name, called):
+def record_calls(method, name, called):
     @functools.wraps(method)
     def call(*arguments, **options):
         called.add(name)
@@ -78,14 +78,14 @@ def recorded(method, name, called):
     return call
 
 
-def done(result):
+def output_of(result):
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def test_every_command_uses_what_a_package_adds(extension, command, tmp_path, monkeypatch):
+def test_every_command_uses_the_extensions(extension, command, tmp_path, monkeypatch):
     conf, used = ("--config-dir", tmp_path / "conf"), extension
-    done(command("train", *conf, *CHOICES))
+    output_of(command("train", *conf, *CHOICES))
     assert used == set(CALLED) - {"export.MyFormat"}
     run_dir, metrics = tmp_path / "run", json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["data"] == "my_corpus"
@@ -97,18 +97,18 @@ def test_every_command_uses_what_a_package_adds(extension, command, tmp_path, mo
     assert weights["classifier.encoder.encoders.audio.backbone.layer.weight"].shape == (16, 5, 1)
 
     used.clear()
-    done(command("evaluate", "run=run"))
+    output_of(command("evaluate", "run=run"))
     assert used == {"corpus.MyCorpus", "model.MyModel", "fusion.MyFusion", "metric.MyMetric"}  # features are cached
     folder = run_dir / "evaluations" / "my_corpus-speakers5-0-test"
     assert json.loads((folder / "metrics.json").read_text())["test/my_metric"] == metrics["test/my_metric"]
     used.clear()
     row = table.iloc[0]
     clip = tmp_path / "data" / "my_corpus" / f"{row['recording'].split('/')[1]}.wav"
-    (found,) = json.loads(done(command("predict", clip, "--run", "run", "--format", "json")))
-    assert found["probabilities"]["happy"] == pytest.approx(row["happy"], abs=1e-4)
+    (prediction,) = json.loads(output_of(command("predict", clip, "--run", "run", "--format", "json")))
+    assert prediction["probabilities"]["happy"] == pytest.approx(row["happy"], abs=1e-4)
     assert used == {"feature.MyFeature", "model.MyModel", "fusion.MyFusion"}
 
-    done(command("export", "run", "--format", "my_format", *conf))
+    output_of(command("export", "run", "--format", "my_format", *conf))
     assert "export.MyFormat" in used and (tmp_path / "weights.pt").exists()
     assert "my_format" in command("export", "run", "--format", "my_forma", *conf).stderr
     assert "known: bundle, onnx, pt2" in command("export", "run", "--format", "my_format").stderr
@@ -122,12 +122,12 @@ def test_every_command_uses_what_a_package_adds(extension, command, tmp_path, mo
         assert "is refused" in result.stderr and f"set {EXTENSIONS_VARIABLE}=my_package" in result.stderr
 
 
-def test_directories_of_yaml_files_are_hydras_search_path_too(extension, command, tmp_path):
-    found = command("train", f"hydra.searchpath=[file://{tmp_path}/conf]", "data=my_corpus", "data.batch_size=1")
-    assert "data.batch_size=1: an integer of at least 2 is allowed" in found.stderr
+def test_hydra_search_path_finds_the_yaml_files(extension, command, tmp_path):
+    result = command("train", f"hydra.searchpath=[file://{tmp_path}/conf]", "data=my_corpus", "data.batch_size=1")
+    assert "data.batch_size=1: an integer of at least 2 is allowed" in result.stderr
 
 
-def test_only_the_environment_trusts_a_package(tmp_path, monkeypatch):
+def test_packages_are_trusted_by_environment_variable_only(tmp_path, monkeypatch):
     (tmp_path / "my_trap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     for trusted in ("", "my", "my_trap.deeper", "emotion", ",", "*"):
@@ -139,14 +139,14 @@ def test_only_the_environment_trusts_a_package(tmp_path, monkeypatch):
         Target("my_trap.Thing").resolve()
 
 
-def test_a_metric_has_a_name_of_its_own(compose, tmp_path, demo_root):
+def test_names_of_built_in_metrics_are_refused(compose, tmp_path, demo_root):
     with pytest.raises(EmotionError, match=r"metrics\.uar: every run has a metric of this name"):
         train(compose("+metrics.uar._target_=emotion.metrics.extra.BrierScore"), tmp_path / "run", [])
 
 
-def test_several_loggers_and_metrics(command, tmp_path, demo_root):
+def test_several_loggers_and_metrics_are_used(command, tmp_path, demo_root):
     several = ("metrics=[brier_score,top_2_accuracy]", "logger=[csv,tensorboard]", "trainer.max_epochs=2")
-    done(command("train", "run_dir=run", "features=rms", "model=audio_lstm", *several))
+    output_of(command("train", "run_dir=run", "features=rms", "model=audio_lstm", *several))
     curves = pd.read_csv(tmp_path / "run" / "csv" / "metrics.csv")
     assert curves["dev/uar"].notna().sum() == 2
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
@@ -154,6 +154,6 @@ def test_several_loggers_and_metrics(command, tmp_path, demo_root):
     assert 0 < metrics["test/brier_score"] < 2 and metrics["test/top_2_accuracy"] > metrics["test/war"]
 
 
-def test_every_part_is_one_python_file_and_one_yaml_file():
+def test_every_extension_is_one_python_file_and_one_yaml_file():
     assert sorted(documented(".py")) == sorted(f"my_package/{part}.py" for part in PARTS)
     assert len(documented(".yaml")) == len(PARTS)

@@ -1,4 +1,4 @@
-"""Sound and face of real files, from videos in folders to a evaluated run."""
+"""Tests of training on audio and faces, from a folder of videos to an evaluated run."""
 
 import json
 
@@ -13,8 +13,8 @@ from emotion.runs import load_weights
 
 
 @pytest.mark.slow
-def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
-    config = compose(*typed, "model=face_cnn", "faces.frames=4", "faces.max_duration_s=0.8")
+def test_faces_and_audio_cover_the_same_interval(compose, video_overrides):
+    config = compose(*video_overrides, "model=face_cnn", "faces.frames=4", "faces.max_duration_s=0.8")
     datamodule = build_datamodule(config)
     datamodule.prepare_data()
     datamodule.setup()
@@ -31,9 +31,11 @@ def test_faces_are_of_the_same_part_of_the_clip_as_the_sound(compose, typed):
 
 
 @pytest.mark.slow
-def test_recordings_without_a_face_are_counted(compose, typed, caplog):
+def test_recordings_without_a_face_are_counted(compose, video_overrides, caplog):
     for handling, count, use in (("skip", 40, "are skipped"), ("allow_missing_modality", 41, "use their other mod")):
-        config = compose(*typed, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_error={handling}")
+        config = compose(
+            *video_overrides, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_error={handling}"
+        )
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
@@ -44,13 +46,13 @@ def test_recordings_without_a_face_are_counted(compose, typed, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [["model=face_cnn"], ["model=late_fusion", "model.branches.face=face_cnn"]])
-def test_a_run_over_faces_is_trained_and_judged(train_in_process, compose, typed, model):
+def test_models_of_faces_are_trained_and_evaluated(train_in_process, compose, video_overrides, model):
     augment = "random_horizontal_flip,random_affine,color_jitter,random_erasing,spec_augment"
     changes = ["trainer.max_epochs=2", f"augment=[{augment}]"]
-    run_dir = train_in_process(*typed, *model, *changes)
+    run_dir = train_in_process(*video_overrides, *model, *changes)
     trained = json.loads((run_dir / "metrics.json").read_text())
-    again = [f"run={run_dir}"]
-    evaluated = evaluate(compose(*again, config_name="evaluate"), again)
+    overrides = [f"run={run_dir}"]
+    evaluated = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert evaluated["test/uar"] == trained["test/uar"]
     assert evaluated["test/loss"] == pytest.approx(trained["test/loss"])
 

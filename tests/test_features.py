@@ -1,3 +1,5 @@
+"""Tests of audio features and their front end, mostly against librosa."""
+
 import librosa
 import numpy as np
 import pytest
@@ -45,14 +47,14 @@ def clips(prepared, step=1):
 
 @pytest.fixture
 def utterances():
-    """Made-up sound with level, pitch and length that differ, silence at both ends."""
+    """Return synthetic waveforms of different level, pitch and length, with silence at both ends."""
     random = np.random.default_rng(0)
-    made = []
+    waveforms = []
     for seconds, level in ((0.2, 0.001), (1.0, 0.9), (0.7, 0.05), (1.31, 0.3)):
         time = np.arange(round(seconds * RATE)) / RATE
         voice = np.sin(2 * np.pi * random.uniform(100, 900) * time) * np.sin(np.pi * time / seconds) ** 4
-        made.append((level * voice + 1e-6 * random.normal(size=len(time))).astype(np.float32))
-    return made
+        waveforms.append((level * voice + 1e-6 * random.normal(size=len(time))).astype(np.float32))
+    return waveforms
 
 
 def batches(waveforms, size=32):
@@ -66,17 +68,17 @@ def batches(waveforms, size=32):
         yield batch
 
 
-def worst_difference(module, reference, waveforms):
-    worst, count = 0.0, 0
+def max_difference(module, reference, waveforms):
+    largest, count = 0.0, 0
     for batch in batches(waveforms):
         features, frames = module(*padded(batch))
         for item, size, waveform in zip(features, frames, batch, strict=True):
             expected = reference(waveform)
             assert item[:, :size].shape == expected.shape
             assert not item[:, size:].any()
-            worst = max(worst, float(np.abs(item[:, :size].numpy() - expected).max()))
+            largest = max(largest, float(np.abs(item[:, :size].numpy() - expected).max()))
             count += 1
-    return worst, count
+    return largest, count
 
 
 def librosa_mfcc(waveform):
@@ -89,20 +91,20 @@ def librosa_log_mel(waveform):
 
 @pytest.mark.slow
 def test_mfcc_equals_librosa_on_all_real_clips(ravdess_speech):
-    worst, count = worst_difference(stack(Mfcc), librosa_mfcc, clips(ravdess_speech))
+    worst, count = max_difference(stack(Mfcc), librosa_mfcc, clips(ravdess_speech))
     assert count == 1440
     assert worst < 5e-3
 
 
 @pytest.mark.slow
 def test_log_mel_equals_librosa_on_all_real_clips(ravdess_speech):
-    worst, count = worst_difference(stack(LogMel), librosa_log_mel, clips(ravdess_speech))
+    worst, count = max_difference(stack(LogMel), librosa_log_mel, clips(ravdess_speech))
     assert count == 1440
     assert worst < 5e-3
 
 
-# Per descriptor: ours, librosa's, and the largest difference allowed for 99.9 % of all values of real clips, and for
-# all. Roll-off may land one bin (7.8 Hz) away, and YIN on another dip where a frame has no voice.
+# Per descriptor: the module, librosa's function, and the largest allowed differences of 99.9 % of all values and of all
+# values. Roll-off may differ by one bin (7.8 Hz), and YIN in unvoiced frames.
 DESCRIPTORS = {
     "zero_crossing_rate": (
         ZeroCrossingRate(),
@@ -141,49 +143,49 @@ DESCRIPTORS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESCRIPTORS)
 def test_descriptors_equal_librosa_on_real_clips(real_data, name):
-    module, reference, (nearly_all, all_of_them) = DESCRIPTORS[name]
-    # As they were recorded: where the high-pass filter has left nothing, contrast is that of rounding.
+    module, reference, (quantile_limit, max_limit) = DESCRIPTORS[name]
+    # Unfiltered recordings: in bands that the high-pass filter removes, contrast measures rounding errors.
     paths = sorted((real_data / "ravdess" / "Audio_Speech_Actors_01-24").rglob("*.flac"))[::30]
     recorded = (soundfile.read(path, dtype="float32")[0] for path in paths)
-    differences = differences_from(module, reference, recorded)
-    assert np.quantile(differences, 0.999) <= nearly_all
-    assert differences.max() <= all_of_them
+    differences = absolute_differences(module, reference, recorded)
+    assert np.quantile(differences, 0.999) <= quantile_limit
+    assert differences.max() <= max_limit
 
 
 @pytest.mark.slow
 def test_pitch_equals_librosa_on_real_clips(ravdess_speech):
-    differences = differences_from(
+    differences = absolute_differences(
         Pitch(RATE, N_FFT), lambda y: librosa.yin(y, fmin=65, fmax=600, sr=RATE)[None], clips(ravdess_speech, step=30)
     )
     assert (differences < 0.1).mean() > 0.99
 
 
 @pytest.mark.parametrize("hertz", [80.0, 200.0, 555.0])
-def test_pitch_finds_a_tone(hertz):
+def test_pitch_of_a_tone_equals_its_frequency(hertz):
     tone = np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE).astype(np.float32)
     waveform, length = padded([tone])
-    found = Pitch(RATE, N_FFT)(Signal(waveform, length, **SETTINGS))
-    assert found[0, 0, 4:-4].sub(hertz).abs().max() < 0.01 * hertz
+    pitch = Pitch(RATE, N_FFT)(Signal(waveform, length, **SETTINGS))
+    assert pitch[0, 0, 4:-4].sub(hertz).abs().max() < 0.01 * hertz
 
 
-def test_pitch_that_does_not_fit_the_frame_is_refused():
+def test_frames_too_short_for_the_lowest_pitch_are_refused():
     with pytest.raises(EmotionError, match="n_fft"):
         Pitch(RATE, 256)
 
 
-def differences_from(module, reference, waveforms):
-    found = []
+def absolute_differences(module, reference, waveforms):
+    differences = []
     for batch in batches(waveforms, 16):
         signal = Signal(*padded(batch), **SETTINGS)
         features = module(signal)
         for item, frames, waveform in zip(features, signal.frames, batch, strict=True):
             expected = reference(waveform)
             assert item[:, :frames].shape == expected.shape
-            found.append(np.abs(item[:, :frames].numpy() - expected).ravel())
-    return np.concatenate(found)
+            differences.append(np.abs(item[:, :frames].numpy() - expected).ravel())
+    return np.concatenate(differences)
 
 
-def test_a_stack_holds_its_sets_in_order_and_the_deltas_of_all(utterances):
+def test_stacks_keep_the_order_of_sets_and_append_deltas_of_all(utterances):
     batch = padded(utterances)
     sets = {"mfcc": Mfcc(RATE, N_FFT), "rms": Rms(), "chroma": Chroma(RATE, N_FFT)}
     both = FeatureStack(sets, **SETTINGS, n_delta_orders=1)
@@ -194,7 +196,7 @@ def test_a_stack_holds_its_sets_in_order_and_the_deltas_of_all(utterances):
     torch.testing.assert_close(features[:, 53:], delta(features[:, :53], frames, 1))
 
 
-def test_a_stack_of_nothing_is_refused():
+def test_empty_stacks_are_refused():
     with pytest.raises(EmotionError, match="features="):
         FeatureStack({})
 
@@ -215,7 +217,7 @@ def test_deltas_equal_librosa(ravdess_speech, order):
     assert worst < 5e-3
 
 
-def test_deltas_of_a_clip_shorter_than_the_window_are_finite():
+def test_deltas_of_clips_shorter_than_the_window_are_finite():
     features = torch.tensor([[[1.0, 2.0, 3.0]]])
     result = delta(features, torch.tensor([3]), order=1)
     assert result.shape == (1, 1, 3)
@@ -223,7 +225,7 @@ def test_deltas_of_a_clip_shorter_than_the_window_are_finite():
     assert (result > 0).all()
 
 
-def test_a_mel_spectrogram_without_a_dynamic_range_is_clamped_nowhere():
+def test_mel_spectrogram_without_a_dynamic_range_is_not_clamped():
     waveform = np.random.default_rng(0).normal(size=RATE).astype(np.float32) * 0.1
     waveform[RATE // 2 :] *= 1e-6
     module = LogMel(RATE, N_FFT, top_db=None)
@@ -244,7 +246,7 @@ def test_trimming_equals_librosa(ravdess_speech, top_db):
             assert not item[length:].any()
 
 
-def test_silence_alone_is_not_trimmed_away():
+def test_clips_of_silence_are_not_trimmed():
     _, lengths = trim_silence(torch.zeros(1, 5000), torch.tensor([5000]), 30.0)
     assert lengths.tolist() == [5000]
 
@@ -252,17 +254,17 @@ def test_silence_alone_is_not_trimmed_away():
 @pytest.mark.parametrize("deltas", [0, 2])
 @pytest.mark.parametrize("kind", [Mfcc, LogMel])
 @pytest.mark.parametrize(("trim_db", "seconds"), [(None, None), (30.0, None), (None, 0.5), (30.0, 0.5)])
-def test_a_clip_alone_equals_the_clip_in_a_batch(utterances, kind, deltas, trim_db, seconds):
+def test_features_do_not_depend_on_the_batch(utterances, kind, deltas, trim_db, seconds):
     front_end = AudioFrontEnd(stack(kind, n_delta_orders=deltas), RATE, trim_db, seconds)
-    together, frames = front_end.extract(*padded(utterances))
-    assert together.isfinite().all()
+    batched, frames = front_end.extract(*padded(utterances))
+    assert batched.isfinite().all()
     for row, waveform in enumerate(utterances):
         alone, own_frames = front_end.extract(*padded([waveform]))
         assert own_frames[0] == frames[row]
-        torch.testing.assert_close(alone[0], together[row, :, : frames[row]], atol=2e-3, rtol=0)
+        torch.testing.assert_close(alone[0], batched[row, :, : frames[row]], atol=2e-3, rtol=0)
 
 
-def test_a_fixed_length_gives_every_clip_the_same_frames(utterances):
+def test_fixed_duration_gives_the_same_number_of_frames(utterances):
     front_end = AudioFrontEnd(stack(Mfcc), RATE, duration_s=0.5)
     features, frames = front_end.extract(*padded(utterances))
     assert frames.tolist() == [1 + 8000 // 512] * 4
@@ -276,7 +278,7 @@ def batch_of(waveforms, speakers=None):
     return {"waveform": waveform, "waveform_length": length, "speaker": speaker}
 
 
-def test_normalisation_is_that_of_the_training_frames(utterances):
+def test_normalisation_uses_training_frames(utterances):
     front_end = AudioFrontEnd(stack(LogMel), RATE)
     front_end.fit([batch_of(utterances[:2]), batch_of(utterances[2:3])])
     frames = np.concatenate([librosa_log_mel(waveform) for waveform in utterances[:3]], axis=1)
@@ -294,14 +296,14 @@ def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
     features, frames = front_end(batch)
     for speaker in (0, 1):
         rows = [row for row in range(4) if batch["speaker"][row] == speaker]
-        own = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
-        torch.testing.assert_close(own.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
-        torch.testing.assert_close(own.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
+        speaker_frames = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
+        torch.testing.assert_close(speaker_frames.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
+        torch.testing.assert_close(speaker_frames.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
     assert front_end.transductive
     assert "speaker_mean" not in front_end.state_dict()
 
 
-def test_clip_normalisation_uses_the_clip_alone(utterances):
+def test_clip_normalisation_uses_only_the_clip(utterances):
     front_end = AudioFrontEnd(stack(Mfcc), RATE, normalize="clip")
     features, frames = front_end(batch_of(utterances))
     for item, count in zip(features, frames, strict=True):
@@ -311,7 +313,7 @@ def test_clip_normalisation_uses_the_clip_alone(utterances):
     assert not front_end.transductive
 
 
-def test_cached_features_are_those_that_are_computed(utterances):
+def test_cached_features_equal_computed_ones(utterances):
     front_end = AudioFrontEnd(stack(Mfcc), RATE, trim_db=30.0)
     batch = batch_of(utterances)
     front_end.fit([batch])
@@ -320,12 +322,12 @@ def test_cached_features_are_those_that_are_computed(utterances):
     torch.testing.assert_close(front_end(cached)[0], front_end(batch)[0])
 
 
-def test_an_unknown_normalisation_is_named():
+def test_unknown_normalisations_are_refused():
     with pytest.raises(EmotionError, match="train, clip, speaker, none"):
         AudioFrontEnd(stack(Mfcc), RATE, normalize="batch")
 
 
-def test_spec_augment_hides_stretches_within_its_bounds():
+def test_spec_augment_masks_are_within_their_bounds():
     torch.manual_seed(0)
     features, frames = torch.ones(200, 40, 100), torch.full((200,), 60)
     features[:, :, 60:] = 0

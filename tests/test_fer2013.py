@@ -1,4 +1,4 @@
-"""FER2013 and the FER+ votes, and single images in general."""
+"""Tests of FER2013, the FER+ votes and single images."""
 
 import json
 import shutil
@@ -28,9 +28,9 @@ def fer2013(real_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def few(fer2013, tmp_path_factory):
-    """Every hundredth image, and the votes."""
-    root = tmp_path_factory.mktemp("few")
+def subset(fer2013, tmp_path_factory):
+    """Return the folder of every hundredth image, and the votes."""
+    root = tmp_path_factory.mktemp("subset")
     table = Fer2013().scan(fer2013 / "fer2013").groupby("emotion").sample(frac=0.01, random_state=0)
     for path in table["video"]:
         (root / "fer2013" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def few(fer2013, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_list_of_copies_is_that_of_the_files(fer2013):
+def test_list_of_duplicate_images_matches_the_files(fer2013):
     groups = find_copies(fer2013 / "fer2013")
     assert "\n".join(" ".join(group) for group in groups) + "\n" == COPIES.read_text()
     assert sum(len(group) - 1 for group in groups) == 1_853
@@ -49,7 +49,7 @@ def test_the_list_of_copies_is_that_of_the_files(fer2013):
 
 
 @pytest.mark.slow
-def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
+def test_splits_share_no_image_and_test_is_complete(fer2013):
     corpus = Fer2013()
     table = corpus.scan(fer2013 / "fer2013")
     assert "35,887 images, complete" in corpus.describe(table, "speech")
@@ -64,18 +64,18 @@ def test_no_image_is_on_two_sides_and_test_is_whole(fer2013):
     for split, name in (("train", "Training"), ("dev", "PublicTest"), ("test", "PrivateTest")):
         assert splits.loc[splits["split"] == split, "recording"].str.contains(name).all()
 
-    once = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
-    assert set(once["split"]) == {"test"}
-    assert set(once["recording"]) < set(splits["recording"][splits["split"] == "test"])
-    assert once["recording"].map(lambda name: first[name] or name).is_unique
+    unique_test = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
+    assert set(unique_test["split"]) == {"test"}
+    assert set(unique_test["recording"]) < set(splits["recording"][splits["split"] == "test"])
+    assert unique_test["recording"].map(lambda name: first[name] or name).is_unique
 
 
 @pytest.mark.slow
-def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
-    votes = pd.read_csv(few / "fer2013" / "fer2013_ferplus.csv").set_index("file")
+def test_votes_determine_labels_and_soft_targets(subset, compose):
+    votes = pd.read_csv(subset / "fer2013" / "fer2013_ferplus.csv").set_index("file")
     config = compose(
         "data=fer2013",
-        f"data.root={few}",
+        f"data.root={subset}",
         "data.corpus.votes=fer2013_ferplus.csv",
         "labels=ferplus",
         "model=face_cnn",
@@ -86,24 +86,24 @@ def test_the_votes_choose_the_emotion_and_become_targets(few, compose):
     assert len(table) < 360
     names = {"happiness": "happy", "surprise": "surprised", "sadness": "sad", "anger": "angry", "fear": "fearful"}
     for path, emotion in zip(table["video"], table["emotion"], strict=True):
-        own = votes.loc[path, "neutral":"NF"].astype(int)
-        assert names.get(own.idxmax(), own.idxmax()) == emotion
-        assert own.max() > own[own > 1].sum() / 2
+        counts = votes.loc[path, "neutral":"NF"].astype(int)
+        assert names.get(counts.idxmax(), counts.idxmax()) == emotion
+        assert counts.max() > counts[counts > 1].sum() / 2
     batch = next(datamodule.batches("train"))
     assert batch["target"].shape == (32, 8)
     torch.testing.assert_close(batch["target"].sum(dim=1), torch.ones(32))
     assert (batch["target"].argmax(dim=1) == batch["label"]).all()
     assert (batch["target"].amax(dim=1) < 1).any()
     with pytest.raises(EmotionError, match="is not the table of FER"):
-        Fer2013("train").scan(few / "fer2013")
+        Fer2013("train").scan(subset / "fer2013")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
-def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
+def test_face_cnn_trains_on_images(subset, train_in_process, votes):
     sizes = ("model.images.size=48", "model.images.color=grey", "model.backbone.widths=[8,16]")
     run_dir = train_in_process(
-        "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", *votes
+        "data=fer2013", f"data.root={subset}", "model=face_cnn", *sizes, "trainer.max_epochs=1", *votes
     )
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert metrics["speaker_independent"] is False
@@ -112,34 +112,34 @@ def test_a_face_cnn_is_trained_on_images(few, train_in_process, votes):
 
 
 @pytest.mark.slow
-def test_a_face_network_goes_from_images_to_videos(few, train_in_process, demo_root, tmp_path):
+def test_face_networks_transfer_to_another_corpus(subset, train_in_process, demo_root, tmp_path):
     sizes = ("model.images.size=48", "model.backbone.widths=[8,16]")
     faces = train_in_process(
-        "data=fer2013", f"data.root={few}", "model=face_cnn", *sizes, "trainer.max_epochs=1", name="faces"
+        "data=fer2013", f"data.root={subset}", "model=face_cnn", *sizes, "trainer.max_epochs=1", name="faces"
     )
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for actor in range(1, 6):
         for emotion in ("happy", "sad", "angry"):
             (root / emotion).mkdir(parents=True, exist_ok=True)
-            picture = np.full((90, 120, 3), 40 * actor, np.uint8)
-            cv2.imwrite(str(root / emotion / f"p{actor}.png"), picture)
-    typed = ("data=folder", f"data.root={root}", "data.corpus.speaker=p.", "protocol=speakers5", "faces=crops")
+            image = np.full((90, 120, 3), 40 * actor, np.uint8)
+            cv2.imwrite(str(root / emotion / f"p{actor}.png"), image)
+    overrides = ("data=folder", f"data.root={root}", "data.corpus.speaker=p.", "protocol=speakers5", "faces=crops")
     run_dir = train_in_process(
-        *typed, "model=face_cnn", f"model.init_from={faces}", "trainer.max_epochs=1", name="videos"
+        *overrides, "model=face_cnn", f"model.init_from={faces}", "trainer.max_epochs=1", name="videos"
     )
-    inherited = pd.read_csv(run_dir / "splits.csv").query("split == 'pretraining'")
-    assert len(inherited)
-    assert inherited["recording"].str.contains("fer2013").all()
+    pretraining = pd.read_csv(run_dir / "splits.csv").query("split == 'pretraining'")
+    assert len(pretraining)
+    assert pretraining["recording"].str.contains("fer2013").all()
 
 
 def test_images_are_videos_of_one_frame(tmp_path):
     pixels = np.zeros((40, 60, 3), np.uint8)
-    pixels[:, :20] = (255, 0, 0)  # blue, since OpenCV writes them the other way round
+    pixels[:, :20] = (255, 0, 0)  # blue, since OpenCV writes BGR
     cv2.imwrite(str(tmp_path / "ü.png"), pixels) or cv2.imencode(".png", pixels)[1].tofile(tmp_path / "ü.png")
-    (picture,) = read_frames(tmp_path / "ü.png")
-    assert (picture.size, picture.time) == ((60, 40), 0.0)
-    assert picture.pixels()[0, 0].tolist() == [0, 0, 255]
-    assert picture.pixels(30).shape == (20, 30, 3)
+    (image,) = read_frames(tmp_path / "ü.png")
+    assert (image.size, image.time) == ((60, 40), 0.0)
+    assert image.pixels()[0, 0].tolist() == [0, 0, 255]
+    assert image.pixels(30).shape == (20, 30, 3)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "empty.jpg").write_bytes(b"")
     for name in ("broken.jpg", "empty.jpg", "absent.jpg"):

@@ -1,4 +1,4 @@
-"""Plots of recordings and of finished runs."""
+"""Tests of plots of recordings and of finished runs."""
 
 import subprocess
 import sys
@@ -19,13 +19,13 @@ from emotion.reports.runs import find_runs
 
 
 @pytest.fixture
-def sound(tmp_path):
-    soundfile.write(tmp_path / "sound.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
-    return tmp_path / "sound.wav"
+def audio_file(tmp_path):
+    soundfile.write(tmp_path / "audio.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    return tmp_path / "audio.wav"
 
 
-def test_audio_has_no_frames(sound):
-    figure = plot_recording(sound)
+def test_audio_has_no_frames(audio_file):
+    figure = plot_recording(audio_file)
     assert [axes.get_ylabel() for axes in figure.axes[:3]] == ["waveform", "mel band", "MFCC (standardised)"]
     assert figure.axes[0].get_xlim() == (0, 0.5)
 
@@ -47,12 +47,12 @@ def test_videos_have_frames_and_audio(real_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_plots_or_refuses(sound, tmp_path):
+def test_command_writes_a_plot_or_one_line_of_error(audio_file, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     command = [sys.executable, "-m", "emotion.cli", "figures", "--output", str(tmp_path / "drawn")]
-    done = subprocess.run([*command, str(sound)], capture_output=True, text=True)
+    done = subprocess.run([*command, str(audio_file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "drawn" / "sound.png").exists()
+    assert (tmp_path / "drawn" / "audio.png").exists()
     refused = subprocess.run([*command, str(tmp_path / "text.mp4")], capture_output=True, text=True)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: ")
@@ -70,7 +70,7 @@ def test_hardest_recordings_have_the_lowest_probability_of_the_true_emotion():
 
 
 @pytest.mark.slow
-def test_a_run_is_plotted(train_in_process):
+def test_finished_runs_are_plotted(train_in_process):
     run_dir = train_in_process("trainer.max_epochs=3")
     curves = read_curves(run_dir)
     assert [epoch for epoch, _ in curves["dev/uar"]] == [1, 2, 3]
@@ -89,16 +89,18 @@ def test_a_run_is_plotted(train_in_process):
 
 
 @pytest.mark.slow
-def test_learning_curves_average_the_runs_of_a_name(train_in_process, tmp_path):
+def test_learning_curves_are_averaged_over_runs_of_the_same_name(train_in_process, tmp_path):
     short = [train_in_process(f"seed={seed}", "trainer.max_epochs=2", name=f"run{seed}") for seed in (0, 1)]
     table = mean_learning_curves((run.name, run.directory) for run in find_runs([tmp_path]))
     assert table["epoch"].tolist() == [1, 2]
-    own = [dict(read_curves(run_dir)["dev/uar"]) for run_dir in short]
-    assert table["dev/uar"].tolist() == pytest.approx([np.mean([values[epoch] for values in own]) for epoch in (1, 2)])
+    curves = [dict(read_curves(run_dir)["dev/uar"]) for run_dir in short]
+    assert table["dev/uar"].tolist() == pytest.approx(
+        [np.mean([values[epoch] for values in curves]) for epoch in (1, 2)]
+    )
     figure = plot_learning_curves(table)
     assert [line.get_label() for line in figure.axes[1].lines] == ["demo-mfcc_cnn, dev", "demo-mfcc_cnn, train"]
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
+def test_folders_that_are_not_runs_are_refused(tmp_path):
     with pytest.raises(EmotionError):
         finished_run.plot_run(tmp_path)

@@ -1,4 +1,4 @@
-"""Several modalities in one model, some of them missing."""
+"""Tests of fusion models and missing modalities."""
 
 import pytest
 import torch
@@ -30,20 +30,25 @@ def identities(**options):
     return Concatenation({"one": Identity("one", 3), "other": Identity("other", 2)}, **options)
 
 
-def some_batch(items=6):
+def make_embeddings(items=6):
     torch.manual_seed(0)
-    there = torch.ones(items, dtype=torch.bool)
-    return {"one": torch.rand(items, 3), "other": torch.rand(items, 2), "has_one": there, "has_other": there.clone()}
+    present = torch.ones(items, dtype=torch.bool)
+    return {
+        "one": torch.rand(items, 3),
+        "other": torch.rand(items, 2),
+        "has_one": present,
+        "has_other": present.clone(),
+    }
 
 
 def test_identity_encoders_give_exactly_the_concatenation():
-    batch, fusion = some_batch(), identities(modality_dropout=0.5).eval()
+    batch, fusion = make_embeddings(), identities(modality_dropout=0.5).eval()
     assert fusion.embed_dim == 5
     torch.testing.assert_close(fusion(batch), torch.cat([batch["one"], batch["other"]], dim=1), atol=0, rtol=0)
 
 
-def test_what_is_missing_is_zero_and_never_looked_at():
-    batch = some_batch()
+def test_missing_modalities_are_zero_and_their_values_ignored():
+    batch = make_embeddings()
     batch["has_other"][[1, 4]] = False
     batch["other"][[1, 4]] = torch.nan
     joined = identities().train()(batch)
@@ -52,19 +57,19 @@ def test_what_is_missing_is_zero_and_never_looked_at():
     torch.testing.assert_close(joined[[0, 2, 3, 5], 3:], batch["other"][[0, 2, 3, 5]])
 
 
-def test_modality_dropout_takes_one_at_most_and_in_training_only():
-    batch, fusion = some_batch(4000), identities(modality_dropout=0.4)
+def test_modality_dropout_drops_at_most_one_modality_in_training_only():
+    batch, fusion = make_embeddings(4000), identities(modality_dropout=0.4)
     batch["has_other"][:1000] = False
-    lost = torch.stack([part.eq(0).all(dim=1) for part in fusion.train()(batch).split([3, 2], dim=1)], dim=1)
-    assert not lost.all(dim=1).any()
-    assert not lost[:1000, 0].any()
-    assert abs(lost[1000:].float().mean(dim=0) - 0.2).max() < 0.03
+    dropped = torch.stack([part.eq(0).all(dim=1) for part in fusion.train()(batch).split([3, 2], dim=1)], dim=1)
+    assert not dropped.all(dim=1).any()
+    assert not dropped[:1000, 0].any()
+    assert abs(dropped[1000:].float().mean(dim=0) - 0.2).max() < 0.03
     assert not fusion.eval()(batch)[:, :3].eq(0).all(dim=1).any()
 
 
-def test_a_gate_leaves_an_item_with_one_modality_to_that_one():
+def test_gate_uses_the_present_modality_alone():
     torch.manual_seed(0)
-    batch = some_batch()
+    batch = make_embeddings()
     fusion = Gated({"one": Identity("one", 3), "other": Identity("other", 2)}, width=4).eval()
     hidden = fusion.layers[0](batch["one"]).tanh()
     assert not torch.allclose(fusion(batch), hidden)
@@ -72,16 +77,16 @@ def test_a_gate_leaves_an_item_with_one_modality_to_that_one():
     torch.testing.assert_close(fusion(batch), hidden)
 
 
-def test_the_mean_log_probability_is_that_of_who_answers():
+def test_mean_log_probability_is_over_present_modalities():
     torch.manual_seed(0)
-    batch = some_batch()
+    batch = make_embeddings()
     heads = {"one": nn.Linear(3, 5), "other": nn.Linear(2, 5)}
     fusion = MeanLogProbability({"one": Identity("one", 3), "other": Identity("other", 2)}, heads, 5)
     fusion.encoders["one"].is_frozen = fusion.encoders["other"].is_frozen = False
     batch["has_other"][2] = False
-    sound, face = (heads[key](batch[key]).log_softmax(dim=1) for key in ("one", "other"))
-    expected = (sound + face) / 2
-    expected[2] = sound[2]
+    audio, face = (heads[key](batch[key]).log_softmax(dim=1) for key in ("one", "other"))
+    expected = (audio + face) / 2
+    expected[2] = audio[2]
     torch.testing.assert_close(fusion.eval()(batch), expected)
 
 
@@ -95,7 +100,7 @@ def late_fusion(compose, request):
     return classifier
 
 
-def without(batch, modality, rows):
+def mask_modality(batch, modality, rows):
     changed = {key: value.clone() if torch.is_tensor(value) else value for key, value in batch.items()}
     changed[{"audio": "waveform_length", "action_units": "action_unit_frames"}[modality]][rows] = 0
     changed[{"audio": "waveform", "action_units": "action_units"}[modality]][rows] = torch.nan
@@ -104,27 +109,27 @@ def without(batch, modality, rows):
 
 @pytest.mark.parametrize("modality", ["audio", "action_units"])
 @pytest.mark.parametrize("rows", [[0, 2], [0, 1, 2, 3]])
-def test_a_fusion_answers_with_either_modality_alone(late_fusion, modality, rows):
-    whole, partial = make_batch(), without(make_batch(), modality, rows)
+def test_fusion_predicts_from_either_modality_alone(late_fusion, modality, rows):
+    whole, partial = make_batch(), mask_modality(make_batch(), modality, rows)
     late_fusion.eval()
-    answers, reference = late_fusion(partial), late_fusion(whole)
-    assert answers.isfinite().all()
+    logits, reference = late_fusion(partial), late_fusion(whole)
+    assert logits.isfinite().all()
     others = [row for row in range(4) if row not in rows]
-    torch.testing.assert_close(answers[others], reference[others])
-    assert not torch.allclose(answers[rows], reference[rows])
+    torch.testing.assert_close(logits[others], reference[others])
+    assert not torch.allclose(logits[rows], reference[rows])
 
 
 @pytest.mark.parametrize("rows", [[1], [0, 1, 2]])
 @pytest.mark.parametrize("modality", ["audio", "action_units"])
-def test_a_fusion_learns_from_recordings_that_lack_a_modality(late_fusion, modality, rows):
-    batch = without(make_batch(), modality, rows)
+def test_gradients_are_finite_with_missing_modalities(late_fusion, modality, rows):
+    batch = mask_modality(make_batch(), modality, rows)
     nn.functional.cross_entropy(late_fusion.train()(batch), batch["label"]).backward()
     grads = [parameter.grad for parameter in late_fusion.parameters() if parameter.grad is not None]
     assert grads
     assert all(grad.isfinite().all() for grad in grads)
 
 
-def test_normalisation_passes_over_what_is_missing(late_fusion):
+def test_normalisation_ignores_missing_modalities(late_fusion):
     whole, partial = make_batch(), make_batch()
     for key in ("waveform_length", "action_unit_frames"):
         partial[key][2] = 0
@@ -138,14 +143,14 @@ def test_normalisation_passes_over_what_is_missing(late_fusion):
         torch.testing.assert_close(front_end.std, std)
 
 
-def test_mixup_needs_whole_recordings(late_fusion):
-    batch = without(make_batch(), "audio", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
+def test_mixup_refuses_missing_modalities(late_fusion):
+    batch = mask_modality(make_batch(), "audio", [1]) | {"mix_partner": torch.arange(4), "mix_weight": torch.ones(4)}
     with pytest.raises(EmotionError, match="mixup"):
         late_fusion.train()(batch)
 
 
 @pytest.mark.parametrize("fusion", ["concatenation", "gated", "cross_attention", "mean_log_probability"])
-def test_a_fusion_has_any_number_of_branches(compose, fusion):
+def test_fusions_accept_any_number_of_branches(compose, fusion):
     more = (
         "model.branches.units=action_units",
         "model.branches.vector=functionals",
@@ -157,7 +162,7 @@ def test_a_fusion_has_any_number_of_branches(compose, fusion):
         (["~model.branches.face", *more], ["audio", "units", "vector", "second"]),
     ):
         if fusion == "cross_attention" and len(names) == 1:
-            continue  # which needs others to attend to
+            continue  # cross-attention needs at least two branches
         classifier = build_classifier(compose("model=late_fusion", *branches, f"model/fusion={fusion}"), CLASSES)
         assert list(classifier.encoder.encoders) == names
         logits = classifier.eval()(make_batch())

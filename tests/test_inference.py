@@ -1,4 +1,4 @@
-"""A finished run answers about people's own files as it answers about its corpus."""
+"""Tests of predictions of finished runs on files."""
 
 import csv
 import io
@@ -23,82 +23,84 @@ from scenes import scene, write_video
 SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=32")
 
 
-def judged_in_training(run_dir, split="test"):
-    """Probabilities by recording."""
+def saved_probabilities(run_dir, split="test"):
+    """Return the probabilities in predictions.csv, by recording."""
     table = pd.read_csv(run_dir / "predictions.csv").query(f"split == '{split}'")
     return table.set_index("recording")[list(EMOTIONS)]
 
 
-def test_files_get_the_probabilities_that_the_run_gave_them(trained, demo_root):
-    expected = judged_in_training(trained)
+def test_predictions_of_files_equal_those_of_the_run(trained, demo_root):
+    expected = saved_probabilities(trained)
     files = [demo_root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.wav" for name in expected.index]
-    answers = list(Predictor.from_run(trained).predict(files))
-    assert [answer.name for answer in answers] == list(map(str, files))
-    found = pd.DataFrame([answer.probabilities for answer in answers], index=expected.index)
-    pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-5, rtol=0)
-    assert [answer.emotion for answer in answers] == list(expected.idxmax(axis=1))
-    assert {answer.modalities for answer in answers} == {("audio",)}
+    predictions = list(Predictor.from_run(trained).predict(files))
+    assert [prediction.name for prediction in predictions] == list(map(str, files))
+    probabilities = pd.DataFrame([prediction.probabilities for prediction in predictions], index=expected.index)
+    pd.testing.assert_frame_equal(probabilities, expected, check_exact=False, atol=1e-5, rtol=0)
+    assert [prediction.emotion for prediction in predictions] == list(expected.idxmax(axis=1))
+    assert {prediction.modalities for prediction in predictions} == {("audio",)}
 
 
-def test_a_long_recording_does_not_make_its_batch_long(trained, demo_root, tmp_path, monkeypatch):
+def test_long_recordings_have_a_batch_of_their_own(trained, demo_root, tmp_path, monkeypatch):
     short = sorted((demo_root / "Actor_01").glob("*.wav"))[:3]
     soundfile.write(tmp_path / "long.wav", np.tile(read_audio(short[0], 16_000), 20), 16_000)
     predictor = Predictor.from_run(trained)
     alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
     monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
     sizes, model = [], predictor.model
-    monkeypatch.setattr(predictor, "model", lambda some: sizes.append(len(some)) or model(some))
-    together = [answer.probabilities for answer in predictor.predict([*short, tmp_path / "long.wav"])]
+    monkeypatch.setattr(predictor, "model", lambda batch: sizes.append(len(batch)) or model(batch))
+    batched = [prediction.probabilities for prediction in predictor.predict([*short, tmp_path / "long.wav"])]
     assert sizes[-1] == 1
     assert sum(sizes) == 4
-    for one, other in zip(alone, together, strict=True):
+    for one, other in zip(alone, batched, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
 
 
 @pytest.mark.slow
-def test_sound_and_face_or_what_there_is_of_them(train_in_process, typed, own_videos):
+def test_fusion_predicts_from_the_available_modalities(train_in_process, video_overrides, own_videos):
     model = (
         "model=late_fusion",
         "model.branches.face=face_cnn",
         "model.branches.face.images.size=32",
         "data.on_error=allow_missing_modality",
     )
-    run_dir = train_in_process(*typed, *model, *SMALL, name="both")
-    expected = pd.concat([judged_in_training(run_dir, split) for split in ("dev", "test")])
+    run_dir = train_in_process(*video_overrides, *model, *SMALL, name="fusion")
+    expected = pd.concat([saved_probabilities(run_dir, split) for split in ("dev", "test")])
     predictor = Predictor.from_run(run_dir)
     for recording in expected.index:
         path = next(own_videos.glob(recording.removeprefix("folder/") + ".*"))
-        answer = predictor(path)
-        assert list(answer.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
-        assert answer.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
-    answers = predictor(own_videos / "happy" / "person01_again.wav")
-    assert (answers.modalities, answers.notes) == (("audio",), ("has no video",))
+        prediction = predictor(path)
+        assert list(prediction.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
+        assert prediction.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
+    predictions = predictor(own_videos / "happy" / "person01_again.wav")
+    assert (predictions.modalities, predictions.notes) == (("audio",), ("has no video",))
 
 
 @pytest.mark.slow
-def test_videos_as_telephones_record_them(train_in_process, typed, face, tmp_path):
+def test_rotated_variable_rate_and_hevc_videos_are_predicted(train_in_process, video_overrides, face, tmp_path):
     model = (
         "model=late_fusion",
         "model.branches.face=face_cnn",
         "model.branches.face.images.size=32",
         "data.on_error=allow_missing_modality",
     )
-    predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
-    pictures = [scene((face, 200, 60))] * 20
-    write_video(tmp_path / "plain.mp4", pictures, tone_seconds=2.0)
-    lying = [np.rot90(picture, -1) for picture in pictures]
-    write_video(tmp_path / "turned.mp4", lying, turn=90, tone_seconds=2.0)
-    write_video(tmp_path / "uneven.mp4", pictures, times=[90 * n + 40 * (n % 3) for n in range(20)], tone_seconds=2.0)
+    predictor = Predictor.from_run(train_in_process(*video_overrides, *model, *SMALL))
+    images = [scene((face, 200, 60))] * 20
+    write_video(tmp_path / "plain.mp4", images, tone_seconds=2.0)
+    rotated = [np.rot90(image, -1) for image in images]
+    write_video(tmp_path / "rotated.mp4", rotated, rotation=90, tone_seconds=2.0)
+    write_video(
+        tmp_path / "variable_rate.mp4", images, times=[90 * n + 40 * (n % 3) for n in range(20)], tone_seconds=2.0
+    )
     if "libx265" in av.codecs_available:
-        write_video(tmp_path / "hevc.mov", pictures, tone_seconds=2.0, codec="libx265")
+        write_video(tmp_path / "hevc.mov", images, tone_seconds=2.0, codec="libx265")
     plain, *others = predictor.predict(sorted(tmp_path.glob("*.m*"), key=lambda path: path.stem != "plain"))
     assert len(others) >= 2
-    for answer in others:
-        assert answer.modalities == ("audio", "face")
-        assert answer.probabilities == pytest.approx(plain.probabilities, abs=0.02)
+    for prediction in others:
+        assert prediction.modalities == ("audio", "face")
+        assert prediction.probabilities == pytest.approx(plain.probabilities, abs=0.02)
 
 
-def test_a_waveform_is_as_good_as_a_file(trained, demo_root):
+def test_predictions_of_waveforms_equal_those_of_files(trained, demo_root):
     predictor = Predictor.from_run(trained)
     path = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
     waveform, rate = soundfile.read(path, dtype="float32")
@@ -109,7 +111,7 @@ def test_a_waveform_is_as_good_as_a_file(trained, demo_root):
 
 
 @pytest.mark.parametrize(
-    ("waveform", "rate", "words"),
+    ("waveform", "rate", "message"),
     [
         (np.zeros(100), None, "sample_rate"),
         (np.zeros(0), 16_000, "shape"),
@@ -117,21 +119,21 @@ def test_a_waveform_is_as_good_as_a_file(trained, demo_root):
         (np.full(100, np.nan), 16_000, "NaN"),
     ],
 )
-def test_a_waveform_that_is_none_is_refused(trained, waveform, rate, words):
-    with pytest.raises(EmotionError, match=words):
+def test_invalid_waveforms_are_refused(trained, waveform, rate, message):
+    with pytest.raises(EmotionError, match=message):
         Predictor.from_run(trained)(waveform, sample_rate=rate)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_any_rate_and_number_of_channels(trained, demo_root, tmp_path, rate, channels):
+def test_any_sampling_rate_and_number_of_channels_is_accepted(trained, demo_root, tmp_path, rate, channels):
     source = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
     waveform = read_audio(source, rate)
     soundfile.write(tmp_path / "clip.wav", np.repeat(waveform[:, None], channels, axis=1), rate, subtype="FLOAT")
     predictor = Predictor.from_run(trained)
-    answers = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
-    answers += [predictor(source)] if rate > 16_000 else []  # a lower rate has lost the high voices
-    first, *others = [list(answer.probabilities.values()) for answer in answers]
+    predictions = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
+    predictions += [predictor(source)] if rate > 16_000 else []  # a lower rate lacks high frequencies
+    first, *others = [list(prediction.probabilities.values()) for prediction in predictions]
     assert all(first == pytest.approx(other, abs=0.02) for other in others)
 
 
@@ -141,24 +143,24 @@ def test_files_are_found_by_name_folder_and_pattern(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "empty").mkdir()
 
-    def names(*wanted):
-        return [path.name for path in find_media([str(tmp_path / one) for one in wanted]).files]
+    def names(*patterns):
+        return [path.name for path in find_media([str(tmp_path / pattern) for pattern in patterns]).files]
 
     assert names("") == ["a.wav", "b.mp3", "d.png", "c.MP4"]
     assert names("*.wav", "a.wav") == ["a.wav"]
     assert names("**/*.MP4") == ["c.MP4"]
-    assert names("notes.txt") == ["notes.txt"]  # whoever names a file means it
+    assert names("notes.txt") == ["notes.txt"]  # named files are included whatever their suffix
     missing = find_media([str(tmp_path / name) for name in ("empty", "no.wav", "*.flac")]).missing
     assert [text.rsplit(": ", 1)[1].split()[0] for text in missing] == ["no", "no", "no"]
 
 
 @pytest.mark.slow
-def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo_root, tmp_path):
+def test_unreadable_files_are_reported_and_the_others_predicted(trained, demo_root, tmp_path):
     (tmp_path / "text.mp4").write_text("this is no video")
     (tmp_path / "empty.wav").touch()
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((32, 32, 3), np.uint8))
-    good = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
-    (tmp_path / "good clip [1].wav").symlink_to(good)
+    valid = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    (tmp_path / "valid clip [1].wav").symlink_to(valid)
     command = [sys.executable, "-m", "emotion.cli", "predict", str(tmp_path), str(tmp_path / "nothing.wav")]
     for form in ("table", "json", "csv"):
         done = subprocess.run([*command, "--run", str(trained), "--format", form], capture_output=True, text=True)
@@ -171,7 +173,7 @@ def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo
         ):
             (line,) = [line for line in done.stderr.splitlines() if f"{name}: " in line]
             assert line.startswith("error: ") and reason in line
-        assert "good clip [1].wav" in done.stdout
+        assert "valid clip [1].wav" in done.stdout
         assert "Traceback" not in done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert sum(bool(row["problem"]) for row in rows) == 3
@@ -179,9 +181,12 @@ def test_what_cannot_be_judged_is_said_and_the_others_are_answered(trained, demo
     assert sum(float(row[emotion]) for emotion in EMOTIONS) == pytest.approx(1, abs=1e-4)
 
 
-def test_json_holds_everything():
-    answers = [Prediction("a.wav", "calm", {"calm": 0.75, "sad": 0.25}, ("audio",), ("no face",)), Problem("b", "why")]
-    first, second = json.loads(output.to_json(answers))
+def test_json_contains_predictions_and_problems():
+    predictions = [
+        Prediction("a.wav", "calm", {"calm": 0.75, "sad": 0.25}, ("audio",), ("no face",)),
+        Problem("b", "why"),
+    ]
+    first, second = json.loads(output.to_json(predictions))
     assert first == {
         "name": "a.wav",
         "emotion": "calm",
@@ -192,7 +197,7 @@ def test_json_holds_everything():
     assert second == {"name": "b", "problem": "why"}
 
 
-def test_two_samples_are_enough_and_silence_and_constants_are_named(trained, tmp_path):
+def test_two_samples_suffice_and_silence_is_refused(trained, tmp_path):
     predictor = Predictor.from_run(trained)
     clip = tmp_path / "clip.wav"
     tone = np.sin(np.arange(800) / 5)
@@ -209,7 +214,7 @@ def test_two_samples_are_enough_and_silence_and_constants_are_named(trained, tmp
 
 
 @pytest.mark.slow
-def test_runs_that_cannot_answer_about_files_alone_are_refused(train_in_process, real_data):
+def test_runs_with_speaker_normalisation_are_refused(train_in_process, real_data):
     run_dir = train_in_process("features.normalize=speaker", "trainer.max_epochs=1", name="by_speaker")
     with pytest.raises(EmotionError, match=r"features\.normalize=train"):
         Predictor.from_run(run_dir)

@@ -1,4 +1,4 @@
-"""`emotion train` and `emotion evaluate`, from a checkout and from a wheel, and a train.py that was copied."""
+"""Tests of `emotion train` and `emotion evaluate` from a checkout and from a wheel, and of a copied train.py."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def run(*command, cwd, **environment):
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
-    """The `emotion` command in this process, in an empty folder; returns its exit status and what it printed."""
+    """Return a function that runs `emotion` in this process, in an empty folder; it returns exit status and output."""
     from hydra.core.global_hydra import GlobalHydra
 
     monkeypatch.chdir(tmp_path)
@@ -52,19 +52,19 @@ def test_train_and_evaluate_are_subcommands(cli, demo_root):
     assert status == 0, printed
     status, printed = cli("evaluate", "run=a b", "split=dev")
     assert status == 0, printed
-    own = runs.load_metrics(Path("a b"))
+    metrics = runs.load_metrics(Path("a b"))
     (again,) = Path("a b").glob("evaluations/*/metrics.json")
-    assert json.loads(again.read_text())["dev/uar"] == own["dev/uar"]
+    assert json.loads(again.read_text())["dev/uar"] == metrics["dev/uar"]
 
 
 @pytest.mark.slow
-def test_a_sweep_is_one_too(cli, demo_root):
+def test_sweeps_run_as_a_subcommand(cli, demo_root):
     status, printed = cli("train", "-m", *TINY, "seed=0,1", "run_dir=sweep")
     assert status == 0, printed
     assert [runs.load_metrics(Path("sweep", job))["seed"] for job in "01"] == [0, 1]
 
 
-def test_mistakes_are_those_of_train_py(cli):
+def test_errors_equal_those_of_train_py(cli):
     assert cli("train", "modle=mfcc_cnn") == (1, "error: unknown key modle: did you mean model?\n")
     status, printed = cli("evaluate")
     assert status == 1 and "needs run=RUN_DIR" in printed
@@ -75,7 +75,7 @@ def test_mistakes_are_those_of_train_py(cli):
 
 
 @pytest.mark.slow
-def test_a_copy_of_train_py_finds_the_configuration(tmp_path, demo_root):
+def test_copied_train_py_finds_the_configuration(tmp_path, demo_root):
     shutil.copyfile(ROOT / "train.py", tmp_path / "my_train.py")
     result = run(sys.executable, "my_train.py", *TINY, "run_dir=r", cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""Confidence intervals over speakers, and metrics by emotion and by group."""
+"""Tests of confidence intervals over speakers and of metrics by emotion and by group."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ CLIPS = 60
 
 
 def simulate(random, speakers, std=0.8):
-    """Return a corpus whose speakers differ in how easily they are recognised."""
+    """Return a corpus whose speakers differ in accuracy."""
     ease = random.normal(0.3, std, speakers)
     correct = random.random((speakers, CLIPS)) < 1 / (1 + np.exp(-ease[:, None]))
     return pd.DataFrame({"speaker": np.repeat(np.arange(speakers), CLIPS), "correct": correct.ravel()})
@@ -28,7 +28,7 @@ def accuracy(rows):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("speakers", [24, 10])
-def test_the_interval_covers_the_true_accuracy_unlike_one_over_recordings(speakers):
+def test_jackknife_interval_covers_the_true_accuracy_unlike_one_over_recordings(speakers):
     random = np.random.default_rng(7)
     truth = accuracy(simulate(random, 100_000))
     corpora = [simulate(random, speakers) for _ in range(500)]
@@ -39,7 +39,7 @@ def test_the_interval_covers_the_true_accuracy_unlike_one_over_recordings(speake
     assert np.mean(abs(values - truth) <= margin) < 0.7
 
 
-def test_the_interval_of_a_mean_over_speakers_is_students():
+def test_interval_of_a_mean_over_speakers_equals_students_t():
     corpus = simulate(np.random.default_rng(0), 24)
     value, low, high, speakers = speaker_jackknife_ci([corpus], accuracy)
     expected = ttest_1samp(corpus.groupby("speaker")["correct"].mean(), 0).confidence_interval(0.95)
@@ -61,7 +61,7 @@ def test_a_single_speaker_has_no_interval():
 
 @pytest.fixture
 def random_predictions():
-    """All of RAVDESS speech, with random predictions."""
+    """Return random predictions of all RAVDESS speech, and its recordings."""
     recordings = pd.DataFrame(Ravdess().documented()).query("channel == 'speech'")
     random = np.random.default_rng(3)
     guessed = random.choice(EMOTIONS, len(recordings))
@@ -69,7 +69,7 @@ def random_predictions():
     return recordings[["recording", "speaker", "emotion"]].assign(predicted=predicted), recordings
 
 
-def test_groups_are_those_of_the_corpus(random_predictions):
+def test_groups_equal_those_of_the_corpus(random_predictions):
     predictions, recordings = random_predictions
     table = metrics_by_group([predictions], recordings, EMOTIONS, Ravdess().human_accuracy(["audio"], "speech"))
     table = table.set_index("group")
@@ -102,7 +102,7 @@ def test_the_most_frequent_confusion_is_named(random_predictions):
 @pytest.mark.parametrize(
     ("modalities", "accuracy"), [(["audio"], 0.62), (["face"], 0.75), (["audio", "action_units"], 0.80)]
 )
-def test_human_accuracy_is_of_the_modalities_of_the_model(modalities, accuracy):
+def test_human_accuracy_depends_on_the_modalities_of_the_model(modalities, accuracy):
     assert Ravdess().human_accuracy(modalities, "speech")["all"] == accuracy
     assert Ravdess().human_accuracy(modalities, "song") == {}
     assert Fer2013(votes="table.csv").human_accuracy(["face"], "speech") == {}

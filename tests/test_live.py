@@ -1,4 +1,4 @@
-"""The running estimate: of a file at its own pace, and of devices, which are played here."""
+"""Tests of live prediction from a file in real time and from simulated devices."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def speech(demo_root):
 
 
 @pytest.mark.slow
-def test_a_file_at_its_own_pace(trained, speech, tmp_path):
+def test_files_are_followed_in_real_time(trained, speech, tmp_path):
     soundfile.write(tmp_path / "clip.wav", np.resize(speech, 4 * 16_000), 16_000)
     command = [sys.executable, "-m", "emotion.cli", "live", str(tmp_path / "clip.wav"), "--run", str(trained)]
     done = subprocess.run([*command, "--window", "2", "--hop", "1"], capture_output=True, text=True, check=True)
@@ -38,7 +38,7 @@ def test_a_file_at_its_own_pace(trained, speech, tmp_path):
 
 
 def microphone(waveform):
-    """What of `sounddevice` is used, with a microphone that hears `waveform` again and again."""
+    """Return a replacement of `sounddevice` whose microphone records `waveform` repeatedly."""
 
     class InputStream:
         def __init__(self, callback, blocksize, **_):
@@ -57,7 +57,7 @@ def microphone(waveform):
     )
 
 
-def test_a_microphone(trained, speech, monkeypatch):
+def test_microphone_is_predicted(trained, speech, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", microphone(speech))
     predictor = Predictor.from_run(trained)
     estimates = list(islice(live.follow_devices(predictor, window=1.0, hop=0.1), 3))
@@ -68,9 +68,9 @@ def test_a_microphone(trained, speech, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_camera(train_in_process, typed, face, monkeypatch):
+def test_camera_is_predicted(train_in_process, video_overrides, face, monkeypatch):
     model = ("model=face_cnn", "data.on_error=skip", "trainer.max_epochs=1", "faces.frames=4")
-    predictor = Predictor.from_run(train_in_process(*typed, *model))
+    predictor = Predictor.from_run(train_in_process(*video_overrides, *model))
     with pytest.raises(EmotionError, match="camera 99 cannot be opened"):
         next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=99))
 
@@ -91,10 +91,12 @@ def test_a_camera(train_in_process, typed, face, monkeypatch):
     monkeypatch.setattr(live.cv2, "VideoCapture", Camera)
     prediction = next(live.follow_devices(predictor, window=1.0, hop=0.5)).prediction
     assert prediction.modalities == ("face",)
-    assert next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=1)).prediction is None  # an empty room
+    assert (
+        next(live.follow_devices(predictor, window=1.0, hop=0.5, camera=1)).prediction is None
+    )  # no face in the frame
 
 
-def test_without_a_device_it_is_said(trained, monkeypatch):
+def test_missing_devices_are_reported(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(EmotionError, match=r"pip install 'emotion\[live\]'"):
         next(live.follow_devices(Predictor.from_run(trained), 1, 1))

@@ -1,4 +1,4 @@
-"""Memory that threads had is given back."""
+"""Tests of the return of freed memory to the operating system."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from emotion import malloc
 
-def own():
+def anonymous_memory():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 def work(_):
@@ -20,21 +20,21 @@ def work(_):
 
 if sys.argv[1] == "shared":
     malloc.use_one_arena()
-bytearray(30 << 20)  # once it is freed, glibc keeps blocks that are smaller
-before = own()
+bytearray(30 << 20)  # after it is freed, glibc keeps smaller blocks
+before = anonymous_memory()
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(work, range(16)))
 malloc.trim()
-print(own() - before)
+print(anonymous_memory() - before)
 """
 
 
-def grown(how):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+def memory_growth(arenas):
+    done = subprocess.run([sys.executable, "-c", PROGRAM, arenas], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_what_threads_had_is_given_back():
-    kept = grown("apart")
-    assert grown("shared") < max(5, kept / 4), f"MB, where each thread has its own heap: {kept}"
+def test_memory_of_threads_is_returned():
+    separate = memory_growth("separate")
+    assert memory_growth("shared") < max(5, separate / 4), f"{separate} MB with one arena per thread"

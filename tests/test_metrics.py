@@ -1,3 +1,5 @@
+"""Tests of metrics against scikit-learn and audmetric."""
+
 import warnings
 
 import audmetric
@@ -49,8 +51,8 @@ def test_metrics_equal_audmetric(case):
     precisions = audmetric.precision_per_class(truth, predicted, labels=labels)
     f1 = audmetric.fscore_per_class(truth, predicted, labels=labels)
     # audmetric counts a class without recordings as 0; here it is NaN and left out of averages.
-    for expected, ours in ((recalls, metrics.recall_per_class), (precisions, metrics.precision_per_class)):
-        values = ours(truth, predicted, 8)
+    for expected, metric in ((recalls, metrics.recall_per_class), (precisions, metrics.precision_per_class)):
+        values = metric(truth, predicted, 8)
         assert {label: value for label, value in enumerate(values) if not np.isnan(value)} == {
             label: pytest.approx(expected[label]) for label in labels if not np.isnan(values[label])
         }
@@ -66,7 +68,7 @@ def test_ties_go_to_the_first_class():
     assert metrics.classification_metrics(np.array([0, 0, 1]), tied, tuple("abcd"))["war"] == pytest.approx(2 / 3)
 
 
-def test_calibration_error():
+def test_calibration_error_of_known_probabilities():
     random = np.random.default_rng(0)
     scores = random.dirichlet(np.ones(4), size=100_000)
     truth = (scores.cumsum(axis=1) < random.random((len(scores), 1))).sum(axis=1)  # drawn from the probabilities

@@ -1,3 +1,5 @@
+"""Tests of the preparation of waveforms."""
+
 import multiprocessing
 
 import numpy as np
@@ -21,7 +23,7 @@ def tone(seconds=0.3, rate=RATE, level=0.5):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twenty clips with RAVDESS names, each of another length."""
+    """Return a folder of twenty clips of different lengths with RAVDESS names."""
     root = tmp_path / "corpus"
     root.mkdir()
     for number in range(1, 21):
@@ -40,7 +42,7 @@ def prepared_items(prepared):
     }
 
 
-def test_samples_are_those_of_the_files(folder, tmp_path):
+def test_samples_equal_those_of_the_files(folder, tmp_path):
     table = scan(folder)
     items = prepared_items(prepare_waveforms(table, folder, RATE, tmp_path / "cache"))
     assert list(items) == list(table["recording"])
@@ -49,7 +51,7 @@ def test_samples_are_those_of_the_files(folder, tmp_path):
         np.testing.assert_array_equal(items[row.recording], waveforms.to_int16(high_pass(expected, RATE)[:, 0]))
 
 
-def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
+def test_prepared_corpora_are_not_decoded_again(folder, tmp_path, monkeypatch):
     first = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
     monkeypatch.setattr(waveforms, "read_audio", lambda *_: pytest.fail("decoded again"))
     second = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
@@ -57,7 +59,7 @@ def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.columns["waveforms"], second.columns["waveforms"])
 
 
-def test_a_changed_file_is_prepared_again(folder, tmp_path):
+def test_changed_files_are_prepared_again(folder, tmp_path):
     before = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
     soundfile.write(folder / "03-01-03-01-01-01-05.wav", tone(0.9), RATE, subtype="PCM_16")
     after = prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
@@ -66,18 +68,18 @@ def test_a_changed_file_is_prepared_again(folder, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["none", "half a row", "samples lost", "samples too many"])
-def test_an_interrupted_preparation_is_resumed(folder, tmp_path, monkeypatch, damage):
-    whole = prepared_items(prepare_waveforms(scan(folder), folder, RATE, tmp_path / "whole"))
+def test_interrupted_preparation_is_resumed(folder, tmp_path, monkeypatch, damage):
+    complete = prepared_items(prepare_waveforms(scan(folder), folder, RATE, tmp_path / "complete"))
     calls = []
 
-    def dies_at_the_twelfth(path, rate, report):
+    def fail_at_the_twelfth(path, rate, report):
         calls.append(path.name)
         if len(calls) == 12:
             raise MemoryError
         return read_audio(path, rate, report)
 
     monkeypatch.setattr(waveforms.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(waveforms, "read_audio", dies_at_the_twelfth)
+    monkeypatch.setattr(waveforms, "read_audio", fail_at_the_twelfth)
     with pytest.raises(MemoryError):
         prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache")
     (partial,) = (tmp_path / "cache").rglob("*.partial")
@@ -91,9 +93,9 @@ def test_an_interrupted_preparation_is_resumed(folder, tmp_path, monkeypatch, da
     calls.clear()
     calls += ["past the twelfth"] * 100
     resumed = prepared_items(prepare_waveforms(scan(folder), folder, RATE, tmp_path / "cache"))
-    assert len(calls) - 100 in (9, 10)  # eleven were done, of which damage costs at most one
-    assert list(resumed) == list(whole)
-    for name, samples in whole.items():
+    assert len(calls) - 100 in (9, 10)  # eleven were prepared, and the damage affects at most one of them
+    assert list(resumed) == list(complete)
+    for name, samples in complete.items():
         np.testing.assert_array_equal(resumed[name], samples)
 
 
@@ -102,7 +104,7 @@ def prepare_in_process(folder, cache, queue):
     queue.put((prepared.key, int(prepared.columns["waveforms"].astype(np.int64).sum())))
 
 
-def test_two_processes_do_not_collide(folder, tmp_path):
+def test_concurrent_processes_prepare_once(folder, tmp_path):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     processes = [context.Process(target=prepare_in_process, args=(folder, tmp_path / "cache", queue)) for _ in range(2)]
@@ -115,9 +117,9 @@ def test_two_processes_do_not_collide(folder, tmp_path):
     assert [path.suffix for path in (tmp_path / "cache" / "waveforms").iterdir() if path.is_dir()] == [""]
 
 
-def test_what_cannot_be_used_is_named(folder, tmp_path):
+def test_unusable_files_are_reported(folder, tmp_path):
     (folder / "03-01-03-01-01-01-01.wav").write_bytes(b"")
-    (folder / "03-01-03-01-01-01-02.wav").write_text("not sound at all, but long enough to be looked at")
+    (folder / "03-01-03-01-01-01-02.wav").write_text("not audio, but long enough to be inspected")
     soundfile.write(folder / "03-01-03-01-01-01-03.wav", np.zeros(0), RATE)
     soundfile.write(folder / "03-01-03-01-01-01-04.wav", np.array([0.1, np.nan, 0.2]), RATE, subtype="FLOAT")
     (folder / "01-01-03-01-01-01-21.mp4").write_text("no video")
@@ -130,19 +132,19 @@ def test_what_cannot_be_used_is_named(folder, tmp_path):
         "ravdess/01-03-01-01-01-21": "cannot be decoded",
     }
     assert set(problems.index) == set(messages)
-    for recording, words in messages.items():
-        assert words in problems[recording]
+    for recording, message in messages.items():
+        assert message in problems[recording]
         assert str(folder) not in problems[recording]
 
 
-def test_a_file_that_vanished_is_named(folder, tmp_path):
+def test_missing_files_are_reported(folder, tmp_path):
     table = scan(folder)
     (folder / "03-01-03-01-01-01-01.wav").unlink()
     problems = prepare_waveforms(table, folder, RATE, tmp_path / "cache").problems
     assert "no such file" in problems["ravdess/01-03-01-01-01-01"]
 
 
-def test_a_cache_that_cannot_be_written_says_so(folder, tmp_path):
+def test_unwritable_caches_are_reported(folder, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EmotionError, match="EMOTION_CACHE"):
         prepare_waveforms(scan(folder), folder, RATE, tmp_path / "file")
@@ -156,11 +158,11 @@ def test_resampling_keeps_pitch_level_and_length(tmp_path):
     assert waveform.dtype == np.float32
     spectrum = np.abs(np.fft.rfft(waveform))
     assert spectrum.argmax() == 440
-    inside = slice(1000, -1000)  # beyond, the filter sees the ends
+    inside = slice(1000, -1000)  # without the edges, which the filter affects
     np.testing.assert_allclose(waveform[inside], tone(1.0, RATE, 0.375)[inside], atol=2e-3)
 
 
-def test_sound_of_a_video_equals_its_audio_file(demo_root, tmp_path):
+def test_audio_of_a_video_equals_its_audio_file(demo_root, tmp_path):
     from emotion.corpora.demo import Demo
 
     take = "01-05-01-01-01-01"
@@ -173,7 +175,7 @@ def test_sound_of_a_video_equals_its_audio_file(demo_root, tmp_path):
     assert correlation.max() / np.sqrt((from_video**2).sum() * (from_audio**2).sum()) > 0.97
 
 
-def test_a_video_without_sound_is_named(tmp_path):
+def test_videos_without_audio_are_refused(tmp_path):
     import av
 
     path = tmp_path / "mute.mp4"
@@ -188,7 +190,7 @@ def test_a_video_without_sound_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_originals_stereo_and_identical_pair(real_data):
+def test_stereo_originals_and_an_identical_pair_are_read(real_data):
     originals = real_data / "ravdess_originals"
     table = Ravdess().scan(originals)
     assert len(table) == 13
@@ -210,7 +212,7 @@ def test_originals_equal_the_16_khz_copies(real_data, ravdess_speech):
         assert len(resampled) == pytest.approx(len(copy), abs=1)
         size = min(len(resampled), len(copy))
         error = np.abs(resampled[:size] - copy[:size])
-        # Two good resamplers differ a little near half the sample rate.
+        # Resamplers differ slightly near the Nyquist frequency.
         assert error.mean() < 0.01 * np.abs(copy).max()
 
 

@@ -1,3 +1,5 @@
+"""Tests of protocols and their splits."""
+
 import filecmp
 
 import pandas as pd
@@ -52,7 +54,7 @@ def tables(corpus, name):
     return [load(corpus, name, fold).table for fold in range(count_folds(corpus, name))]
 
 
-def test_committed_csvs_are_generated_bit_for_bit(tmp_path):
+def test_committed_csvs_equal_generated_ones(tmp_path):
     generate(tmp_path)
     fresh = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.csv")}
     committed = {path.relative_to(DIRECTORY) for path in DIRECTORY.rglob("*.csv")}
@@ -69,7 +71,7 @@ def test_every_protocol_has_its_settings_and_folds():
 
 
 @pytest.mark.parametrize(("corpus", "name"), ALL)
-def test_no_recording_is_on_two_sides_and_no_speaker_if_promised(corpus, name):
+def test_splits_share_no_recording_and_no_speaker_if_speaker_independent(corpus, name):
     for table in tables(corpus, name):
         assert not table["recording"].duplicated().any()
         if SETTINGS[name].speaker_independent:
@@ -79,7 +81,7 @@ def test_no_recording_is_on_two_sides_and_no_speaker_if_promised(corpus, name):
 
 
 @pytest.mark.parametrize("name", ["actor6", "luna5", "emobox6", "loso24", "fixed", "random"])
-def test_whole_corpus_protocols_place_every_recording(name):
+def test_whole_corpus_protocols_contain_every_recording(name):
     documented = {f"ravdess/{take}" for take in documented_takes()}
     assert len(documented) == 1440 + 1012
     for table in tables("ravdess", name):
@@ -93,7 +95,7 @@ def test_folds_test_every_recording_once(name):
     assert sorted(tested["recording"]) == sorted(everything["recording"])
 
 
-def test_actor_folds_are_the_published_ones():
+def test_actor_folds_equal_published_ones():
     for fold, (test, dev) in enumerate(LUNA5):
         table = load("ravdess", "luna5", fold).table
         assert (actors(table, "test"), actors(table, "dev")) == (set(test), set(dev))
@@ -111,7 +113,7 @@ def test_actor_folds_are_the_published_ones():
     assert (actors(table, "test"), actors(table, "dev")) == ({24}, {1, 2})
 
 
-def test_random_is_stratified_and_keeps_the_identical_pair_on_one_side():
+def test_random_is_stratified_and_keeps_the_identical_pair_in_one_split():
     table = load("ravdess", "random", 0).table
     shares = table["split"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.6, abs=0.005)
@@ -124,7 +126,7 @@ def test_random_is_stratified_and_keeps_the_identical_pair_on_one_side():
     assert pair["split"].nunique() == 1
 
 
-def test_per_actor_takes_forty_and_twenty_of_each():
+def test_per_actor_has_forty_and_twenty_recordings_of_each_actor():
     counts = load("ravdess", "per_actor", 0).table.groupby(["speaker", "split"]).size().unstack()
     assert len(counts) == 24
     assert (counts["test"] == 20).all()
@@ -133,7 +135,7 @@ def test_per_actor_takes_forty_and_twenty_of_each():
 
 
 @pytest.mark.parametrize("name", [name for name in FOLDS if name.startswith("happy_sad")])
-def test_happy_sad_is_384_clips_divided_64_16_20(name):
+def test_happy_sad_divides_384_clips_64_16_20(name):
     for table in tables("ravdess", name):
         assert len(table) == 384
         assert set(table["emotion"]) == {"happy", "sad"}
@@ -142,7 +144,7 @@ def test_happy_sad_is_384_clips_divided_64_16_20(name):
         assert shares["dev"] == pytest.approx(0.16, abs=0.05)
 
 
-def test_twenty_repeats_differ():
+def test_the_twenty_repetitions_differ():
     tests = {tuple(table.loc[table["split"] == "test", "recording"]) for table in tables("ravdess", "happy_sad")}
     assert len(tests) == 20
 
@@ -154,7 +156,7 @@ def write_split(folder, **splits):
         (folder / f"{split}.csv").write_text("\n".join(["recording,speaker,emotion", *rows]) + "\n")
 
 
-def test_a_leak_is_refused(tmp_path):
+def test_overlapping_splits_are_refused(tmp_path):
     write_split(tmp_path / "c/p/0", train=["a,s1,sad"], test=["a,s1,sad"])
     with pytest.raises(EmotionError, match="1 recording"):
         protocols.load("c", "p", 0, False, directory=tmp_path)
@@ -164,7 +166,7 @@ def test_a_leak_is_refused(tmp_path):
     assert len(protocols.load("c", "p", 0, False, directory=tmp_path).table) == 2
 
 
-def test_dev_may_share_speakers_with_train_alone(tmp_path):
+def test_dev_may_share_speakers_with_train_but_not_with_test(tmp_path):
     write_split(tmp_path / "c/p/0", train=["a,s1,sad"], dev=["b,s1,sad"], test=["c,s2,sad"])
     with pytest.raises(EmotionError, match="1 speaker"):
         protocols.load("c", "p", 0, True, directory=tmp_path)
@@ -175,7 +177,7 @@ def test_dev_may_share_speakers_with_train_alone(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "trained", "tested"), [("oaf_yaf", "OAF", "YAF"), ("yaf_oaf", "YAF", "OAF")])
-def test_tess_trains_on_one_woman_and_tests_the_other(name, trained, tested):
+def test_tess_trains_on_one_speaker_and_tests_on_the_other(name, trained, tested):
     table = load("tess", name, 0).table
     assert len(table) == 2800
     assert speakers(table, "train", "dev") == {f"tess/{trained}"}
@@ -185,7 +187,7 @@ def test_tess_trains_on_one_woman_and_tests_the_other(name, trained, tested):
     assert (len(words[0]), len(words[1]), len(words[0] & words[1])) == (160, 40, 0)
 
 
-def test_cross_trains_on_one_corpus_and_tests_the_other():
+def test_cross_trains_on_one_corpus_and_tests_on_the_other():
     table = load("ravdess_tess", "cross", 0).table
     corpus = table["recording"].str.split("/").str[0]
     assert set(corpus[table["split"] == "test"]) == {"tess"}
@@ -193,7 +195,7 @@ def test_cross_trains_on_one_corpus_and_tests_the_other():
     assert len(table) == 2452 + 2800
 
 
-def test_several_corpora_are_split_as_each_of_them():
+def test_combined_corpora_use_the_splits_of_each_corpus():
     parts = [load(corpus, "random", 0).table for corpus in ("ravdess", "tess")]
     both = protocols.load("ravdess_tess", "random", 0, False, members=("ravdess", "tess"))
     pd.testing.assert_frame_equal(both.table, pd.concat(parts, ignore_index=True))
@@ -201,21 +203,21 @@ def test_several_corpora_are_split_as_each_of_them():
         protocols.load("ravdess_tess", "luna5", 0, True, members=("ravdess", "tess"))
 
 
-def some_rows(n_speakers, each=6):
+def make_rows(n_speakers, each=6):
     return [
-        {"recording": f"folder/{person}/{number}", "speaker": f"p{person}", "emotion": emotion, "channel": "speech"}
-        for person in range(n_speakers)
+        {"recording": f"folder/{speaker}/{number}", "speaker": f"p{speaker}", "emotion": emotion, "channel": "speech"}
+        for speaker in range(n_speakers)
         for number, emotion in zip(range(each), ("happy", "sad") * each, strict=False)
     ]
 
 
 def test_any_corpus_is_split_by_its_speakers():
-    rows = some_rows(10)
+    rows = make_rows(10)
     for name, folds in (("speakers5", 5), ("loso", 10)):
-        made = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
-        tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in made])
+        generated = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
+        tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in generated])
         assert sorted(tested["recording"]) == sorted(row["recording"] for row in rows)
-        for protocol in made:
+        for protocol in generated:
             assert protocol.folds == folds
             assert set(protocol.table["split"]) == set(protocols.SPLITS)
     again = make("speakers5", "folder", rows[::-1], 2, speaker_independent=True).table
@@ -223,36 +225,36 @@ def test_any_corpus_is_split_by_its_speakers():
     assert speakers(again, "test") == speakers(first, "test")
 
 
-def test_any_corpus_is_split_at_random_or_tested_whole():
-    rows = some_rows(2, each=50)
+def test_any_corpus_is_split_at_random_or_used_entirely_for_testing():
+    rows = make_rows(2, each=50)
     sizes = make("random", "folder", rows, 0, speaker_independent=False).table["split"].value_counts().to_dict()
     assert sizes == {"train": 60, "dev": 20, "test": 20}
     assert set(make("all_test", "folder", rows, 0, speaker_independent=True).table["split"]) == {"test"}
 
 
-def test_too_few_speakers_are_said():
+def test_too_few_speakers_are_refused():
     with pytest.raises(EmotionError, match=r"needs 5 speakers and 2 are known.*data\.corpus\.speaker"):
-        make("speakers5", "folder", some_rows(2), 0, speaker_independent=True)
+        make("speakers5", "folder", make_rows(2), 0, speaker_independent=True)
     with pytest.raises(EmotionError, match="did you mean random"):
-        make("ramdom", "folder", some_rows(2), 0, speaker_independent=True)
+        make("ramdom", "folder", make_rows(2), 0, speaker_independent=True)
     with pytest.raises(EmotionError, match="from 0 to 4"):
-        make("speakers5", "folder", some_rows(9), 5, speaker_independent=True)
+        make("speakers5", "folder", make_rows(9), 5, speaker_independent=True)
 
 
-def test_documented_rows_are_those_of_the_protocols():
+def test_documented_recordings_equal_those_of_the_protocols():
     for corpus, name in ((Ravdess(), "random"), (Tess(), "random")):
         documented = {row["recording"] for row in corpus.documented()}
         assert set(load(corpus.name, name, 0).table["recording"]) == documented
 
 
-def test_mistakes_are_named():
+def test_unknown_protocols_and_folds_are_refused():
     with pytest.raises(EmotionError, match="did you mean luna5"):
         protocols.load("ravdess", "lunna5", 0, True)
     with pytest.raises(EmotionError, match="from 0 to 4"):
         protocols.load("ravdess", "luna5", 5, True)
 
 
-def test_a_malformed_csv_is_named(tmp_path):
+def test_malformed_csvs_are_refused(tmp_path):
     write_split(tmp_path / "c/p/0", train=["a,s1,joyful"])
     with pytest.raises(EmotionError, match="joyful"):
         protocols.load("c", "p", 0, True, directory=tmp_path)

@@ -1,3 +1,5 @@
+"""Tests of tables, statistics and pages of results."""
+
 import json
 from functools import partial
 
@@ -47,7 +49,7 @@ def formatted(runs, key=None, **options):
 
 
 @pytest.mark.slow
-def test_the_results_page_is_what_the_command_makes_of_the_committed_files():
+def test_results_page_is_up_to_date_with_committed_results():
     page = render_page(find_runs([ROOT / "results"]), ROOT / "results")
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
 
@@ -57,14 +59,14 @@ def test_committed_results_match_their_protocols():
     assert {run.metrics["protocol"] for run in runs} >= {"luna5", "random"}
     for run in runs:
         assert run.metrics["data"] != "demo"
-        promise = OmegaConf.load(ROOT / "conf" / "protocol" / f"{run.metrics['protocol']}.yaml")
-        assert run.metrics["speaker_independent"] is promise.speaker_independent
+        protocol = OmegaConf.load(ROOT / "conf" / "protocol" / f"{run.metrics['protocol']}.yaml")
+        assert run.metrics["speaker_independent"] is protocol.speaker_independent
         folder = run.directory.relative_to(ROOT / "results").as_posix()
         assert run.metrics["name"] == folder or run.metrics["name"].startswith(f"{folder}/")
         assert run.config.data.name == run.metrics["data"]
 
 
-def test_folds_that_test_recordings_again_are_averaged(tmp_path):
+def test_folds_with_the_same_test_recordings_are_averaged(tmp_path):
     for fold, correct in ((0, 16), (1, 8), (2, 8)):
         make_run(tmp_path / f"{fold}", fold=fold, correct=correct, epochs=0, parameters=fold)
         file = tmp_path / f"{fold}" / "predictions.csv"
@@ -89,7 +91,7 @@ def test_folds_are_pooled_over_recordings_and_seeds_averaged(tmp_path):
     assert row["folds"] == "**only 2 of 5**"
 
 
-def test_systems_and_protocols_are_never_mixed(tmp_path):
+def test_systems_and_protocols_have_separate_rows(tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", protocol="random", speaker_independent=False)
     make_run(tmp_path / "c", name="y")
@@ -98,20 +100,20 @@ def test_systems_and_protocols_are_never_mixed(tmp_path):
     assert sorted(protocols) == ["luna5", "luna5", "luna5 (transductive)", "random (speaker-dependent)"]
 
 
-def test_a_fold_that_was_run_twice_is_refused(tmp_path):
+def test_duplicate_folds_are_refused(tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b")
     with pytest.raises(EmotionError, match="has two predictions"):
         formatted(find_runs([tmp_path]))
 
 
-def test_demo_runs_are_no_results(tmp_path):
+def test_runs_on_demo_are_not_reported(tmp_path):
     make_run(tmp_path / "a", data="demo")
     with pytest.raises(EmotionError, match="demo"):
         formatted(find_runs([tmp_path]))
 
 
-def test_stored_results_are_those_of_the_runs(tmp_path):
+def test_stored_results_equal_those_of_the_runs(tmp_path):
     for seed, correct in ((0, 16), (1, 8)):
         make_run(tmp_path / "runs" / f"{seed}", seed=seed, correct=correct, name=f"{seed}")
     counts = pd.DataFrame({"corruption": ["none"], "unit": [None], "level": [0.25], "speaker": ["1"], "sad": [3]})
@@ -134,7 +136,7 @@ def test_stored_results_are_those_of_the_runs(tmp_path):
         find_runs([tmp_path / "kept"])
 
 
-def test_a_page_is_described_by_a_file(tmp_path):
+def test_page_follows_its_configuration_file(tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", name="y/z")
     runs = find_runs([tmp_path])
@@ -146,20 +148,20 @@ def test_a_page_is_described_by_a_file(tmp_path):
     assert page.startswith("# T\n\n") and "\n\n## S\n\nWhy.\n\n| system |" in page
     assert "| y/z |" in page and "| x |" not in page and "## N" not in page
     mistakes = {"tables: [system]": "did you mean systems", "kind: 1": "kind"}
-    for wrong, words in (mistakes | {"tables: [hyperparameter]": "needs a key"}).items():
-        (tmp_path / "page.yaml").write_text(f"title: T\nsections: [{{title: S, runs: [x], {wrong}}}]\n")
-        with pytest.raises(EmotionError, match=words):
+    for option, message in (mistakes | {"tables: [hyperparameter]": "needs a key"}).items():
+        (tmp_path / "page.yaml").write_text(f"title: T\nsections: [{{title: S, runs: [x], {option}}}]\n")
+        with pytest.raises(EmotionError, match=message):
             render_page(runs, tmp_path)
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "damaged"), ("{}", "lacks")])
-def test_damaged_metrics_are_named(tmp_path, text, words):
+@pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ("{}", "lacks")])
+def test_damaged_metrics_are_refused(tmp_path, text, message):
     (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(EmotionError, match=words):
+    with pytest.raises(EmotionError, match=message):
         find_runs([tmp_path])
 
 
-def test_the_ensemble_over_seeds_averages_log_probabilities(tmp_path):
+def test_ensemble_over_seeds_averages_log_probabilities(tmp_path):
     # Two of three seeds are correct: the mean of the log-probabilities decides.
     for seed, correct in ((0, 16), (1, 16), (2, 0)):
         make_run(tmp_path / str(seed), seed=seed, correct=correct)
@@ -168,7 +170,7 @@ def test_the_ensemble_over_seeds_averages_log_probabilities(tmp_path):
     assert row["UAR"].startswith("0.667 ± ")
 
 
-def test_an_unfinished_multirun_has_no_ensemble_over_seeds(tmp_path):
+def test_incomplete_seeds_have_no_ensemble(tmp_path):
     for seed, fold in ((0, 0), (0, 1), (1, 0)):
         make_run(tmp_path / f"{seed}-{fold}", seed=seed, fold=fold)
     (row,) = formatted(find_runs([tmp_path])).to_dict("records")
@@ -191,7 +193,7 @@ def test_systems_are_grouped_by_a_key_and_compared_to_a_reference(tmp_path):
         formatted(runs, key="rat")
 
 
-def test_each_of_several_corpora_has_a_row(tmp_path):
+def test_combined_corpora_have_a_row_each(tmp_path):
     make_run(tmp_path / "a", correct=8, data="ravdess_tess")
     predictions = pd.read_csv(tmp_path / "a" / "predictions.csv")
     predictions["recording"] = [f"{'tess' if n < 8 else 'ravdess'}/{n}" for n in range(16)]
@@ -217,7 +219,7 @@ def test_runs_selected_on_test_are_refused(tmp_path):
         find_runs([tmp_path])
 
 
-def test_warnings(tmp_path):
+def test_incomparable_and_incomplete_results_cause_warnings(tmp_path):
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", fold=1)
     make_run(tmp_path / "c", fold=2, name="y", protocol="random")
@@ -230,7 +232,7 @@ def test_warnings(tmp_path):
     ]
 
 
-def test_an_ensemble_averages_log_probabilities_of_all_runs(tmp_path):
+def test_ensemble_averages_log_probabilities_of_all_runs(tmp_path):
     # The majority of the members decides.
     for name, correct in (("x", 16), ("y", 16), ("z", 0)):
         make_run(tmp_path / name, name=name, correct=correct)
@@ -241,7 +243,7 @@ def test_an_ensemble_averages_log_probabilities_of_all_runs(tmp_path):
     assert list(grouped["rate"]) == ["0.1", "0.1", "0.1", ""]
 
 
-def test_a_table_with_intervals_is_plotted(tmp_path):
+def test_tables_with_intervals_are_plotted(tmp_path):
     for name in ("x", "y"):
         for fold in range(3):
             make_run(tmp_path / f"{name}{fold}", name=name, fold=fold, correct=8 + fold, count=24)
@@ -254,23 +256,23 @@ def test_a_table_with_intervals_is_plotted(tmp_path):
     assert cv2.imread(str(tmp_path / "systems.png")).shape[1] > 500
 
 
-def test_mcnemar_counts_recordings_correct_by_one_system_alone():
+def test_mcnemar_uses_recordings_on_which_systems_differ():
     truth = np.array(["sad"] * 20)
     one = pd.DataFrame({"recording": range(20), "emotion": truth, "predicted": ["sad"] * 15 + ["calm"] * 5})
     other = one.assign(predicted=["calm"] * 10 + ["sad"] * 8 + ["calm"] * 2)
-    # Ten are correct by one system alone, three by the other.
+    # One system alone is correct on ten recordings, the other on three.
     expected = scipy.stats.binomtest(10, 13).pvalue
     assert mcnemar(one, other) == mcnemar(other, one) == pytest.approx(expected)
     assert mcnemar(one, one) == 1.0
 
 
-def test_holms_correction():
+def test_holm_correction_of_known_p_values():
     corrected = holm(pd.Series([0.04, np.nan, 0.01, 0.03]))
     np.testing.assert_allclose(corrected, [0.06, np.nan, 0.03, 0.06])
     assert holm(pd.Series([0.6, 0.7])).tolist() == [1.0, 1.0]
 
 
-def test_a_validation_curve(tmp_path):
+def test_validation_curve_averages_over_seeds(tmp_path):
     for rate, uar in ((0.3, 0.5), (0.1, 0.9)):
         for seed in (0, 1):
             splits = {f"{split}/uar": uar + 0.1 * seed for split in ("train", "dev", "test")}
@@ -281,7 +283,7 @@ def test_a_validation_curve(tmp_path):
     np.testing.assert_allclose(curve["test_std"], np.std([0, 0.1], ddof=1))
 
 
-def test_wilcoxon_is_over_speakers():
+def test_wilcoxon_compares_recalls_of_speakers():
     rng = np.random.default_rng(0)
     speakers = np.repeat([f"s{number:02}" for number in range(24)], 16)
     truth = np.tile(np.arange(8), 48)
@@ -295,8 +297,8 @@ def test_wilcoxon_is_over_speakers():
     skill = rng.uniform(0.3, 0.7, 24)
     worse, better = [predict(skill) for _ in range(3)], [predict(skill + 0.2) for _ in range(3)]
     recalls = [np.mean(list(_recalls(worse, speaker))) for speaker in np.unique(speakers)]
-    own = [np.mean(list(_recalls(better, speaker))) for speaker in np.unique(speakers)]
-    expected = scipy.stats.wilcoxon(recalls, own).pvalue
+    better_recalls = [np.mean(list(_recalls(better, speaker))) for speaker in np.unique(speakers)]
+    expected = scipy.stats.wilcoxon(recalls, better_recalls).pvalue
     uar = partial(table_uar, classes=EMOTIONS)
     assert wilcoxon_over_speakers(worse, better, uar) == pytest.approx(expected)
     assert expected < 0.001
@@ -307,5 +309,5 @@ def test_wilcoxon_is_over_speakers():
 
 def _recalls(seeds, speaker):
     for rows in seeds:
-        own = rows[rows["speaker"] == speaker]
-        yield sklearn.metrics.recall_score(own["emotion"], own["predicted"], average="macro")
+        part = rows[rows["speaker"] == speaker]
+        yield sklearn.metrics.recall_score(part["emotion"], part["predicted"], average="macro")

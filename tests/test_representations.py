@@ -1,4 +1,4 @@
-"""Networks trained elsewhere as features. Tests have no published weights, so they write files of random ones."""
+"""Tests of pretrained networks as features, with random weights in place of published ones."""
 
 import numpy as np
 import pandas as pd
@@ -25,23 +25,23 @@ FACTORIES = {
 
 
 @pytest.fixture(scope="session")
-def weights_of(tmp_path_factory):
-    """A file with random weights of the true shapes, and the network they are of."""
-    made = {}
+def random_weights(tmp_path_factory):
+    """Return a function that returns a file of random weights and the network with these weights."""
+    files = {}
 
     def make(name):
-        if name not in made:
+        if name not in files:
             torch.manual_seed(sum(map(ord, name)))
             network = FACTORIES[name]().eval()
-            made[name] = tmp_path_factory.mktemp("weights") / f"{name}.pth", network
-            torch.save(network.state_dict(), made[name][0])
-        return made[name]
+            files[name] = tmp_path_factory.mktemp("weights") / f"{name}.pth", network
+            torch.save(network.state_dict(), files[name][0])
+        return files[name]
 
     return make
 
 
-def test_the_published_sizes():
-    # 94.4 million in the paper's base models; VGGish is always given with 72.1 million.
+def test_parameter_counts_equal_published_ones():
+    # Published: 94.4 million parameters in the base models, 72.1 million in VGGish.
     with torch.device("meta"):
         speech, vggish = SpeechRepresentation(16_000, "wav2vec2_base"), Vggish(16_000)
     assert sum(parameter.numel() for parameter in speech.parameters()) == pytest.approx(94.4e6, rel=1e-3)
@@ -51,8 +51,8 @@ def test_the_published_sizes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FACTORIES)
-def test_a_file_of_weights_gives_what_torchaudio_gives(compose, weights_of, name):
-    path, network = weights_of(name)
+def test_loaded_weights_give_the_output_of_torchaudio(compose, random_weights, name):
+    path, network = random_weights(name)
     chosen = [f"features.sets.{name}.weights={path}", "features.trim_db=null"]
     classifier = build_classifier(compose(f"model={name}", *chosen), 8).eval()
     classifier.encoder.load_pretrained()
@@ -67,42 +67,42 @@ def test_a_file_of_weights_gives_what_torchaudio_gives(compose, weights_of, name
 
 
 @pytest.mark.slow
-def test_layers_are_chosen():
+def test_single_layers_are_selectable():
     torch.manual_seed(0)
-    every, waveform, length = (
+    all_layers, waveform, length = (
         SpeechRepresentation(16_000, "wav2vec2_base"),
         torch.randn(1, 4_000),
         torch.tensor([4_000]),
     )
-    layers = every(waveform, length)[0].unflatten(1, (12, 768))
-    for which, number in (("middle", 6), ("last", 12), (3, 3)):
-        one = SpeechRepresentation(16_000, "wav2vec2_base", layers=which)
-        one.load_state_dict(every.state_dict())
-        torch.testing.assert_close(one(waveform, length)[0], layers[:, number - 1], atol=1e-5, rtol=1e-4)
-        assert one.feature_groups == ((f"layer {number}", 768),)
+    layers = all_layers(waveform, length)[0].unflatten(1, (12, 768))
+    for layer, number in (("middle", 6), ("last", 12), (3, 3)):
+        single = SpeechRepresentation(16_000, "wav2vec2_base", layers=layer)
+        single.load_state_dict(all_layers.state_dict())
+        torch.testing.assert_close(single(waveform, length)[0], layers[:, number - 1], atol=1e-5, rtol=1e-4)
+        assert single.feature_groups == ((f"layer {number}", 768),)
 
 
-def test_layers_are_weighted():
+def test_layer_weights_are_applied():
     network = LayerMix(6, num_channels=3, width=4).eval()
     with torch.no_grad():
         network.weights.copy_(torch.tensor([0.0, 100.0, 0.0]))
         network.project[0].bias.zero_()
     features = torch.randn(1, 6, 5)
-    rows, _ = network.encode_frames(features, torch.tensor([5]))
-    torch.testing.assert_close(rows, network.project(features[:, 2:4]))
+    embeddings, _ = network.encode_frames(features, torch.tensor([5]))
+    torch.testing.assert_close(embeddings, network.project(features[:, 2:4]))
 
 
 @pytest.mark.slow
-def test_frozen_and_fine_tuned(compose, weights_of):
+def test_freeze_determines_which_parameters_are_trained(compose, random_weights):
     from omegaconf import OmegaConf
 
     from emotion.training.module import EmotionModule
 
-    path, _ = weights_of("wav2vec2")
+    path, _ = random_weights("wav2vec2")
     options = [f"features.sets.wav2vec2.weights={path}", "augment=none"]
     frozen, tuned = (
-        build_classifier(compose("model=wav2vec2", *options, f"features.sets.wav2vec2.freeze={still}"), 8).train()
-        for still in ("true", "false")
+        build_classifier(compose("model=wav2vec2", *options, f"features.sets.wav2vec2.freeze={freeze}"), 8).train()
+        for freeze in ("true", "false")
     )
     batch = make_batch((4_000, 5_000))
     for classifier in (frozen, tuned):
@@ -122,9 +122,9 @@ def test_frozen_and_fine_tuned(compose, weights_of):
 
 
 @pytest.fixture(scope="session")
-def few(demo_root, tmp_path_factory):
-    """Five people happy and sad, as overrides that make them the corpus."""
-    root = tmp_path_factory.mktemp("few")
+def subset(demo_root, tmp_path_factory):
+    """Return the overrides of a corpus of five speakers and two emotions."""
+    root = tmp_path_factory.mktemp("subset")
     for emotion, number in (("happy", "03"), ("sad", "04")):
         (root / emotion).mkdir()
         for actor in range(1, 6):
@@ -136,32 +136,34 @@ def few(demo_root, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["true", "false"])
-def test_a_run_from_a_file_to_a_prediction(train_in_process, compose, weights_of, few, frozen):
-    path, _ = weights_of("wav2vec2")
+def test_runs_with_pretrained_features_train_evaluate_and_predict(
+    train_in_process, compose, random_weights, subset, frozen
+):
+    path, _ = random_weights("wav2vec2")
     options = [f"features.sets.wav2vec2.weights={path}", f"features.sets.wav2vec2.freeze={frozen}"]
-    run_dir = train_in_process(*few, "model=wav2vec2", *options, "trainer.max_epochs=1")
+    run_dir = train_in_process(*subset, "model=wav2vec2", *options, "trainer.max_epochs=1")
     assert str(path.parent) not in (run_dir / "config.yaml").read_text() + (run_dir / "overrides.yaml").read_text()
-    typed = [f"run={run_dir}"]
-    path.rename(path.with_suffix(".away"))  # a run needs its parents no more
+    overrides = [f"run={run_dir}"]
+    path.rename(path.with_suffix(".away"))  # the run must not need the file
     try:
-        figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-        assert figures["test/loss"] == pytest.approx(runs.load_metrics(run_dir)["test/loss"], abs=1e-5)
+        metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+        assert metrics["test/loss"] == pytest.approx(runs.load_metrics(run_dir)["test/loss"], abs=1e-5)
     finally:
         path.with_suffix(".away").rename(path)
     table = pd.read_csv(run_dir / "predictions.csv").iloc[-1]
-    root = few[1].removeprefix("data.root=")
+    root = subset[1].removeprefix("data.root=")
     (prediction,) = Predictor.from_run(run_dir).predict([f"{root}/{table['recording'].split('/', 1)[1]}.wav"])
     assert prediction.probabilities["happy"] == pytest.approx(table["happy"], abs=1e-4)
     svm = train_in_process(
-        "model=svm", f"model.vector.init_from={run_dir}", *few[:-1], "model.grid={C:[1.0]}", name="svm"
+        "model=svm", f"model.vector.init_from={run_dir}", *subset[:-1], "model.grid={C:[1.0]}", name="svm"
     )
     assert runs.load_metrics(svm)["test/uar"] >= 0
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_an_unbroken_one(train_in_process, weights_of, few):
-    path, _ = weights_of("wav2vec2")
-    options = [*few, "model=wav2vec2", f"features.sets.wav2vec2.weights={path}", "scheduler=constant"]
+def test_resumed_training_equals_uninterrupted_training(train_in_process, random_weights, subset):
+    path, _ = random_weights("wav2vec2")
+    options = [*subset, "model=wav2vec2", f"features.sets.wav2vec2.weights={path}", "scheduler=constant"]
     whole = train_in_process(*options, "trainer.max_epochs=2", name="whole")
     half = train_in_process(*options, "trainer.max_epochs=1", name="half")
     path.rename(path.with_suffix(".away"))
@@ -174,45 +176,47 @@ def test_a_resumed_run_equals_an_unbroken_one(train_in_process, weights_of, few)
 
 
 @pytest.mark.slow
-def test_caches_of_other_weights_are_other_caches(few, compose, tmp_path):
-    datamodule = build_datamodule(compose(*few))
+def test_feature_caches_depend_on_the_weights(subset, compose, tmp_path):
+    datamodule = build_datamodule(compose(*subset))
     datamodule.setup()
     torch.manual_seed(0)
-    one, other = (build_classifier(compose("model=vggish", *few), 2).front_ends[0] for _ in range(2))
-    own, fresh = (cached_features(end, datamodule.sources["waveform"], "key", tmp_path) for end in (one, other))
+    one, other = (build_classifier(compose("model=vggish", *subset), 2).front_ends[0] for _ in range(2))
+    first, second = (cached_features(end, datamodule.sources["waveform"], "key", tmp_path) for end in (one, other))
     again = cached_features(one, datamodule.sources["waveform"], "key", tmp_path)
     assert len(list((tmp_path / "features").glob("*.npy"))) == 2
-    np.testing.assert_array_equal(own.values, again.values)
+    np.testing.assert_array_equal(first.values, again.values)
     batch = datamodule.dataset("test").__getitems__([0, 1])
     features, frames = other.extract(batch["waveform"], batch["waveform_length"])
-    values, length = fresh.select(batch["recording"]).padded([0, 1])
+    values, length = second.select(batch["recording"]).padded([0, 1])
     torch.testing.assert_close(values.transpose(1, 2), features)
     torch.testing.assert_close(length, frames)
 
 
 @pytest.mark.slow
-def test_no_weights_are_one_clear_line(train_in_process, few, monkeypatch, tmp_path):
+def test_missing_weights_are_reported_in_one_line(train_in_process, subset, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
 
     def refuse(*_, **__):
         raise OSError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    line = r"the weights pretrained could not be had from torchaudio\.pipelines\.HUBERT_BASE \(no route to host\)"
+    line = (
+        r"the weights pretrained could not be downloaded from torchaudio\.pipelines\.HUBERT_BASE \(no route to host\)"
+    )
     with pytest.raises(EmotionError, match=line):
-        train_in_process(*few, "model=hubert", name="a")
-    with pytest.raises(EmotionError, match="weights=nowhere is neither a file nor one of none, pretrained"):
-        train_in_process(*few, "model=wavlm", "features.sets.wavlm.weights=nowhere", name="b")
+        train_in_process(*subset, "model=hubert", name="a")
+    with pytest.raises(EmotionError, match="weights=nowhere is neither a file nor one of: none, pretrained"):
+        train_in_process(*subset, "model=wavlm", "features.sets.wavlm.weights=nowhere", name="b")
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(EmotionError, match="holds the weights of another network"):
-        train_in_process(*few, "model=hubert", f"features.sets.hubert.weights={tmp_path / 'other.pth'}", name="c")
-    with pytest.raises(EmotionError, match=r"could not be had from https://github\.com/.*vggish"):
-        train_in_process(*few, "model=vggish", name="d")
+        train_in_process(*subset, "model=hubert", f"features.sets.hubert.weights={tmp_path / 'other.pth'}", name="c")
+    with pytest.raises(EmotionError, match=r"could not be downloaded from https://github\.com/.*vggish"):
+        train_in_process(*subset, "model=vggish", name="d")
 
 
 @pytest.mark.slow
-def test_weights_in_torch_hubs_cache_are_found(weights_of, monkeypatch, tmp_path):
-    path, network = weights_of("hubert")
+def test_weights_in_the_torch_hub_cache_are_used(random_weights, monkeypatch, tmp_path):
+    path, network = random_weights("hubert")
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "hubert_fairseq_base_ls960.pth").symlink_to(path)
@@ -224,15 +228,15 @@ def test_weights_in_torch_hubs_cache_are_found(weights_of, monkeypatch, tmp_path
 
 
 @pytest.mark.slow
-def test_what_stands_alone_does_not_stack(compose):
+def test_unsuitable_options_of_pretrained_features_are_refused(compose):
     for options in (["features=[mfcc,vggish]"], ["features=vggish", "features.n_delta_orders=1"]):
-        with pytest.raises(EmotionError, match="vggish has frames of its own"):
+        with pytest.raises(EmotionError, match="vggish cannot be stacked"):
             build_classifier(compose("model=audio_lstm", *options), 8)
     with pytest.raises(EmotionError, match="augment=vtlp changes a spectrum"):
         build_classifier(compose("model=vggish", "augment=vtlp"), 8)
     with pytest.raises(EmotionError, match=r"normalize=clip leaves nothing of features=egemaps"):
         build_classifier(compose("model=svm", "features=egemaps", "features.normalize=clip"), 8)
-    with pytest.raises(EmotionError, match="hears 16000 Hz"):
+    with pytest.raises(EmotionError, match="needs audio at 16000 Hz"):
         build_classifier(compose("model=wav2vec2", "data.sample_rate=22050"), 8)
     with pytest.raises(EmotionError, match="layers=13 is neither"):
         SpeechRepresentation(16_000, "hubert_base", layers=13)
@@ -246,8 +250,8 @@ def clip(store, row):
 
 
 @pytest.mark.slow
-def test_vggish_hears_as_its_authors_made_it(ravdess_speech):
-    """Their recipe step by step in double precision: framing, spectrum, triangles on the mel scale, logarithm."""
+def test_vggish_input_equals_the_published_recipe(ravdess_speech):
+    """The expected values are computed in double precision: framing, spectrum, mel filter bank, logarithm."""
     samples = clip(ravdess_speech, 0).astype(np.float64)
     window = 0.5 - 0.5 * np.cos(2 * np.pi / 400 * np.arange(400))
     frames = np.lib.stride_tricks.sliding_window_view(samples, 400)[::160]
@@ -267,36 +271,39 @@ def test_vggish_hears_as_its_authors_made_it(ravdess_speech):
 
 
 @pytest.mark.slow
-def test_principal_components_and_eight_bits(tmp_path):
+def test_vggish_postprocessing_equals_pca_and_quantisation(tmp_path):
     torch.manual_seed(0)
     vectors, means = torch.randn(128, 128), torch.randn(128, 1)
     torch.save({"pca_eigen_vectors": vectors, "pca_means": means}, tmp_path / "pca.pth")
     raw = Vggish(16_000, "none", postprocess=False).eval()
-    done = Vggish(16_000, "none", str(tmp_path / "pca.pth"))
-    done.network.load_state_dict(raw.network.state_dict())
-    done.load_pretrained()
+    processed = Vggish(16_000, "none", str(tmp_path / "pca.pth"))
+    processed.network.load_state_dict(raw.network.state_dict())
+    processed.load_pretrained()
     waveform, length = 0.1 * torch.randn(2, 40_000), torch.tensor([40_000, 16_000])
     plain, frames = raw(waveform, length)
-    embedded, _ = done(waveform, length)
+    embedded, _ = processed(waveform, length)
     assert frames.tolist() == [2, 1]
     white = (vectors.double() @ (plain[0].double() - means.double())).clamp(-2, 2)
     np.testing.assert_allclose(embedded[0], ((white + 2) * 255 / 4).round().detach(), atol=1)
     assert (embedded[0] == embedded[0].round()).all()
-    # As they were published: arrays of NumPy, the means in a row.
+    # The published file holds NumPy arrays and one-dimensional means.
     torch.save({"pca_eigen_vectors": vectors.numpy(), "pca_means": means[:, 0].numpy()}, tmp_path / "numpy.pth")
     again = Vggish(16_000, "none", str(tmp_path / "numpy.pth"))
     again.load_pretrained()
-    torch.testing.assert_close(again.components["pca_means"], done.components["pca_means"])
-    with pytest.raises(EmotionError, match="eight bits have no gradient"):
+    torch.testing.assert_close(again.components["pca_means"], processed.components["pca_means"])
+    with pytest.raises(EmotionError, match="quantised embeddings have no gradient"):
         Vggish(16_000, "none", freeze=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("collection", "size"), [("eGeMAPSv02", 88), ("ComParE_2016", 6373)])
-def test_functionals_are_those_of_opensmile(collection, size, ravdess_speech):
+def test_functionals_equal_those_of_opensmile(collection, size, ravdess_speech):
     opensmile = pytest.importorskip("opensmile")
-    own = [torch.from_numpy(clip(ravdess_speech, row)) for row in (0, 700)]
-    samples, length = torch.nn.utils.rnn.pad_sequence(own, batch_first=True), torch.tensor([len(one) for one in own])
+    waveforms = [torch.from_numpy(clip(ravdess_speech, row)) for row in (0, 700)]
+    samples, length = (
+        torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True),
+        torch.tensor([len(waveform) for waveform in waveforms]),
+    )
     vectors, frames = OpensmileFunctionals(16_000, collection)(samples, length)
     assert vectors.shape == (2, size, 1)
     assert frames.tolist() == [1, 1]
@@ -306,12 +313,12 @@ def test_functionals_are_those_of_opensmile(collection, size, ravdess_speech):
         np.testing.assert_allclose(vector[:, 0], expected.to_numpy()[0], rtol=1e-5)
 
 
-def test_opensmile_is_asked_for(monkeypatch):
+def test_missing_opensmile_is_reported(monkeypatch):
     import sys
 
-    from emotion.features import opensmile as ours
+    from emotion.features import opensmile as module
 
     monkeypatch.setitem(sys.modules, "opensmile", None)
-    ours._smile.cache_clear()
+    module._smile.cache_clear()
     with pytest.raises(EmotionError, match=r"pip install 'emotion\[opensmile\]'"):
         OpensmileFunctionals(16_000, "eGeMAPSv02")(torch.zeros(1, 16_000), torch.tensor([16_000]))

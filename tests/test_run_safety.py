@@ -1,4 +1,4 @@
-"""Runs do not damage each other: directories are claimed, and a failed resume leaves a finished run as it was."""
+"""Tests of the protection of run directories: locks, failed resumes and changed corpora."""
 
 import json
 import shutil
@@ -47,16 +47,16 @@ def overrides_for(recordings):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A folder with recordings of ten speakers, and a finished run on them."""
+    """Return a folder with recordings of ten speakers and a finished run on them."""
     import hydra
 
     from emotion.config.compose import DIRECTORY
 
     folder = tmp_path_factory.mktemp("shared")
     add_speakers(folder / "recordings", range(1, 11))
-    typed = overrides_for(folder / "recordings")
+    overrides = overrides_for(folder / "recordings")
     with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
-        train(hydra.compose("train", overrides=list(typed)), folder / "finished", list(typed))
+        train(hydra.compose("train", overrides=list(overrides)), folder / "finished", list(overrides))
     return folder
 
 
@@ -66,7 +66,7 @@ def recordings(shared, tmp_path):
 
 
 @pytest.fixture
-def typed(recordings):
+def folder_overrides(recordings):
     return overrides_for(recordings)
 
 
@@ -91,13 +91,15 @@ def content(run_dir):
     return {name: (run_dir / name).read_bytes() for name in names}
 
 
-def test_a_new_directory_is_of_one_process_alone(tmp_path):
+def test_new_directories_are_claimed_by_one_process(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: runs.claim_new(tmp_path / "runs" / "2026-01-01_00-00-00"), range(8)))
-    assert {path.name for path in made} == {"2026-01-01_00-00-00"} | {f"2026-01-01_00-00-00_{n}" for n in range(1, 8)}
+        claimed = list(pool.map(lambda _: runs.claim_new(tmp_path / "runs" / "2026-01-01_00-00-00"), range(8)))
+    assert {path.name for path in claimed} == {"2026-01-01_00-00-00"} | {
+        f"2026-01-01_00-00-00_{n}" for n in range(1, 8)
+    }
 
 
-def test_a_claimed_directory_is_refused_until_it_is_free(tmp_path):
+def test_claimed_directories_are_refused_until_released(tmp_path):
     entered, leave = threading.Event(), threading.Event()
 
     def hold():
@@ -117,8 +119,8 @@ def test_a_claimed_directory_is_refused_until_it_is_free(tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_runs_of_one_second_have_a_directory_each(tmp_path, compose):
-    """Hydra's callback chooses it before anything is written."""
+def test_runs_started_in_the_same_second_have_separate_directories(tmp_path, compose):
+    """Hydra's callback selects the directory before any file is written."""
     import hydra
 
     from emotion.config.compose import DIRECTORY
@@ -128,20 +130,26 @@ def test_runs_of_one_second_have_a_directory_each(tmp_path, compose):
     chosen = []
     for key, start in (("hydra.run.dir", "on_run_start"), ("hydra.sweep.dir", "on_multirun_start")):
         for _ in range(2):
-            own = config.copy()
-            OmegaConf.set_readonly(own, False)
-            OmegaConf.update(own, key, str(tmp_path / key / "stamp"))
-            getattr(sweeps.Sweep(), start)(own)
-            chosen.append(OmegaConf.select(own, key))
-            assert own.hydra.overrides.hydra[-1] == f"{key}='{chosen[-1]}'"
+            config_copy = config.copy()
+            OmegaConf.set_readonly(config_copy, False)
+            OmegaConf.update(config_copy, key, str(tmp_path / key / "stamp"))
+            getattr(sweeps.Sweep(), start)(config_copy)
+            chosen.append(OmegaConf.select(config_copy, key))
+            assert config_copy.hydra.overrides.hydra[-1] == f"{key}='{chosen[-1]}'"
     sweeps._started.clear()
     assert [path.rsplit("/", 1)[1] for path in chosen] == ["stamp", "stamp_1", "stamp", "stamp_1"]
 
 
 @pytest.mark.slow
-def test_two_commands_with_one_run_dir(tmp_path, typed):
-    """The second is refused in one line, whichever that is; the first is whole."""
-    command = [sys.executable, str(ROOT / "train.py"), *typed, "trainer.max_epochs=3", f"run_dir={tmp_path / 'same'}"]
+def test_concurrent_commands_with_the_same_run_dir_are_refused(tmp_path, folder_overrides):
+    """One command is refused with one line; the other finishes."""
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *folder_overrides,
+        "trainer.max_epochs=3",
+        f"run_dir={tmp_path / 'same'}",
+    ]
     both = [
         subprocess.Popen([*command, f"seed={seed}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for seed in (1, 2)
@@ -156,16 +164,16 @@ def test_two_commands_with_one_run_dir(tmp_path, typed):
 
 
 @pytest.mark.slow
-def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch):
+def test_sweep_jobs_do_not_change_finished_runs(finished, compose, folder_overrides, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     monkeypatch.setattr(sweeps, "_train_alone", lambda *_: None)
     with pytest.raises(EmotionError, match="already holds a run"):
-        sweeps.train_job(compose(*typed), finished, ["seed=7"], 0)
+        sweeps.train_job(compose(*folder_overrides), finished, ["seed=7"], 0)
     assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("overrides", "message"),
     [
         (["optimizer.lr=abc"], "optimizer.lr=abc"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
@@ -173,17 +181,17 @@ def test_a_job_leaves_a_finished_run_alone(finished, compose, typed, monkeypatch
         (["trainer.max_epochs=2", "data.channel=song"], "data.channel=song cannot be changed"),
     ],
 )
-def test_a_failed_resume_rewrites_nothing(finished, resume, overrides, words):
+def test_failed_resumes_change_no_file(finished, resume, overrides, message):
     before = content(finished)
-    with pytest.raises(EmotionError, match=words):
+    with pytest.raises(EmotionError, match=message):
         resume(finished, *overrides)
     assert content(finished) == before
     resume(finished)
-    same = content(finished)
-    assert same["config.yaml"] == before["config.yaml"] and same["predictions.csv"] == before["predictions.csv"]
+    after = content(finished)
+    assert after["config.yaml"] == before["config.yaml"] and after["predictions.csv"] == before["predictions.csv"]
 
 
-def test_a_fit_that_fails_in_its_first_epoch_rewrites_nothing(finished, resume, monkeypatch):
+def test_resumes_that_fail_in_their_first_epoch_change_no_file(finished, resume, monkeypatch):
     def diverge(*_):
         raise EmotionError("training diverged")
 
@@ -196,8 +204,8 @@ def test_a_fit_that_fails_in_its_first_epoch_rewrites_nothing(finished, resume, 
 
 
 @pytest.mark.slow
-def test_fewer_epochs_than_are_trained(typed, train_in_process, resume):
-    run_dir = train_in_process(*typed, "trainer.max_epochs=2")
+def test_resuming_with_fewer_epochs_than_trained_is_refused(folder_overrides, train_in_process, resume):
+    run_dir = train_in_process(*folder_overrides, "trainer.max_epochs=2")
     before = content(run_dir)
     with pytest.raises(EmotionError, match=r"trainer\.max_epochs=1: 2 epochs of .* are trained already; at least 2"):
         resume(run_dir, "trainer.max_epochs=1")
@@ -211,7 +219,7 @@ def splits_of(run_dir):
     return dict(zip(table["recording"], table["split"], strict=True))
 
 
-def test_added_recordings_move_nobody(finished, recordings, resume, caplog):
+def test_added_recordings_do_not_change_the_splits(finished, recordings, resume, caplog):
     before = splits_of(finished)
     add_speakers(recordings, range(11, 21))
     resume(finished, "trainer.max_epochs=2")
@@ -220,43 +228,43 @@ def test_added_recordings_move_nobody(finished, recordings, resume, caplog):
 
 
 def test_added_recordings_are_not_evaluated(finished, recordings, compose, caplog):
-    own = runs.load_metrics(finished)
+    metrics = runs.load_metrics(finished)
     add_speakers(recordings, range(11, 21))
     again = evaluate(compose(f"run={finished}", config_name="evaluate"), [f"run={finished}"])
-    assert again["test/uar"] == own["test/uar"] and again["speaker_independent"]
+    assert again["test/uar"] == metrics["test/uar"] and again["speaker_independent"]
 
 
 def test_missing_recordings_are_refused(finished, recordings, resume, compose, caplog):
     before = splits_of(finished)
-    gone = next(key for key, split in before.items() if split == "test")
-    (recordings / gone.removeprefix("folder/")).with_suffix(".wav").unlink()
+    missing = next(key for key, split in before.items() if split == "test")
+    (recordings / missing.removeprefix("folder/")).with_suffix(".wav").unlink()
     kept = content(finished)
-    with pytest.raises(EmotionError, match=f"1 recordings of .* are missing or cannot be used, such as {gone}"):
+    with pytest.raises(EmotionError, match=f"1 recordings of .* are missing or cannot be used, such as {missing}"):
         resume(finished, "trainer.max_epochs=2")
     with pytest.raises(EmotionError, match="are missing or cannot be used"):
         evaluate(compose(f"run={finished}", config_name="evaluate"), [f"run={finished}"])
     assert content(finished) == kept
-    typed = [f"run={finished}", "data.on_error=skip"]
-    evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={finished}", "data.on_error=skip"]
+    evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert "and are skipped" in caplog.text
 
 
-def test_other_recordings_are_evaluated_under_another_protocol(finished, tmp_path, compose):
+def test_other_recordings_are_evaluated_with_another_protocol(finished, tmp_path, compose):
     add_speakers(tmp_path / "others", range(30, 32))
-    typed = [f"run={finished}", "data=folder", f"data.root={tmp_path / 'others'}", "protocol=all_test"]
-    evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={finished}", "data=folder", f"data.root={tmp_path / 'others'}", "protocol=all_test"]
+    evaluate(compose(*overrides, config_name="evaluate"), overrides)
     (folder,) = (finished / "evaluations").iterdir()
     assert json.loads((folder / "metrics.json").read_text())["protocol"] == "all_test"
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_its_first_epoch_begins_again(finished, typed, compose):
-    """What a kill leaves: the description, and the file of the lock."""
+def test_runs_killed_in_their_first_epoch_start_again(finished, folder_overrides, compose):
+    """A killed run leaves its description and its lock file."""
     for name in ("metrics.json", "predictions.csv", "confusion_matrix.png"):
         (finished / name).unlink()
     shutil.rmtree(finished / "checkpoints")
     (finished / ".lock").touch()
-    train(compose(*typed), finished, list(typed))
+    train(compose(*folder_overrides), finished, list(folder_overrides))
     assert runs.load_metrics(finished)["epochs"] == 1
 
 
@@ -269,7 +277,7 @@ def test_runs_of_an_older_layout_are_refused(trained, tmp_path):
             load(tmp_path / "old")
 
 
-def test_a_changed_configuration_of_a_run_goes_through_the_same_door(trained, tmp_path):
+def test_edited_configurations_of_runs_are_validated(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     path = tmp_path / "run" / "config.yaml"
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""The model that comes with the package."""
+"""Tests of the model that is shipped with the package."""
 
 import json
 import re
@@ -29,34 +29,34 @@ def predictor():
 
 @pytest.fixture(scope="module")
 def clips(real_data):
-    """Videos of three people of RAVDESS, with what is drawn on them."""
+    """Return videos of three speakers of RAVDESS."""
     return sorted((real_data / "ravdess_faces" / "clips").glob("*.mp4"))
 
 
-def test_its_files_are_small_and_say_what_they_learnt_from():
+def test_files_are_small_and_list_their_training_data():
     for part in PARTS:
         files = [file for file in (DIRECTORY / part).rglob("*") if file.is_file()]
         assert max(file.stat().st_size for file in files) < 5e6
         splits = runs.load_splits(DIRECTORY / part)
         assert {"train", "dev", "test"} <= set(splits["split"])
         assert list(classes(runs.load_config(DIRECTORY / part).labels)) == SEVEN
-    sound = runs.load_splits(DIRECTORY / "audio")
-    assert not set(sound.query("split == 'train'")["speaker"]) & set(sound.query("split == 'test'")["speaker"])
+    audio = runs.load_splits(DIRECTORY / "audio")
+    assert not set(audio.query("split == 'train'")["speaker"]) & set(audio.query("split == 'test'")["speaker"])
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_its_experiment_is_that_of_its_configuration(compose, part):
+def test_configuration_equals_that_of_its_experiment(compose, part):
     name = {"audio": "audio", "face": "face"}[part]
-    today = OmegaConf.to_container(compose(f"experiment=shipped_{name}"))
+    current = OmegaConf.to_container(compose(f"experiment=shipped_{name}"))
     shipped = OmegaConf.to_container(runs.load_composed(DIRECTORY / part))
-    assert shipped == {key: today[key] for key in shipped}
+    assert shipped == {key: current[key] for key in shipped}
 
 
 @pytest.mark.slow
-def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_data, compose, tmp_path):
+def test_predictions_of_fifty_recordings_equal_those_of_evaluation(predictor, real_data, compose, tmp_path):
     shutil.copytree(DIRECTORY / "audio", tmp_path / "audio")
-    typed = [f"run={tmp_path / 'audio'}", f"data.root={real_data}"]
-    evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={tmp_path / 'audio'}", f"data.root={real_data}"]
+    evaluate(compose(*overrides, config_name="evaluate"), overrides)
     table = next((tmp_path / "audio" / "evaluations").glob("ravdess-luna5-*/predictions.csv"))
     expected = pd.read_csv(table).set_index("recording").iloc[::6].head(50)
     assert len(expected) == 50
@@ -70,27 +70,27 @@ def test_fifty_recordings_are_judged_as_evaluation_judges_them(predictor, real_d
 
 
 @pytest.mark.slow
-def test_a_video_is_judged_by_the_mean_of_what_both_parts_say(predictor, clips):
-    sound, face = (Predictor.from_run(DIRECTORY / part) for part in PARTS)
+def test_predictions_of_videos_are_the_mean_of_audio_and_face(predictor, clips):
+    audio, face = (Predictor.from_run(DIRECTORY / part) for part in PARTS)
     assert len(clips) == 3
     for clip in clips:
         prediction = predictor(clip)
         assert prediction.modalities == ("audio", "face")
-        logs = [np.log(list(one(clip).probabilities.values())) for one in (sound, face)]
+        logs = [np.log(list(predict(clip).probabilities.values())) for predict in (audio, face)]
         joint = np.exp(np.mean(logs, axis=0))
         assert list(prediction.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, part):
-    """As a corpus of people's own, so that decoding, faces and batches go the way of evaluation."""
+def test_predictions_of_videos_equal_those_of_evaluation(clips, compose, tmp_path, part):
+    """The videos form a folder corpus, which evaluation decodes, crops and batches."""
     for number, clip in enumerate(clips):
         (tmp_path / "corpus" / SEVEN[number]).mkdir(parents=True)
         (tmp_path / "corpus" / SEVEN[number] / clip.name).symlink_to(clip)
     shutil.copytree(DIRECTORY / part, tmp_path / part)
-    typed = [f"run={tmp_path / part}", "data=folder", f"data.root={tmp_path / 'corpus'}", "protocol=all_test"]
-    evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={tmp_path / part}", "data=folder", f"data.root={tmp_path / 'corpus'}", "protocol=all_test"]
+    evaluate(compose(*overrides, config_name="evaluate"), overrides)
     expected = pd.read_csv(next((tmp_path / part / "evaluations").glob("folder-*/predictions.csv")))
     assert len(expected) == 3
     predictor = Predictor.from_run(DIRECTORY / part)
@@ -100,7 +100,7 @@ def test_videos_are_judged_as_evaluation_judges_them(clips, compose, tmp_path, p
 
 
 @pytest.mark.slow
-def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_data, tmp_path):
+def test_photographs_are_cropped_and_crops_used_as_they_are(predictor, real_data, tmp_path):
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
     prediction = predictor(still)
     assert prediction.modalities == ("face",)
@@ -112,7 +112,7 @@ def test_a_photograph_is_judged_by_its_face_and_a_crop_as_it_is(predictor, real_
 
 
 @pytest.mark.slow
-def test_it_answers_where_no_run_is_named(demo_root):
+def test_shipped_model_is_the_default_of_predict(demo_root):
     clip = sorted((demo_root / "Actor_01").glob("03-*.wav"))[0]
     command = [sys.executable, "-m", "emotion.cli", "predict", str(clip), "--format", "json"]
     (prediction,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -121,7 +121,7 @@ def test_it_answers_where_no_run_is_named(demo_root):
 
 
 @pytest.mark.slow
-def test_its_card_says_how_good_it_is_and_for_what_not():
+def test_card_states_metrics_and_out_of_scope_use():
     text = card()
     assert not re.search(r"\{\w", text)
     metrics = runs.load_metrics(DIRECTORY / "audio")

@@ -1,4 +1,4 @@
-"""Metrics on small data: over the classes that a split holds, with a warning where they rest on little."""
+"""Tests of metrics on small data: they cover the classes of a split, and small classes cause a warning."""
 
 import json
 import logging
@@ -25,17 +25,17 @@ def all_messages(caplog):
 
 
 def make(root, **counts):
-    """Recordings of each emotion, as many as are wanted."""
+    """Write `counts` recordings of each emotion."""
     for number, (emotion, count) in enumerate(counts.items()):
         (root / emotion).mkdir(parents=True)
         for take in range(count):
             time = np.arange(RATE // 2) / RATE
-            sound = 0.3 * np.sin(2 * np.pi * (150 + 7 * take + 60 * number) * time) * np.sin(5 * time) ** 2
-            soundfile.write(root / emotion / f"{take}.wav", sound, RATE)
+            audio = 0.3 * np.sin(2 * np.pi * (150 + 7 * take + 60 * number) * time) * np.sin(5 * time) ** 2
+            soundfile.write(root / emotion / f"{take}.wav", audio, RATE)
     return root
 
 
-def test_a_test_split_of_one_emotion(tmp_path, train_in_process, caplog):
+def test_metrics_of_a_test_split_with_one_emotion(tmp_path, train_in_process, caplog):
     root = make(tmp_path / "recordings", happy=20, sad=2, angry=1)
     metrics = runs.load_metrics(train_in_process("data=folder", f"data.root={root}", "model=svm"))
     assert metrics["test/chance"] == 1.0 and metrics["test/uar"] == metrics["test/recall/happy"]
@@ -47,23 +47,22 @@ def test_a_test_split_of_one_emotion(tmp_path, train_in_process, caplog):
 
 
 @pytest.mark.slow
-def test_two_emotions_and_one_that_the_scheme_lacks(tmp_path, train_in_process, compose, caplog):
+def test_recordings_without_a_label_are_skipped_with_a_warning(tmp_path, train_in_process, compose, caplog):
     root = make(tmp_path / "recordings", happy=10, sad=10, bored=10)
     run_dir = train_in_process(*FAST, f"data.root={root}")
     assert runs.load_metrics(run_dir)["test/chance"] == 0.5
     assert "(chance 0.500)" in caplog.text
-    words = "30 recordings, speakers unknown"
-    assert words in caplog.text
+    assert "30 recordings, speakers unknown" in caplog.text
     dropped = "10 recordings are skipped, since labels=emotions has no label for their emotions (10 bored)"
     assert f"{dropped}; labels=from_data has all" in caplog.text
     caplog.clear()
-    typed = [f"run={run_dir}"]
-    evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={run_dir}"]
+    evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert "(chance 0.500)" in caplog.text and "missing: neutral, calm, angry" in caplog.text
 
 
 @pytest.mark.slow
-def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, compose, caplog):
+def test_labels_from_data_work_from_training_to_resuming(tmp_path, train_in_process, compose, caplog):
     root = make(tmp_path / "recordings", sad=12, bored=12, happy=12)
     run_dir = train_in_process(*FAST, f"data.root={root}", "labels=from_data")
     assert "are skipped" not in caplog.text and "missing:" not in caplog.text
@@ -72,25 +71,25 @@ def test_labels_of_the_data_flow_through_everything(tmp_path, train_in_process, 
     assert OmegaConf.load(run_dir / "config.yaml").labels == ["happy", "sad", "bored"]
     table = pd.read_csv(run_dir / "predictions.csv")
     assert list(table.columns[5:]) == ["happy", "sad", "bored"] and set(table["emotion"]) == {"happy", "sad", "bored"}
-    # Without the data.
+    # Predict without the training data.
     moved = root.rename(tmp_path / "moved")
     predictor = Predictor.from_run(run_dir)
     assert predictor.labels == ("happy", "sad", "bored")
     assert set(predictor(moved / "sad" / "0.wav").probabilities) == {"happy", "sad", "bored"}
-    # And with more of it.
+    # Evaluate and resume with additional data.
     make(moved, angry=3)
-    typed = [f"run={run_dir}", f"data.root={moved}"]
-    again = evaluate(compose(*typed, config_name="evaluate"), typed)
+    overrides = [f"run={run_dir}", f"data.root={moved}"]
+    again = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert again["test/uar"] == metrics["test/uar"] and again["labels"] == "happy,sad,bored"
     from emotion.pipelines.train import train
 
-    typed = [f"data.root={moved}", "trainer.max_epochs=2"]
-    train(compose(f"resume={run_dir}", *typed), run_dir, typed)
+    overrides = [f"data.root={moved}", "trainer.max_epochs=2"]
+    train(compose(f"resume={run_dir}", *overrides), run_dir, overrides)
     assert runs.load_metrics(run_dir)["epochs"] == 2
 
 
 @pytest.mark.slow
-def test_a_report_of_such_runs(tmp_path, train_in_process):
+def test_report_of_runs_with_labels_from_data(tmp_path, train_in_process):
     from emotion.reports.runs import find_runs
     from emotion.reports.tables import compare_systems, format_systems, to_markdown
 
@@ -99,30 +98,30 @@ def test_a_report_of_such_runs(tmp_path, train_in_process):
     assert "2" in to_markdown(format_systems(compare_systems(find_runs([run_dir]))))
 
 
-def test_one_label_is_too_few(tmp_path, train_in_process):
+def test_a_single_label_is_refused(tmp_path, train_in_process):
     root = make(tmp_path / "recordings", sad=5)
     with pytest.raises(EmotionError, match="have only the label sad; at least two labels are needed"):
         train_in_process("data=folder", f"data.root={root}", "labels=from_data")
 
 
-def test_a_list_of_emotions_is_a_scheme():
+def test_lists_of_emotions_are_label_schemes():
     assert classes(["sad", "happy"]) == classes("sad,happy") == classes(OmegaConf.create(["sad", "happy"]))
     assert label_names(OmegaConf.create(["sad", "happy"])) == "sad,happy"
     assert emotions_in(reversed(KNOWN)) == list(KNOWN)
     assert all(scheme(name) == SCHEMES[name] for name in SCHEMES)
-    for wrong, words in (
+    for labels, message in (
         (["sad"], "at least two"),
         (["sad", "sad"], "each once"),
         (["sad", "hapy"], "did you mean happy"),
     ):
-        with pytest.raises(EmotionError, match=words):
-            scheme(wrong)
+        with pytest.raises(EmotionError, match=message):
+            scheme(labels)
     with pytest.raises(EmotionError, match="did you mean from_data"):
         scheme("from_dat")
 
 
-def test_metrics_of_full_splits_are_what_they_were(trained):
-    """Over all classes, to the last digit."""
+def test_metrics_of_complete_splits_cover_all_classes(trained):
+    """Values are equal, not only close."""
     from emotion.metrics.predictions import split_metrics
 
     metrics = json.loads((trained / "metrics.json").read_text())

@@ -1,4 +1,4 @@
-"""Sweeps: grids, searches and launchers by the real command; their table, its best row, what mattered."""
+"""Tests of sweeps: grids, searches and launchers, the table of trials and hyperparameter importance."""
 
 import json
 import os
@@ -31,13 +31,13 @@ def sweep(tmp_path, demo_root):
     return run
 
 
-def best_of(printed):
+def best_command(printed):
     (line,) = [line for line in printed.splitlines() if line.startswith("best: ")]
     return shlex.split(line.removeprefix("best: "))
 
 
 @pytest.mark.slow
-def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
+def test_failed_jobs_are_recorded_and_the_others_continue(sweep, tmp_path):
     result = sweep("optimizer.lr=1e30,0.001", "run_dir=grid")
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].startswith("error: training diverged")
@@ -47,8 +47,8 @@ def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
     table = pd.read_csv(tmp_path / "grid/trials.csv")
     assert table["status"].tolist() == ["failed", "finished"]
     assert np.isnan(table["value"][0])
-    # What is printed as best can be typed.
-    command = best_of(result.stdout)
+    # The printed best command runs.
+    command = best_command(result.stdout)
     assert command[:2] == ["python", "train.py"]
     assert "optimizer.lr=0.001" in command
     again = subprocess.run(
@@ -59,12 +59,12 @@ def test_a_failed_job_is_kept_and_the_others_go_on(sweep, tmp_path):
         timeout=600,
     )
     assert again.returncode == 0, again.stderr
-    ours, theirs = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("best", "grid/1"))
-    assert ours["dev/loss"] == theirs["dev/loss"]
+    repeated, original = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("best", "grid/1"))
+    assert repeated["dev/loss"] == original["dev/loss"]
 
 
 @pytest.mark.slow
-def test_a_sweep_of_which_nothing_finished_says_so(sweep):
+def test_sweeps_without_a_finished_job_report_it(sweep):
     result = sweep(f"{TOO_FAST},2e30", "seed=0")
     assert result.returncode == 1
     assert "2 jobs: 2 failed" in result.stdout
@@ -72,12 +72,12 @@ def test_a_sweep_of_which_nothing_finished_says_so(sweep):
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_where_it_was_left_and_never_tests(sweep, tmp_path):
+def test_searches_continue_and_do_not_evaluate_on_test(sweep, tmp_path):
     search = ("hparams_search=mfcc_cnn", "hydra.sweeper.n_trials=2", "model.backbone.channels=[4,4,4,4]")
     first = sweep(*search, "optimizer.lr=tag(log, interval(1e29, 1e30))")
     assert "2 jobs: 2 failed" in first.stdout, first.stderr
     assert "no job of this sweep finished" in first.stderr.splitlines()[-1]
-    # A failure is a result: the search goes on, and ends well if anything was found.
+    # The search continues after failed trials and succeeds if any trial finishes.
     second = sweep(*search)
     assert second.returncode == 0, second.stderr
     folder = tmp_path / "outputs/search-demo-mfcc_cnn"
@@ -89,7 +89,7 @@ def test_a_search_goes_on_where_it_was_left_and_never_tests(sweep, tmp_path):
     assert study.direction.name == "MAXIMIZE"
     for path in folder.glob("*/*/metrics.json"):
         assert not [key for key in json.loads(path.read_text()) if key.startswith("test/")]
-    assert "hparams_search" not in " ".join(best_of(second.stdout))
+    assert "hparams_search" not in " ".join(best_command(second.stdout))
     report = subprocess.run(
         [sys.executable, "-m", "emotion.cli", "report", str(folder)], capture_output=True, text=True, timeout=600
     )
@@ -105,23 +105,25 @@ LAUNCHERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_jobs_side_by_side_are_those_one_after_the_other(sweep, tmp_path, launcher):
+def test_parallel_jobs_equal_sequential_jobs(sweep, tmp_path, launcher):
     jobs = (f"optimizer.lr=0.001,{TOO_FAST.split('=')[1]},0.003", "model.backbone.channels=[4,4,4,4]")
-    assert sweep(*jobs, "run_dir=one").returncode == 1
-    result = sweep(*jobs, "run_dir=two", *LAUNCHERS[launcher])
+    assert sweep(*jobs, "run_dir=sequential").returncode == 1
+    result = sweep(*jobs, "run_dir=parallel", *LAUNCHERS[launcher])
     assert result.returncode == 1
     assert "3 jobs: 2 finished, 1 failed" in result.stdout
     for job in ("0", "2"):
-        ours, theirs = (json.loads((tmp_path / run / job / "metrics.json").read_text()) for run in ("one", "two"))
-        assert ours["dev/loss"] == pytest.approx(theirs["dev/loss"], rel=1e-3)
+        sequential, parallel = (
+            json.loads((tmp_path / run / job / "metrics.json").read_text()) for run in ("sequential", "parallel")
+        )
+        assert sequential["dev/loss"] == pytest.approx(parallel["dev/loss"], rel=1e-3)
 
 
-def made_up(folder, jobs):
-    """Jobs as a sweep leaves them: (typed, value), where a value of None is of a failed one."""
-    for number, (typed, value) in enumerate(jobs):
+def write_jobs(folder, jobs):
+    """Write the files of sweep jobs (overrides, value); a value of None is a failed job."""
+    for number, (overrides, value) in enumerate(jobs):
         directory = folder / str(number)
         directory.mkdir(parents=True)
-        (directory / "overrides.yaml").write_text(OmegaConf.to_yaml(typed))
+        (directory / "overrides.yaml").write_text(OmegaConf.to_yaml(overrides))
         if value is None:
             (directory / "error.txt").write_text("Traceback\nRuntimeError: out of memory\n")
             continue
@@ -137,14 +139,14 @@ def made_up(folder, jobs):
     return folder
 
 
-def test_folds_and_seeds_are_one_configuration(tmp_path):
+def test_folds_and_seeds_belong_to_one_configuration(tmp_path):
     jobs = [
         (["optimizer.lr=0.01", "seed=0"], 0.5),
         (["optimizer.lr=0.01", "seed=1"], 0.6),
         (["optimizer.lr=0.1", "seed=0"], 0.7),
         (["optimizer.lr=0.1", "seed=1"], None),
     ]
-    table = trials.read_trials([made_up(tmp_path, jobs)])
+    table = trials.read_trials([write_jobs(tmp_path, jobs)])
     best = trials.configurations(table)
     assert best["optimizer.lr"].tolist() == ["0.1", "0.01"]
     assert best["value"].tolist() == pytest.approx([0.7, 0.55])
@@ -156,37 +158,37 @@ def test_folds_and_seeds_are_one_configuration(tmp_path):
     assert "Traceback" not in printed
 
 
-def test_the_important_hyperparameter_is_found(tmp_path):
+def test_importance_is_highest_for_the_decisive_hyperparameter(tmp_path):
     random = np.random.default_rng(0)
     points = [(10 ** random.uniform(-4, -1), random.uniform(0, 0.5), random.choice(["a", "b"])) for _ in range(40)]
     jobs = [
         ([f"optimizer.lr={lr}", f"model.dropout={dropout}", f"model.kind={kind}"], 0.5 - abs(np.log10(lr) + 2.5) / 5)
         for lr, dropout, kind in points
     ]
-    found = trials.hyperparameter_importance(trials.read_trials([made_up(tmp_path, jobs)]))
-    assert found.index[0] == "optimizer.lr"
-    assert found["optimizer.lr"] > 0.9
-    assert found.sum() == pytest.approx(1)
+    importance = trials.hyperparameter_importance(trials.read_trials([write_jobs(tmp_path, jobs)]))
+    assert importance.index[0] == "optimizer.lr"
+    assert importance["optimizer.lr"] > 0.9
+    assert importance.sum() == pytest.approx(1)
     trials.summarise([tmp_path])
     for name in ("importance.png", "parallel_coordinates.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_few_trials_have_no_importance(tmp_path):
+def test_too_few_trials_have_no_importance(tmp_path):
     jobs = [([f"optimizer.lr={lr}", f"seed={seed}"], lr) for lr in (0.1, 0.2) for seed in range(8)]
-    assert trials.hyperparameter_importance(trials.read_trials([made_up(tmp_path, jobs)])) is None
+    assert trials.hyperparameter_importance(trials.read_trials([write_jobs(tmp_path, jobs)])) is None
 
 
-def test_positions_of_rates_are_logarithmic():
-    places, ticks = axis_positions(pd.Series(["0.0001", "0.001", "0.01", "0.1", "1"]))
-    np.testing.assert_allclose(np.diff(places), 1)
+def test_axis_positions_are_logarithmic_for_wide_ranges():
+    positions, ticks = axis_positions(pd.Series(["0.0001", "0.001", "0.01", "0.1", "1"]))
+    np.testing.assert_allclose(np.diff(positions), 1)
     assert [text for _, text in ticks] == ["0.0001", "0.01", "1"]
     even, _ = axis_positions(pd.Series(["0.01", "0.1", "0.2", "0.3", "0.4"]))
     np.testing.assert_allclose(even, [0.01, 0.1, 0.2, 0.3, 0.4])
-    places, _ = axis_positions(pd.Series(["b", "a", "b"]))
-    assert places.tolist() == [1, 0, 1]
+    positions, _ = axis_positions(pd.Series(["b", "a", "b"]))
+    assert positions.tolist() == [1, 0, 1]
 
 
-def test_no_sweep_there(tmp_path):
+def test_folders_without_a_sweep_are_refused(tmp_path):
     with pytest.raises(EmotionError, match="no job of a sweep"):
         trials.read_trials([tmp_path])

@@ -1,4 +1,4 @@
-"""The TensorBoard page of a run, in a browser."""
+"""Tests of the TensorBoard page of a run in a browser."""
 
 import subprocess
 import sys
@@ -42,33 +42,35 @@ def page(compose, browser, tmp_path):
 def count_colors(page, tmp_path, name):
     """Return the number of colors of a screenshot; a blank or broken page has few."""
     page.screenshot(path=tmp_path / f"{name}.png")
-    picture = cv2.imread(str(tmp_path / f"{name}.png"))
-    return len(np.unique(picture.reshape(-1, 3) // 16, axis=0))
+    image = cv2.imread(str(tmp_path / f"{name}.png"))
+    return len(np.unique(image.reshape(-1, 3) // 16, axis=0))
 
 
 @pytest.mark.slow
 def test_curves_figures_hyperparameters_and_embeddings_are_visible(page, tmp_path):
     page.goto(f"{page.address}#timeseries")
-    for curve in ("loss", "uar"):  # in sight without scrolling
+    for curve in ("loss", "uar"):  # visible without scrolling
         expect(page.get_by_text(f"dev/{curve}", exact=True)).to_be_in_viewport(timeout=TIMEOUT_MS)
     assert count_colors(page, tmp_path, "timeseries") > 30
 
     page.goto(f"{page.address}#images")
     page.reload()
-    picture = page.locator("tf-image-loader img").first
-    expect(picture).to_be_visible(timeout=TIMEOUT_MS)
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+    image = page.locator("tf-image-loader img").first
+    expect(image).to_be_visible(timeout=TIMEOUT_MS)
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     expect(page.get_by_text("figures/confusion_matrix_test").first).to_be_visible()
 
     page.goto(f"{page.address}#hparams")
     page.reload()
     expect(page.get_by_text("final/dev/uar").first).to_be_attached(timeout=TIMEOUT_MS)
     expect(page.get_by_text("spec_augment").first).to_be_attached(timeout=TIMEOUT_MS)
-    expect(page.get_by_text("optimizer.weight_decay").first).to_be_attached(timeout=TIMEOUT_MS)  # as typed
+    expect(page.get_by_text("optimizer.weight_decay").first).to_be_attached(
+        timeout=TIMEOUT_MS
+    )  # a key of the overrides
 
     page.goto(f"{page.address}#projector")
     page.reload()
     projector = page.frame_locator("iframe").frame_locator("iframe")
     expect(projector.get_by_text("64", exact=True)).to_be_visible(timeout=TIMEOUT_MS)
     expect(projector.get_by_text("emotion").first).to_be_attached()
-    assert count_colors(page, tmp_path, "projector") > 50  # its points are pictures
+    assert count_colors(page, tmp_path, "projector") > 50  # its points are images

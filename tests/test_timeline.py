@@ -1,4 +1,4 @@
-"""A window slides over long recordings and follows every face in them."""
+"""Tests of predictions over a sliding window with face tracking."""
 
 import csv
 import io
@@ -26,14 +26,14 @@ SMALL = ("trainer.max_epochs=1", "faces.frames=3", "faces.size=24", "model.branc
 
 @pytest.fixture(scope="module")
 def speech(demo_root, tmp_path_factory):
-    """Ten seconds of a talk, 16 kHz."""
+    """Return the path of ten seconds of speech at 16 kHz."""
     path = tmp_path_factory.mktemp("speech") / "talk.wav"
     clips = [read_audio(clip, 16_000) for clip in sorted((demo_root / "Actor_01").glob("*.wav"))]
     soundfile.write(path, np.concatenate(clips)[: 10 * 16_000], 16_000)
     return path
 
 
-def test_each_window_gets_what_it_would_get_alone(trained, speech):
+def test_each_window_equals_a_prediction_of_its_waveform(trained, speech):
     predictor = Predictor.from_run(trained)
     rate = 16_000
     waveform = read_audio(speech, rate)
@@ -47,14 +47,14 @@ def test_each_window_gets_what_it_would_get_alone(trained, speech):
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(2.0, [2.0]), (3.0, [3.0]), (3.2, [3.0]), (4.5, [3.0, 4.5])])
-def test_the_last_window_is_worth_it_or_left_out(trained, speech, tmp_path, seconds, ends):
+def test_short_last_windows_are_left_out(trained, speech, tmp_path, seconds, ends):
     waveform, rate = soundfile.read(speech)
     soundfile.write(tmp_path / "clip.wav", waveform[: round(seconds * rate)], rate)
     assert [segment.end for segment in Predictor.from_run(trained).timeline(tmp_path / "clip.wav", 3, 3)] == ends
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
-def test_a_stream_of_sound_is_the_sound(speech, tmp_path, name):
+def test_streamed_audio_equals_audio_read_at_once(speech, tmp_path, name):
     waveform, _ = soundfile.read(speech, dtype="float32")
     if name.endswith("wav"):
         soundfile.write(tmp_path / name, np.repeat(waveform[:, None], 2, axis=1), 44_100)
@@ -68,65 +68,65 @@ def test_a_stream_of_sound_is_the_sound(speech, tmp_path, name):
     np.testing.assert_allclose(streamed[:shared], whole[:shared], atol=1e-4)
 
 
-def test_faces_keep_their_numbers(face, tmp_path):
-    """One stays for 8 s; another comes after 2 s and leaves after 6."""
-    pictures = [scene((face, 20, 60), *([(face, 380, 90)] if 20 <= number < 60 else [])) for number in range(80)]
-    write_video(tmp_path / "two.mp4", pictures)
+def test_face_tracks_keep_their_numbers(face, tmp_path):
+    """One face is visible for 8 s, another from 2 s to 6 s."""
+    frames = [scene((face, 20, 60), *([(face, 380, 90)] if 20 <= number < 60 else [])) for number in range(80)]
+    write_video(tmp_path / "two.mp4", frames)
     windows = list(face_windows(FaceCropper(FaceOptions(frames=4, size=32)), tmp_path / "two.mp4", 2.0, 1.0))
     assert [end for end, _ in windows] == [2, 3, 4, 5, 6, 7, 8]
     assert [sorted(faces) for _, faces in windows] == [[0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0]]
     for end, faces in windows:
-        for number, seen in faces.items():
-            assert seen.crops.shape[1:] == (32, 32, 3)
-            assert len(seen.crops) == len(seen.boxes) <= 4
-            assert ((end - 2 <= seen.boxes[:, 0]) & (seen.boxes[:, 0] < end)).all()
-            middle = seen.boxes[:, [1, 3]].mean()
+        for number, track in faces.items():
+            assert track.crops.shape[1:] == (32, 32, 3)
+            assert len(track.crops) == len(track.boxes) <= 4
+            assert ((end - 2 <= track.boxes[:, 0]) & (track.boxes[:, 0] < end)).all()
+            middle = track.boxes[:, [1, 3]].mean()
             assert middle == pytest.approx(20 + 112 if number == 0 else 380 + 112, abs=15)
 
 
 @pytest.mark.slow
-def test_sound_and_faces_in_a_film(train_in_process, typed, face, tmp_path):
+def test_timeline_of_a_video_with_two_faces(train_in_process, video_overrides, face, tmp_path):
     model = ("model=late_fusion", "model.branches.face=face_cnn", "data.on_error=allow_missing_modality")
-    predictor = Predictor.from_run(train_in_process(*typed, *model, *SMALL))
-    film = tmp_path / "film.mp4"
-    pictures = [scene((face, 20, 60), *([(face, 380, 90)] if number < 30 else [])) for number in range(60)]
-    write_video(film, pictures, tone_seconds=9.0)
-    segments = list(predictor.timeline(film, window=3, hop=3))
+    predictor = Predictor.from_run(train_in_process(*video_overrides, *model, *SMALL))
+    video = tmp_path / "video.mp4"
+    frames = [scene((face, 20, 60), *([(face, 380, 90)] if number < 30 else [])) for number in range(60)]
+    write_video(video, frames, tone_seconds=9.0)
+    segments = list(predictor.timeline(video, window=3, hop=3))
     assert [(segment.start, segment.face) for segment in segments] == [(0, 1), (0, 2), (3, 1), (6, None)]
     assert [segment.prediction.modalities for segment in segments] == [("audio", "face")] * 3 + [("audio",)]
 
     labels = predictor.labels
     assert len(timeline_figure(segments, labels).axes) == 2  # a panel for each face
-    write_overlay(film, segments, labels, tmp_path / "overlay.mp4")
+    write_overlay(video, segments, labels, tmp_path / "overlay.mp4")
     with av.open(str(tmp_path / "overlay.mp4")) as written:
         assert written.streams.audio[0].duration * written.streams.audio[0].time_base == pytest.approx(9, abs=0.1)
         drawn = [frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)]
-    assert len(drawn) == len(pictures)
+    assert len(drawn) == len(frames)
     assert drawn[0].shape[0] > 360
     assert drawn[0].shape[1] == 640
     box = segments[0].boxes[0, 1:].round().astype(int)
     edge = drawn[0][box[1] : box[3], box[0]].astype(int)
-    assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the room
+    assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the background
     corner = drawn[0][:50, :150].astype(int)
-    assert abs(corner - GREY).max() < 40  # what is said of sound alone is shown when there is sound alone
-    assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # time moves
+    assert abs(corner - GREY).max() < 40  # no audio-only prediction is drawn while there are faces
+    assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # the time axis advances
 
     rows = list(csv.DictReader(io.StringIO(output.to_csv(segments, labels))))
     assert [(row["start"], row["end"], row["face"]) for row in rows][::3] == [("0.0", "3.0", "1"), ("6.0", "9.0", "")]
 
 
 @pytest.mark.slow
-def test_a_film_without_faces_is_said(train_in_process, typed, tmp_path):
+def test_videos_without_faces_are_refused(train_in_process, video_overrides, tmp_path):
     sizes = [key.replace("branches.face.", "") for key in SMALL]
-    predictor = Predictor.from_run(train_in_process(*typed, "model=face_cnn", "data.on_error=skip", *sizes))
+    predictor = Predictor.from_run(train_in_process(*video_overrides, "model=face_cnn", "data.on_error=skip", *sizes))
     write_video(tmp_path / "empty.mp4", [scene()] * 10)
     with pytest.raises(MediaError, match="no face was found"):
         list(predictor.timeline(tmp_path / "empty.mp4"))
 
 
 @pytest.mark.slow
-def test_the_command_line(trained, speech, tmp_path):
-    (tmp_path / "text.mp4").write_text("no film")
+def test_command_prints_timelines_and_refuses_wrong_arguments(trained, speech, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
     command = [sys.executable, "-m", "emotion.cli", "predict", "--run", str(trained)]
 
     def call(*arguments):
@@ -143,7 +143,7 @@ def test_the_command_line(trained, speech, tmp_path):
     assert done.returncode == 0
     assert "0:07–0:10" in done.stdout
     assert cv2.imread(str(tmp_path / "plot.png")).shape[1] > 1000
-    for arguments, words in (
+    for arguments, message in (
         ([speech, "--timeline", "--hop", "4"], "0 < hop <= window"),
         ([speech, tmp_path / "text.mp4", "--plot", tmp_path / "p.png"], "shows one recording; 2 were given"),
         ([speech, "--overlay", tmp_path / "o.mp4"], "has no video"),
@@ -151,11 +151,11 @@ def test_the_command_line(trained, speech, tmp_path):
     ):
         done = call(*arguments)
         assert done.returncode == 1
-        assert words in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "o.mp4").exists()
 
 
-def test_a_hop_that_leaves_gaps_is_refused(trained, speech):
+def test_hops_longer_than_the_window_are_refused(trained, speech):
     with pytest.raises(EmotionError, match="window of 1 s"):
         list(Predictor.from_run(trained).timeline(speech, window=1, hop=2))

@@ -1,4 +1,4 @@
-"""Training in this process, on the demo corpus."""
+"""Tests of training, resuming and evaluation on the demo corpus."""
 
 import json
 import re
@@ -32,18 +32,18 @@ def epoch_of(run_dir, name):
     return torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
 
 
-def compute_features(run_dir, split):
+def predictions_of(run_dir, split):
     rows = pd.read_csv(run_dir / "predictions.csv")
     return rows[rows["split"] == split].reset_index(drop=True)
 
 
 def assert_same_run(first, second):
-    ours, theirs = metrics_of(first), metrics_of(second)
-    assert {k: v for k, v in ours.items() if k not in TIMES} == {k: v for k, v in theirs.items() if k not in TIMES}
+    one, other = metrics_of(first), metrics_of(second)
+    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in other.items() if k not in TIMES}
     assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
 
 
-def test_a_run_directory_is_complete(trained):
+def test_run_directory_is_complete(trained):
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
     assert {
         "config.yaml",
@@ -69,11 +69,11 @@ def test_a_run_directory_is_complete(trained):
     assert OmegaConf.load(trained / "overrides.yaml") == ["trainer.max_epochs=12", "optimizer.lr=0.005"]
 
 
-def test_it_learns(trained):
+def test_trained_model_exceeds_chance(trained):
     assert metrics_of(trained)["test/uar"] > 0.4
 
 
-def test_predictions_hold_dev_and_test_with_probabilities(trained):
+def test_predictions_contain_probabilities_of_dev_and_test(trained):
     table = pd.read_csv(trained / "predictions.csv")
     assert list(table.columns) == ["split", "recording", "speaker", "emotion", "predicted", *EMOTIONS]
     assert table["split"].value_counts().to_dict() == {"dev": 64, "test": 64}
@@ -84,12 +84,12 @@ def test_predictions_hold_dev_and_test_with_probabilities(trained):
     assert recalls.mean() == pytest.approx(metrics_of(trained)["test/uar"])
 
 
-def test_checkpoints_are_plain_data(trained):
+def test_checkpoints_load_as_weights_only(trained):
     best, last = (epoch_of(trained, name) for name in ("best", "last"))
     assert best <= last == 11
 
 
-def test_the_checkpoint_holds_the_normalisation_of_the_training_split(trained):
+def test_checkpoint_contains_the_normalisation_of_the_training_split(trained):
     config = runs.load_config(trained)
     classifier = load_classifier(trained, config)
     datamodule = build_datamodule(config)
@@ -101,7 +101,7 @@ def test_the_checkpoint_holds_the_normalisation_of_the_training_split(trained):
     assert not torch.allclose(classifier.encoder.front_end.mean, fresh.mean, atol=1e-3, rtol=1e-4)
 
 
-def test_tensorboard_shows_what_was_asked_for(trained):
+def test_tensorboard_contains_curves_figures_and_hyperparameters(trained):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(trained / "tensorboard"), size_guidance={"images": 0}).Reload()
@@ -117,7 +117,7 @@ def test_tensorboard_shows_what_was_asked_for(trained):
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
-def test_the_projector_has_every_dev_recording(trained):
+def test_projector_contains_every_dev_recording(trained):
     (folder,) = (trained / "tensorboard").glob("*/dev")
     metadata = pd.read_csv(folder / "metadata.tsv", sep="\t")
     dev = pd.read_csv(trained / "predictions.csv").query("split == 'dev'")
@@ -130,12 +130,12 @@ def test_the_projector_has_every_dev_recording(trained):
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
-def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
+def test_evaluation_equals_the_metrics_of_the_run(trained, compose, split):
     before = (trained / "metrics.json").read_bytes()
-    typed = [f"run={trained}", f"split={split}"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-    own = metrics_of(trained)
-    assert {key: own[key] for key in figures} == figures
+    overrides = [f"run={trained}", f"split={split}"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    saved = metrics_of(trained)
+    assert {key: saved[key] for key in metrics} == metrics
     folder = trained / "evaluations" / f"demo-actor6-0-{split}"
     assert {path.name for path in folder.iterdir()} == {
         "metrics.json",
@@ -146,61 +146,61 @@ def test_evaluating_a_run_equals_its_own_figures(trained, compose, split):
         "by_group.csv",
     }
     groups = pd.read_csv(folder / "by_group.csv").set_index("group")
-    assert groups.loc["all", "uar"] == pytest.approx(own[f"{split}/uar"])
-    assert groups.loc["all", "uar_low"] == pytest.approx(own[f"{split}/uar_low"])
-    assert groups.loc["gender female", "recordings"] == len(compute_features(trained, split)) / 2
+    assert groups.loc["all", "uar"] == pytest.approx(saved[f"{split}/uar"])
+    assert groups.loc["all", "uar_low"] == pytest.approx(saved[f"{split}/uar_low"])
+    assert groups.loc["gender female", "recordings"] == len(predictions_of(trained, split)) / 2
     assert (trained / "metrics.json").read_bytes() == before
-    expected = compute_features(trained, split)
+    expected = predictions_of(trained, split)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), expected, atol=1e-5)
 
 
-def test_evaluating_on_what_was_trained_on_is_refused(trained, compose):
-    typed = [f"run={trained}", "protocol.fold=3"]
+def test_evaluation_on_training_data_is_refused(trained, compose):
+    overrides = [f"run={trained}", "protocol.fold=3"]
     with pytest.raises(EmotionError, match="used to train"):
-        evaluate(compose(*typed, config_name="evaluate"), typed)
+        evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
-def test_evaluating_never_changes_how_the_model_hears(trained, compose):
+def test_evaluation_cannot_change_the_model_or_its_input(trained, compose):
     from emotion.files import cache_directory
 
     before = {path.name for path in (cache_directory() / "features").iterdir()}
     for change in ("features.trim_db=null", "model.head.hidden=[]", "labels=happy_sad"):
-        typed = [f"run={trained}", change]
+        overrides = [f"run={trained}", change]
         with pytest.raises(EmotionError, match="cannot be changed"):
-            evaluate(compose(*typed, config_name="evaluate"), typed)
-    typed = [f"run={trained}", "data=demo", "data.sample_rate=8000"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert figures["test/uar"] == metrics_of(trained)["test/uar"]
+            evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    overrides = [f"run={trained}", "data=demo", "data.sample_rate=8000"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    assert metrics["test/uar"] == metrics_of(trained)["test/uar"]
     assert {path.name for path in (cache_directory() / "features").iterdir()} == before
 
 
 @pytest.mark.slow
-def test_evaluating_on_another_corpus(trained, compose, real_data):
-    typed = [f"run={trained}", "data=tess", f"data.root={real_data}", "protocol=oaf_yaf"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-    assert figures["labels"] == "emotions"
-    assert figures["speaker_independent"] is True
+def test_runs_are_evaluated_on_another_corpus(trained, compose, real_data):
+    overrides = [f"run={trained}", "data=tess", f"data.root={real_data}", "protocol=oaf_yaf"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+    assert metrics["labels"] == "emotions"
+    assert metrics["speaker_independent"] is True
     rows = pd.read_csv(trained / "evaluations" / "tess-oaf_yaf-0-test" / "predictions.csv")
     assert len(rows) == 350
     assert "calm" in rows.columns
     assert "calm" not in set(rows["emotion"])
-    assert "test/recall/calm" not in figures
+    assert "test/recall/calm" not in metrics
 
 
-def test_a_run_without_its_splits_is_not_judged(trained, compose, tmp_path):
+def test_runs_without_splits_are_not_evaluated(trained, compose, tmp_path):
     import shutil
 
     copy = shutil.copytree(trained, tmp_path / "copy")
     for text in (None, "a,b\n1,2\n"):
         (copy / "splits.csv").unlink() if text is None else (copy / "splits.csv").write_text(text)
-        typed = [f"run={copy}"]
+        overrides = [f"run={copy}"]
         with pytest.raises(EmotionError, match=r"splits\.csv"):
-            evaluate(compose(*typed, config_name="evaluate"), typed)
+            evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
 @pytest.fixture
 def own_folder(demo_root, tmp_path):
-    """A person's own recordings: those of the demo corpus, sorted into folders by emotion."""
+    """Return a folder of the demo recordings, sorted by emotion."""
     import shutil
 
     from emotion.corpora.demo import Demo
@@ -213,31 +213,31 @@ def own_folder(demo_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_folders_are_split_by_their_speakers(train_in_process, own_folder):
-    own = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
-    by_person = train_in_process(
-        *own, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="speakers"
+def test_folder_corpora_are_split_by_speaker(train_in_process, own_folder):
+    data = ("data=folder", f"data.root={own_folder}", "trainer.max_epochs=1", "data.batch_size=64")
+    speaker_independent = train_in_process(
+        *data, r"data.corpus.speaker='(\d\d)_\d\d.wav'", "protocol=speakers5", "protocol.fold=2", name="speakers"
     )
-    assert metrics_of(by_person)["speaker_independent"] is True
-    assert [metrics_of(by_person)[key] for key in ("fold", "folds")] == [2, 5]
-    splits = runs.load_splits(by_person)
+    assert metrics_of(speaker_independent)["speaker_independent"] is True
+    assert [metrics_of(speaker_independent)[key] for key in ("fold", "folds")] == [2, 5]
+    splits = runs.load_splits(speaker_independent)
     assert len(splits) == 384
     speakers = [set(rows["speaker"]) for _, rows in splits.groupby("split")]
     assert len(set.union(*speakers)) == sum(map(len, speakers)) == 24
     with pytest.raises(EmotionError, match="0 are known"):
-        train_in_process(*own, "protocol=speakers5", name="nobody")
-    assert metrics_of(train_in_process(*own, name="random"))["speaker_independent"] is False
+        train_in_process(*data, "protocol=speakers5", name="unknown")
+    assert metrics_of(train_in_process(*data, name="random"))["speaker_independent"] is False
 
 
-def test_evaluating_on_own_folders(trained, compose, own_folder):
-    typed = [f"run={trained}", "data=folder", f"data.root={own_folder}", "protocol=all_test"]
-    figures = evaluate(compose(*typed, config_name="evaluate"), typed)
+def test_runs_are_evaluated_on_folder_corpora(trained, compose, own_folder):
+    overrides = [f"run={trained}", "data=folder", f"data.root={own_folder}", "protocol=all_test"]
+    metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert len(pd.read_csv(trained / "evaluations" / "folder-all_test-0-test" / "predictions.csv")) == 384
-    assert figures["test/uar"] > 0.4
+    assert metrics["test/uar"] > 0.4
 
 
 @pytest.mark.slow
-def test_two_corpora_are_reported_apart(train_in_process, real_data):
+def test_combined_corpora_have_separate_metrics(train_in_process, real_data):
     run_dir = train_in_process(
         "data=ravdess_tess", f"data.root={real_data}", "trainer.max_epochs=1", "trainer.limit_train_batches=2"
     )
@@ -251,25 +251,25 @@ def test_two_corpora_are_reported_apart(train_in_process, real_data):
 
 
 @pytest.mark.slow
-def test_a_label_scheme_changes_the_outputs(train_in_process):
+def test_label_scheme_determines_the_outputs(train_in_process):
     run_dir = train_in_process(*QUICK, "trainer.max_epochs=1", "labels=valence")
     table = pd.read_csv(run_dir / "predictions.csv")
     assert list(table.columns[5:]) == ["negative", "neutral", "positive"]
     assert table["emotion"].value_counts().to_dict() == {"negative": 64, "neutral": 32, "positive": 16}
 
 
-def test_a_run_that_was_moved_is_still_evaluated(trained, compose, tmp_path):
+def test_moved_runs_are_evaluated(trained, compose, tmp_path):
     moved = trained.rename(tmp_path / "moved")
     try:
-        typed = [f"run={moved}"]
-        figures = evaluate(compose(*typed, config_name="evaluate"), typed)
-        assert figures["test/uar"] == metrics_of(moved)["test/uar"]
+        overrides = [f"run={moved}"]
+        metrics = evaluate(compose(*overrides, config_name="evaluate"), overrides)
+        assert metrics["test/uar"] == metrics_of(moved)["test/uar"]
     finally:
         moved.rename(trained)
 
 
 @pytest.mark.slow
-def test_one_batch_is_learnt_by_heart(compose):
+def test_a_single_batch_is_overfitted(compose):
     config = compose("augment=none", "model.backbone.dropout=0", "model.head.dropout=0", "data.batch_size=16")
     datamodule = build_datamodule(config)
     datamodule.setup()
@@ -290,7 +290,7 @@ def test_one_batch_is_learnt_by_heart(compose):
 
 
 @pytest.mark.slow
-def test_same_seed_same_result_and_another_seed_another(train_in_process):
+def test_results_depend_only_on_the_seed(train_in_process):
     first, second = (train_in_process(*QUICK, "trainer.max_epochs=2", name=name) for name in "ab")
     assert_same_run(first, second)
     third = train_in_process(*QUICK, "trainer.max_epochs=2", "seed=1", name="c")
@@ -307,26 +307,26 @@ RECIPES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_resumed_run_equals_an_uninterrupted_one(train_in_process, monkeypatch, recipe):
+def test_resumed_training_equals_uninterrupted_training(train_in_process, monkeypatch, recipe):
     overrides = (*QUICK, *RECIPES[recipe])
-    whole = train_in_process(*overrides, name="whole")
+    uninterrupted = train_in_process(*overrides, name="uninterrupted")
 
-    def power_cut(module):
+    def interrupt(module):
         if module.current_epoch == 2:
             raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(EmotionModule, "on_train_epoch_start", power_cut)
+        patch.setattr(EmotionModule, "on_train_epoch_start", interrupt)
         with pytest.raises(RuntimeError, match="power cut"):
             train_in_process(*overrides, name="broken")
-    assert not (whole.parent / "broken" / "metrics.json").exists()
-    assert epoch_of(whole.parent / "broken", "last") == 1  # whether or not it was the best
-    resumed = train_in_process(f"resume={whole.parent / 'broken'}", name="broken")
-    assert_same_run(whole, resumed)
+    assert not (uninterrupted.parent / "broken" / "metrics.json").exists()
+    assert epoch_of(uninterrupted.parent / "broken", "last") == 1  # also if another epoch is the best
+    resumed = train_in_process(f"resume={uninterrupted.parent / 'broken'}", name="broken")
+    assert_same_run(uninterrupted, resumed)
 
 
 @pytest.mark.slow
-def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
+def test_moved_runs_are_resumed_with_more_epochs(train_in_process):
     run_dir = train_in_process(*QUICK, "scheduler=constant", "trainer.max_epochs=2", name="short")
     moved = run_dir.rename(run_dir.parent / "long")
     before = metrics_of(moved)
@@ -338,19 +338,21 @@ def test_a_resumed_run_can_go_further_elsewhere(train_in_process):
     assert after["dev/uar"] >= before["dev/uar"]
 
 
-def test_paths_that_were_typed_stay_at_home_however_they_were_typed(tmp_path, compose):
-    typed = ["+data.root=/home/me/corpus", "data.root=/home/me", "+model.init_from=/home/me/run", "seed=3"]
-    runs.describe(tmp_path, compose(), typed, pd.DataFrame(columns=["split", "recording", "speaker", "emotion"]), {})
+def test_saved_overrides_omit_local_paths(tmp_path, compose):
+    overrides = ["+data.root=/home/me/corpus", "data.root=/home/me", "+model.init_from=/home/me/run", "seed=3"]
+    runs.describe(
+        tmp_path, compose(), overrides, pd.DataFrame(columns=["split", "recording", "speaker", "emotion"]), {}
+    )
     assert OmegaConf.load(tmp_path / "overrides.yaml") == ["seed=3"]
 
 
 @pytest.mark.slow
-def test_a_planned_learning_rate_cannot_be_lengthened(train_in_process, trained):
+def test_scheduled_runs_cannot_be_extended(train_in_process, trained):
     with pytest.raises(EmotionError, match="planned for"):
         train_in_process(f"resume={trained}", "trainer.max_epochs=99", name=str(trained))
 
 
-def test_a_run_is_never_written_over(train_in_process, trained):
+def test_existing_runs_are_not_overwritten(train_in_process, trained):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     with pytest.raises(EmotionError, match="already holds a run"):
         train_in_process(*QUICK, name=str(trained))
@@ -359,13 +361,13 @@ def test_a_run_is_never_written_over(train_in_process, trained):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_compiled_networks_learn_the_same(train_in_process):
+def test_compiled_networks_give_the_same_loss(train_in_process):
     recipe = ("trainer.max_epochs=2", "model=audio_lstm")
     plain = runs.load_metrics(train_in_process(*recipe, name="plain"))
     run_dir = train_in_process(*recipe, "training.compile=true", name="compiled")
     compiled = runs.load_metrics(run_dir)
     assert compiled["dev/loss"] == pytest.approx(plain["dev/loss"], abs=1e-3)
-    # What is kept of it is the network itself.
+    # The checkpoint holds the network without the compilation.
     assert set(runs.load_weights(run_dir)) == set(runs.load_weights(run_dir.parent / "plain"))
 
 
@@ -376,7 +378,7 @@ def test_speaker_normalisation_is_marked_transductive(train_in_process):
 
 
 @pytest.mark.slow
-def test_features_cached_or_not_train_alike(train_in_process):
+def test_training_with_and_without_cached_features_is_equal(train_in_process):
     runs_ = [
         train_in_process(*QUICK, "trainer.max_epochs=2", "augment=none", f"features.cache={cached}", name=cached)
         for cached in ("true", "false")
@@ -399,7 +401,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named_before_training(train_in_process, tmp_path, mistake):
+def test_mistakes_are_reported_before_training(train_in_process, tmp_path, mistake):
     if mistake == "trainer=gpu" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(EmotionError, match=re.escape(MISTAKES[mistake])):
@@ -407,14 +409,14 @@ def test_a_mistake_is_named_before_training(train_in_process, tmp_path, mistake)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_more_gpus_than_there_are(train_in_process, monkeypatch):
+def test_more_gpus_than_available_are_refused(train_in_process, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(EmotionError, match="devices=3: torch finds only 1 GPUs"):
         train_in_process("trainer=gpu", "trainer.devices=3")
 
 
-def test_an_empty_split_is_named(train_in_process, monkeypatch):
+def test_empty_splits_are_refused(train_in_process, monkeypatch):
     from emotion.corpora.demo import Demo
 
     scan = Demo.scan
@@ -429,7 +431,7 @@ def test_an_empty_split_is_named(train_in_process, monkeypatch):
 
 
 @pytest.mark.slow
-def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_root, tmp_path, monkeypatch):
+def test_unusable_files_are_refused_or_skipped(train_in_process, demo_root, tmp_path, monkeypatch):
     import shutil
 
     from emotion.corpora.demo import Demo
@@ -446,7 +448,7 @@ def test_files_that_cannot_be_used_stop_or_are_skipped(train_in_process, demo_ro
 
 
 @pytest.mark.slow
-def test_classes_weigh_the_same_in_the_loss(real_data, compose):
+def test_classes_have_equal_weight_in_the_loss(real_data, compose):
     datamodule = build_datamodule(compose("data=ravdess", f"data.root={real_data}"))
     datamodule.setup()
     labels = datamodule.table.loc[datamodule.table["split"] == "train", "label"]

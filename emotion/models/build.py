@@ -107,7 +107,7 @@ def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Repr
         )
     name, representation = next(iter(alone.items()))
     if len(sets) > 1 or features.n_delta_orders:
-        raise EmotionError(f"features={name} has frames of its own, so it stands alone: no other sets, no deltas")
+        raise EmotionError(f"features={name} cannot be stacked with other feature sets or deltas")
     if features.normalize == "clip" and representation.one_frame:
         raise EmotionError(f"features.normalize=clip leaves nothing of features={name}, one vector: use train")
     return representation

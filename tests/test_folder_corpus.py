@@ -1,4 +1,4 @@
-"""Folders and tables as people have them: everything that can be read is found, and what is left out is counted."""
+"""Tests of the folder corpus: found files, labels, speakers, copies and tables."""
 
 import logging
 import shutil
@@ -36,17 +36,18 @@ def tone(path, hertz):
     soundfile.write(path, 0.3 * np.sin(2 * np.pi * hertz * time), RATE)
 
 
-def scanned(root, **settings):
+def scan(root, **settings):
     return Folder(**settings).scan(root).set_index("recording")
 
 
 # Which files are found.
 
 
-def test_suffixes_are_of_one_kind_and_in_lower_case():
+def test_suffixes_belong_to_one_kind_and_are_in_lower_case():
     kinds = (AUDIO_SUFFIXES, VIDEO_SUFFIXES, IMAGE_SUFFIXES)
-    every = [suffix for kind in kinds for suffix in kind]
-    assert len(every) == len(set(every)) and all(suffix == suffix.lower() and suffix[0] == "." for suffix in every)
+    all_suffixes = [suffix for kind in kinds for suffix in kind]
+    assert len(all_suffixes) == len(set(all_suffixes))
+    assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in all_suffixes)
     assert set(SILENT_SUFFIXES) <= set(VIDEO_SUFFIXES)
     for kind, suffixes in zip(("audio", "video", "image"), kinds, strict=True):
         assert {media_kind(f"a{suffix}") for suffix in suffixes} == {kind}
@@ -54,11 +55,11 @@ def test_suffixes_are_of_one_kind_and_in_lower_case():
 
 @pytest.mark.parametrize("change", [str, str.upper])
 def test_every_suffix_is_found(tmp_path, change):
-    every = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
-    touch(*(tmp_path / "happy" / f"{number}{change(suffix)}" for number, suffix in enumerate(every)))
-    table = scanned(tmp_path)
-    assert len(table) == len(every) == len(recordings.find_media([str(tmp_path)]).files)
-    for number, suffix in enumerate(every):
+    all_suffixes = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    touch(*(tmp_path / "happy" / f"{number}{change(suffix)}" for number, suffix in enumerate(all_suffixes)))
+    table = scan(tmp_path)
+    assert len(table) == len(all_suffixes) == len(recordings.find_media([str(tmp_path)]).files)
+    for number, suffix in enumerate(all_suffixes):
         row = table.loc[f"folder/happy/{number}"]
         assert bool(row["audio"]) == (suffix not in IMAGE_SUFFIXES + SILENT_SUFFIXES)
         assert bool(row["video"]) == (suffix not in AUDIO_SUFFIXES)
@@ -66,13 +67,13 @@ def test_every_suffix_is_found(tmp_path, change):
 
 def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path, caplog):
     touch(*(tmp_path / "happy" / name for name in ("a.wav", "notes.txt", "b.xyz", "c", ".d.wav", ".DS_Store")))
-    assert list(scanned(tmp_path).index) == ["folder/happy/a"]
+    assert list(scan(tmp_path).index) == ["folder/happy/a"]
     expected = "3 files of other kinds left out (1 .xyz, 1 no suffix, 1 .txt), such as happy/b.xyz"
     assert expected in caplog.text
     assert recordings.find_media([str(tmp_path)]).notes == (f"{tmp_path}: {expected}",)
 
 
-def test_what_is_reported_is_reported_once(tmp_path, caplog):
+def test_messages_are_reported_once(tmp_path, caplog):
     touch(tmp_path / "happy" / "a.wav", tmp_path / "happy" / "notes.txt", tmp_path / "misc" / "b.wav")
     corpus = Folder()
     corpus.scan(tmp_path)
@@ -81,7 +82,7 @@ def test_what_is_reported_is_reported_once(tmp_path, caplog):
     assert caplog.text.count("are in no directory named after an emotion") == 1
 
 
-def test_linked_folders_are_followed_and_searched_once(tmp_path):
+def test_linked_folders_are_searched_once(tmp_path):
     touch(tmp_path / "real" / "happy" / "a.wav", tmp_path / "corpus" / "sad" / "b.wav")
     corpus = tmp_path / "corpus"
     (corpus / "happy").symlink_to(tmp_path / "real" / "happy")
@@ -89,7 +90,7 @@ def test_linked_folders_are_followed_and_searched_once(tmp_path):
     (corpus / "sad" / "again").symlink_to(corpus)
     (corpus / "angry").symlink_to("sad")
     (tmp_path / "real" / "happy" / "loop").symlink_to(corpus / "happy")
-    table = scanned(corpus)
+    table = scan(corpus)
     assert table["emotion"].to_dict() == {"folder/happy/a": "happy", "folder/sad/b": "sad"}
     skipped_files = SkippedFiles()
     assert sorted(media_files(corpus, (".wav",), skipped_files)) == ["happy/a.wav", "sad/b.wav"]
@@ -98,14 +99,14 @@ def test_linked_folders_are_followed_and_searched_once(tmp_path):
     assert len(recordings.find_media([str(corpus)]).files) == 2
 
 
-def test_a_linked_folder_is_labelled_as_the_folder_itself_is(tmp_path):
-    """Not as the link, although its name comes first."""
+def test_linked_folders_have_the_label_of_their_target(tmp_path):
+    """The label is not that of the link, although its name sorts first."""
     touch(tmp_path / "sad" / "x" / "a.wav", tmp_path / "happy" / "b.wav")
     (tmp_path / "happy" / "favourites").symlink_to(tmp_path / "sad" / "x")
-    assert scanned(tmp_path)["emotion"].to_dict() == {"folder/happy/b": "happy", "folder/sad/x/a": "sad"}
+    assert scan(tmp_path)["emotion"].to_dict() == {"folder/happy/b": "happy", "folder/sad/x/a": "sad"}
 
 
-def test_only_an_audio_file_and_a_video_are_one_recording(tmp_path):
+def test_only_an_audio_file_and_a_video_are_merged(tmp_path):
     names = (
         "1.jpg",
         "1.png",
@@ -121,7 +122,7 @@ def test_only_an_audio_file_and_a_video_are_one_recording(tmp_path):
         "6.gif",
     )
     touch(*(tmp_path / "happy" / name for name in (*names, "7.jpg", "7.png", "7.jpg.wav")))
-    table = scanned(tmp_path)
+    table = scan(tmp_path)
     assert [key.removeprefix("folder/happy/") for key in table.index] == [
         *("1.jpg", "1.png", "2", "3.mp3", "3.wav", "4.heic", "4.wav", "5", "6.gif", "6.jpg"),
         *("7.jpg", "7.jpg.wav", "7.png"),
@@ -131,19 +132,19 @@ def test_only_an_audio_file_and_a_video_are_one_recording(tmp_path):
     assert table.loc["folder/happy/6.gif", ["audio", "video"]].tolist() == ["", "happy/6.gif"]
 
 
-def test_text_that_is_called_ts_is_a_problem_of_one_file(tmp_path, compose):
+def test_text_with_a_video_suffix_is_reported_as_one_unusable_file(tmp_path, compose):
     tone(tmp_path / "happy" / "a.wav", 200)
     (tmp_path / "happy" / "index.ts").write_text("export const answer = 42;\n")
-    assert len(scanned(tmp_path)) == 2
-    typed = ("data=folder", f"data.root={tmp_path}", "protocol=all_test")
+    assert len(scan(tmp_path)) == 2
+    overrides = ("data=folder", f"data.root={tmp_path}", "protocol=all_test")
     with pytest.raises(EmotionError, match=r"1 of the folder files cannot be used, such as .*happy/index\.ts"):
-        build_datamodule(compose(*typed)).setup()
-    datamodule = build_datamodule(compose(*typed, "data.on_error=skip"))
+        build_datamodule(compose(*overrides)).setup()
+    datamodule = build_datamodule(compose(*overrides, "data.on_error=skip"))
     datamodule.setup()
     assert list(datamodule.table["recording"]) == ["folder/happy/a"]
 
 
-# Folders that are called after people.
+# Folders named after speakers.
 
 TREES = {
     "speakers below emotions": (("sad/Joy/a.wav", "sad/Anna/b.wav", "happy/Anna/c.wav"), ("sad", "sad", "happy")),
@@ -154,10 +155,10 @@ TREES = {
 
 
 @pytest.mark.parametrize("tree", TREES)
-def test_the_level_of_emotions_is_the_one_where_all_folders_are(tmp_path, tree, caplog):
+def test_emotions_are_read_from_the_level_where_all_folders_are_emotions(tmp_path, tree, caplog):
     paths, emotions = TREES[tree]
     touch(*(tmp_path / path for path in paths))
-    table = scanned(tmp_path).set_index("audio")
+    table = scan(tmp_path).set_index("audio")
     assert tuple(table.loc[list(paths), "emotion"]) == emotions
     ambiguous = "are in directories named after two emotions, such as" in caplog.text
     assert ambiguous == (tree != "any nesting")
@@ -166,51 +167,51 @@ def test_the_level_of_emotions_is_the_one_where_all_folders_are(tmp_path, tree, 
 # Speakers.
 
 
-def listing(root, rows, header="path,emotion,speaker"):
+def write_table(root, rows, header="path,emotion,speaker"):
     for number, (path, *_) in enumerate(rows):
         tone(root / path, 200 + number)
     (root / "list.csv").write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
 
 
-def test_cells_of_speakers_are_stripped_and_normalized(tmp_path, caplog):
+def test_speaker_cells_are_stripped_and_normalised(tmp_path, caplog):
     names = ["04", "04 ", "\u00a004", " 04\u200b", "\uff10\uff14", "4", "Anna  B", "anna b"]
-    listing(tmp_path, [(f"{number}.wav", "happy", name) for number, name in enumerate(names)])
-    assert scanned(tmp_path, table="list.csv")["speaker"].tolist() == ["04"] * 6 + ["Anna B"] * 2
+    write_table(tmp_path, [(f"{number}.wav", "happy", name) for number, name in enumerate(names)])
+    assert scan(tmp_path, table="list.csv")["speaker"].tolist() == ["04"] * 6 + ["Anna B"] * 2
     assert "2 speakers are written in several ways and count as one each, such as 04 and 4" in caplog.text
 
 
-def many(speakers):
+def rows_of(speakers):
     emotions = ("happy", "sad")
     return [(f"{e}/{number}.wav", e, speaker) for e in emotions for number, speaker in enumerate(speakers)]
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\u00a0", "?", "NA", "unknown", "nan"])
 @pytest.mark.parametrize("protocol", ["speakers5", "loso"])
-def test_unknown_speakers_are_nobody(tmp_path, compose, blank, protocol, caplog):
-    listing(tmp_path, many(["a", blank, "b", "c", blank, "d", "e"]))
-    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", f"protocol={protocol}")
-    words = (
+def test_unknown_speakers_are_in_no_speaker_independent_split(tmp_path, compose, blank, protocol, caplog):
+    write_table(tmp_path, rows_of(["a", blank, "b", "c", blank, "d", "e"]))
+    overrides = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", f"protocol={protocol}")
+    message = (
         "the speakers of 4 of 14 recordings are unknown, such as folder/happy/1, and protocol "
         f"{protocol} separates speakers"
     )
-    with pytest.raises(EmotionError, match=f"{words}; name them, or leave those recordings out"):
-        build_datamodule(compose(*typed))
-    protocol = build_datamodule(compose(*typed, "data.on_error=skip")).protocol
-    assert f"{words}: they are left out" in caplog.text
+    with pytest.raises(EmotionError, match=f"{message}; name them, or leave those recordings out"):
+        build_datamodule(compose(*overrides))
+    protocol = build_datamodule(compose(*overrides, "data.on_error=skip")).protocol
+    assert f"{message}: they are left out" in caplog.text
     assert set(protocol.table["speaker"]) == set("abcde") and len(protocol.table) == 10
     assert protocol.table.groupby("speaker")["split"].nunique().max() == 1
 
 
-def test_a_protocol_of_speakers_of_whom_none_is_known(tmp_path, compose):
-    listing(tmp_path, many([""] * 7))
+def test_speaker_protocols_without_known_speakers_are_refused(tmp_path, compose):
+    write_table(tmp_path, rows_of([""] * 7))
     with pytest.raises(EmotionError, match="needs 5 speakers and 0 are known"):
         build_datamodule(
             compose("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
         )
 
 
-def test_speakers_are_counted_without_the_unknown(tmp_path):
-    listing(tmp_path, many(["a", "b", ""]))
+def test_unknown_speakers_are_counted_separately(tmp_path):
+    write_table(tmp_path, rows_of(["a", "b", ""]))
     corpus = Folder("list.csv")
     described = corpus.describe(corpus.scan(tmp_path), "speech")
     assert described.startswith("folder: 6 recordings, 2 speakers and 2 recordings of unknown speakers: ")
@@ -219,7 +220,7 @@ def test_speakers_are_counted_without_the_unknown(tmp_path):
 # Copies.
 
 
-def test_copies_are_found_by_content(tmp_path):
+def test_duplicate_files_are_found_by_content(tmp_path):
     tone(tmp_path / "a.wav", 200)
     tone(tmp_path / "b.wav", 201)
     shutil.copyfile(tmp_path / "a.wav", tmp_path / "c.wav")
@@ -229,7 +230,7 @@ def test_copies_are_found_by_content(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["random", "speakers5"])
-def test_copies_stay_in_one_split(tmp_path, compose, protocol, caplog):
+def test_duplicate_files_stay_in_one_split(tmp_path, compose, protocol, caplog):
     for number in range(60):
         tone(tmp_path / ("happy", "sad", "angry")[number % 3] / f"s{number % 20:02}_{number}.wav", 100 + 3 * number)
     pairs = [(number, number + 3) for number in range(0, 60, 6)]
@@ -237,8 +238,8 @@ def test_copies_stay_in_one_split(tmp_path, compose, protocol, caplog):
         first, second = (next(tmp_path.rglob(f"s??_{number}.wav")) for number in (one, other))
         shutil.copyfile(first, second)
     shutil.copyfile(next(tmp_path.rglob("s??_1.wav")), next(tmp_path.rglob("s??_2.wav")))  # of another emotion
-    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.speaker=s..", f"protocol={protocol}")
-    table = build_datamodule(compose(*typed)).protocol.table
+    overrides = ("data=folder", f"data.root={tmp_path}", "data.corpus.speaker=s..", f"protocol={protocol}")
+    table = build_datamodule(compose(*overrides)).protocol.table
     split = {int(key.rpartition("_")[2]): value for key, value in zip(table["recording"], table["split"], strict=True)}
     assert len(split) == 60 and set(split.values()) == {"train", "dev", "test"}
     assert all(split[one] == split[other] for one, other in [*pairs, (1, 2)])
@@ -249,14 +250,14 @@ def test_copies_stay_in_one_split(tmp_path, compose, protocol, caplog):
         assert table.groupby("speaker")["split"].nunique().max() == 1
 
 
-def test_copies_that_tie_all_speakers_together(tmp_path, compose, caplog):
-    """One of each content is kept, so that speakers can be kept apart."""
+def test_duplicates_across_all_speakers_are_left_out(tmp_path, compose, caplog):
+    """One file of each content is kept, so that speakers can be separated."""
     rows = [(f"{number}.wav", "happy", f"s{number}") for number in range(6)]
-    listing(tmp_path, [*rows, *((f"own{number}.wav", "sad", f"s{number}") for number in range(6))])
+    write_table(tmp_path, [*rows, *((f"own{number}.wav", "sad", f"s{number}") for number in range(6))])
     for number in range(1, 6):
         shutil.copyfile(tmp_path / "0.wav", tmp_path / f"{number}.wav")
-    typed = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
-    table = build_datamodule(compose(*typed)).protocol.table
+    overrides = ("data=folder", f"data.root={tmp_path}", "data.corpus.table=list.csv", "protocol=speakers5")
+    table = build_datamodule(compose(*overrides)).protocol.table
     assert len(table) == 7 and table.groupby("speaker")["split"].nunique().max() == 1
     assert "5 byte-identical copies are left out, since with them protocol" in caplog.text
 
@@ -268,27 +269,27 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|", ", ", " ; "])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_tables_of_any_separator_and_encoding(tmp_path, separator, encoding):
+def test_tables_may_have_any_separator_and_encoding(tmp_path, separator, encoding):
     rows = [("Path", " EMOTION", "Speaker "), ("happy/größe.wav", "Joy", "Jürgen"), ("sad\\b.wav", " sadness ", "2")]
     text = "\r\n".join(separator.join(row) for row in rows) + "\r\n"
     (tmp_path / "list.csv").write_bytes(text.encode(encoding))
     touch(tmp_path / "happy" / "größe.wav", tmp_path / "sad" / "b.wav")
-    table = scanned(tmp_path, table="list.csv")
+    table = scan(tmp_path, table="list.csv")
     assert table[["audio", "emotion", "speaker"]].to_numpy().tolist() == [
         ["happy/größe.wav", "happy", "Jürgen"],
         ["sad/b.wav", "sad", "2"],
     ]
 
 
-def test_tables_as_excel_writes_them(tmp_path):
+def test_excel_tables_are_read(tmp_path):
     (tmp_path / "list.csv").write_text('sep=;\n"path";"emotion";"note";\n"a;b.wav";"happy";"x";\n;;;\n\nc.wav;sad\n')
-    assert scanned(tmp_path, table="list.csv")["audio"].tolist() == ["a;b.wav", "c.wav"]
+    assert scan(tmp_path, table="list.csv")["audio"].tolist() == ["a;b.wav", "c.wav"]
     (tmp_path / "list.csv").write_text("path,emotion\na,b.wav,happy\n")
     with pytest.raises(EmotionError, match=r"list\.csv line 2 has 3 cells, and the first line 2; quote cells"):
-        scanned(tmp_path, table="list.csv")
+        scan(tmp_path, table="list.csv")
 
 
-def test_absolute_paths_below_the_folder(tmp_path):
+def test_absolute_paths_must_be_below_the_folder(tmp_path):
     root = tmp_path / "corpus"
     touch(root / "happy" / "a.wav", tmp_path / "b.wav")
     (tmp_path / "link").symlink_to(root)
@@ -298,26 +299,26 @@ def test_absolute_paths_below_the_folder(tmp_path):
             f"path,emotion\n{start}/happy/a.wav,happy\n{start}/./happy/b.wav,sad\n./c.wav,sad"
         )
         for base in (root, tmp_path / "link"):
-            assert scanned(base, table="list.csv")["audio"].tolist() == ["c.wav", "happy/a.wav", "happy/b.wav"]
+            assert scan(base, table="list.csv")["audio"].tolist() == ["c.wav", "happy/a.wav", "happy/b.wav"]
     (root / "list.csv").write_text(f"path,emotion\n{tmp_path}/b.wav,happy\n")
     with pytest.raises(EmotionError, match="is not below the directory of the corpus"):
-        scanned(root, table="list.csv")
+        scan(root, table="list.csv")
 
 
-def test_names_that_another_system_has_decomposed(tmp_path):
+def test_decomposed_unicode_names_are_found(tmp_path):
     touch(tmp_path / "gro\u0308\u00dfe.wav")
     (tmp_path / "list.csv").write_text("path,emotion\ngr\u00f6\u00dfe.wav,happy\n", encoding="utf-8")
-    assert scanned(tmp_path, table="list.csv")["audio"].tolist() == ["gro\u0308\u00dfe.wav"]
+    assert scan(tmp_path, table="list.csv")["audio"].tolist() == ["gro\u0308\u00dfe.wav"]
 
 
 @pytest.mark.parametrize("label", ["other", "xxx", "", "frustrated"])
-def test_labels_that_are_none(tmp_path, label, caplog):
+def test_unknown_labels_are_refused_or_skipped(tmp_path, label, caplog):
     rows = [("a.wav", "happy", "1"), ("b.wav", label, "2"), ("c.wav", label, "3")]
-    listing(tmp_path, rows)
+    write_table(tmp_path, rows)
     message = r"line 3: .* is not a known emotion: .*; 2 rows are left out with data.on_error=skip"
     with pytest.raises(EmotionError, match=message):
-        scanned(tmp_path, table="list.csv")
-    assert list(scanned(tmp_path, table="list.csv", on_error="skip").index) == ["folder/a"]
+        scan(tmp_path, table="list.csv")
+    assert list(scan(tmp_path, table="list.csv", on_error="skip").index) == ["folder/a"]
     assert f"2 rows are left out, such as {tmp_path}/list.csv line 3: {label!r} is not a known emotion" in caplog.text
 
 
@@ -329,27 +330,27 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("conflict", CONFLICTS)
-def test_contradictory_rows(tmp_path, conflict, caplog):
-    rows, words = CONFLICTS[conflict]
+def test_contradictory_rows_are_refused_or_skipped(tmp_path, conflict, caplog):
+    rows, values = CONFLICTS[conflict]
     (tmp_path / "list.csv").write_text("\n".join(["path,emotion,speaker", *rows]))
-    text = rf"1 recordings are listed under two emotions or speakers, such as a.wav \({words}\)"
+    text = rf"1 recordings are listed under two emotions or speakers, such as a.wav \({values}\)"
     with pytest.raises(EmotionError, match=f"{text}; correct list.csv, or leave them out with data.on_error=skip"):
-        scanned(tmp_path, table="list.csv")
-    assert list(scanned(tmp_path, table="list.csv", on_error="skip").index) == ["folder/b"]
+        scan(tmp_path, table="list.csv")
+    assert list(scan(tmp_path, table="list.csv", on_error="skip").index) == ["folder/b"]
     assert "and left out" in caplog.text
 
 
 def test_repeated_rows_count_once(tmp_path, caplog):
     (tmp_path / "list.csv").write_text("path,emotion,speaker\na.wav,happy,1\n./a.wav,Joy,1 \nb.wav,sad,1\n")
-    assert len(scanned(tmp_path, table="list.csv")) == 2
+    assert len(scan(tmp_path, table="list.csv")) == 2
     assert "lists 1 files more than once, such as a.wav" in caplog.text
 
 
-def test_a_path_in_which_nobody_is_found(tmp_path):
+def test_paths_without_a_speaker_are_refused_or_unknown(tmp_path):
     touch(tmp_path / "happy" / "person07.wav", tmp_path / "happy" / "a.wav")
     with pytest.raises(EmotionError, match=r"matches no speaker in happy/a\.wav"):
-        scanned(tmp_path, speaker="person..")
-    table = scanned(tmp_path, speaker="person..", on_error="skip")
+        scan(tmp_path, speaker="person..")
+    table = scan(tmp_path, speaker="person..", on_error="skip")
     assert table["speaker"].to_dict() == {"folder/happy/a": "unknown", "folder/happy/person07": "person07"}
 
 

@@ -1,4 +1,4 @@
-"""Values that a key cannot have, and paths that Hydra's grammar refuses: one line, or it just works."""
+"""Tests of the validation of configuration values and of the quoting of paths on the command line."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from emotion.errors import EmotionError
 from emotion.hydra_cli.overrides import check_overrides, quote_paths
 from emotion.pipelines.train import train
 
-WRONG = {
+INVALID = {
     "data.batch_size=1": "an integer of at least 2",
     "data.batch_size=0": "an integer of at least 2",
     "data.batch_size=2.5": "an integer",
@@ -76,19 +76,19 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("argument", WRONG)
-def test_a_wrong_value_is_one_line_before_any_work(argument, compose, tmp_path):
+@pytest.mark.parametrize("argument", INVALID)
+def test_invalid_values_are_refused_before_training(argument, compose, tmp_path):
     key, value = argument.lstrip("+").split("=")
     with pytest.raises(EmotionError) as error:
         validate(compose(argument))
     text = str(error.value)
-    assert text.startswith(f"{key}={value.replace('1e6', '1000000.0')}: ") and WRONG[argument] in text
+    assert text.startswith(f"{key}={value.replace('1e6', '1000000.0')}: ") and INVALID[argument] in text
     with pytest.raises(EmotionError):
         train(compose(argument), tmp_path / "run", [argument])
     assert not (tmp_path / "run").exists()
 
 
-def test_wrong_values_of_a_sweep_are_found_before_its_first_job():
+def test_invalid_values_of_sweeps_are_refused_before_the_first_job():
     for argument in ("seed=0,-1", "optimizer.lr=choice(0.1,abc)", "data.batch_size=range(0,8)", "seed=3"):
         if argument == "seed=3":
             check_overrides([argument])
@@ -98,8 +98,8 @@ def test_wrong_values_of_a_sweep_are_found_before_its_first_job():
     check_overrides(["optimizer.lr=tag(log, interval(1e-4, 1e-2))", "model.backbone.channels=[8,8],[16,16]"])
 
 
-def test_numbers_of_every_class_have_limits():
-    """Of what `_target_` names in this package."""
+def test_numeric_parameters_of_every_class_have_limits():
+    """The classes are those of this package that `_target_` names."""
     for path in DIRECTORY.rglob("*.yaml"):
         for node in targets(OmegaConf.to_container(OmegaConf.load(path))):
             if node["_target_"].startswith("emotion."):
@@ -110,7 +110,7 @@ def test_numbers_of_every_class_have_limits():
 
 
 def targets(node):
-    """All nodes of a configuration that have a `_target_`."""
+    """Yield all nodes of a configuration that have a `_target_`."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield node
@@ -118,18 +118,18 @@ def targets(node):
             yield from targets(value)
 
 
-def test_unknown_keys_of_the_trainer(compose, tmp_path):
+def test_unknown_keys_of_the_trainer_are_refused(compose, tmp_path):
     with pytest.raises(EmotionError, match=r"unknown key trainer\.max_epoch: did you mean max_epochs"):
         train(compose("+trainer.max_epoch=3"), tmp_path / "run", [])
 
 
-def test_less_than_a_batch(compose, tmp_path, demo_root):
+def test_fewer_than_one_batch_is_refused(compose, tmp_path, demo_root):
     with pytest.raises(EmotionError, match=r"trainer\.limit_train_batches=0\.1: at least 0\.125, or a whole number"):
         train(compose("trainer.limit_train_batches=0.1", "trainer.max_epochs=1"), tmp_path / "run", [])
 
 
 @pytest.mark.parametrize("value", ["16-mixed", "bf16-mixed", 32, "64-true"])
-def test_right_values(value):
+def test_valid_values_are_accepted(value):
     check_value("trainer.precision", value)
     check_value("model.branches.face.backbone.dropout", 0.0)
     check_value("features.trim_db", None)
@@ -161,15 +161,15 @@ NAMES = [
 @pytest.mark.parametrize(
     "key", ["data.root", "run", "resume", "action_units.table", "+model.branches.audio.init_from", "data.corpus.table"]
 )
-def test_paths_reach_hydra_as_they_are(name, key):
-    for typed in (f"/data/{name}", name):
-        (argument,) = quote_paths([f"{key}={typed}"])
+def test_paths_reach_hydra_unchanged(name, key):
+    for path in (f"/data/{name}", name):
+        (argument,) = quote_paths([f"{key}={path}"])
         (override,) = OverridesParser.create().parse_overrides([argument])
-        assert str(override.value()) == typed
-        assert quote_paths([argument]) == [argument]  # what is quoted already stays as it is
+        assert str(override.value()) == path
+        assert quote_paths([argument]) == [argument]  # quoted values are unchanged
 
 
-def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
+def test_home_directory_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "größe"))
     home = quoted(f"{tmp_path}/größe/x")
     for argument in ("data.root=~/x", "data.root='~/x'", 'data.root="~/x"'):
@@ -191,7 +191,7 @@ def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
     assert recordings.find_media(["~/x/a.wav"]).files == (tmp_path / "größe" / "x" / "a.wav",)
 
 
-def test_sweeps_over_paths_stay_sweeps(tmp_path):
+def test_sweeps_over_paths_are_not_quoted(tmp_path):
     assert quote_paths(["model.branches.audio.init_from=a,b"], multirun=True) == ["model.branches.audio.init_from=a,b"]
     (tmp_path / "a,b").mkdir()
     assert quote_paths([f"data.root={tmp_path}/a,b"], multirun=True) == [f"data.root='{tmp_path}/a,b'"]
@@ -206,7 +206,7 @@ def test_patterns_of_speakers_are_quoted():
 
 
 @pytest.mark.slow
-def test_what_cannot_be_read_shows_what_to_type():
+def test_unparsable_overrides_are_reported_with_their_quoting():
     with pytest.raises(EmotionError) as error:
         check_overrides(["name=größe (1)"])
     assert str(error.value).endswith("""as in 'name='"'"'größe (1)'"'"''""")
@@ -216,11 +216,11 @@ def test_what_cannot_be_read_shows_what_to_type():
 
 
 @pytest.mark.slow
-def test_a_command_is_refused_before_its_directory_is_made(tmp_path):
+def test_commands_are_refused_before_the_run_directory_is_created(tmp_path):
     for argument in ("data.batch_size=1", "trainer=gpu", "features.sets.mfcc.n_mfcc=200"):
         command = [sys.executable, str(ROOT / "train.py"), argument, "trainer.max_epochs=1"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         if argument == "trainer=gpu" and result.returncode == 0:
-            continue  # there is one
+            continue  # a GPU is available
         assert result.returncode == 1 and result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
         assert list(tmp_path.iterdir()) == []

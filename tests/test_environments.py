@@ -1,4 +1,4 @@
-"""Mishaps: other machines, other systems, old caches, corpora that change, and nothing where a home should be."""
+"""Tests of unusual environments: other machines and locales, old caches, changed corpora, no home directory."""
 
 import os
 import shutil
@@ -26,21 +26,21 @@ SHORT = ("trainer.max_epochs=1", "trainer.accelerator=cpu")
 
 
 def train(*arguments, python=(), without=(), **environment):
-    """`python train.py` in a process of its own, without some variables of the environment and with others."""
-    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    """Run `python train.py` in a subprocess with a changed environment; `without` names removed variables."""
+    kept = {name: value for name, value in os.environ.items() if name not in without}
     command = [sys.executable, *python, str(ROOT / "train.py"), *SHORT, *arguments]
-    return subprocess.run(command, capture_output=True, cwd=ROOT, env=inherited | environment)
+    return subprocess.run(command, capture_output=True, cwd=ROOT, env=kept | environment)
 
 
 @pytest.fixture
 def corpus(demo_root, tmp_path):
-    """The demo corpus as somebody's RAVDESS."""
+    """Return a copy of the demo corpus in the layout of RAVDESS."""
     folder = tmp_path / "corpora" / "ravdess"
     shutil.copytree(demo_root, folder, ignore=shutil.ignore_patterns("*.mp4", ".*"))
     return folder
 
 
-def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, record_robustness):
+def test_changed_corpora_are_prepared_again(corpus, tmp_path, record_robustness):
     table = Ravdess().scan(corpus)
     before = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     changed = corpus / table["audio"].iloc[3]
@@ -52,39 +52,41 @@ def test_a_corpus_that_changed_on_disk_is_prepared_again(corpus, tmp_path, recor
     fresh = after.columns["waveforms"][rows["offset"] : rows["offset"] + rows["length"]]
     np.testing.assert_array_equal(fresh, waveforms.to_int16(read_audio(changed, 16_000)))
     record_robustness(
-        "Daily life", "a file of the corpus was replaced", "is noticed by its size and time, and prepared again"
+        "Environments", "a replaced file of the corpus", "is detected by its size and time, and prepared again"
     )
 
 
-def test_a_cache_of_an_older_version_is_left_alone(corpus, tmp_path, monkeypatch, record_robustness):
+def test_caches_of_older_versions_are_not_used(corpus, tmp_path, monkeypatch, record_robustness):
     table = Ravdess().scan(corpus).head(4)
     with monkeypatch.context() as patched:
         patched.setattr(waveforms, "FORMAT", waveforms.FORMAT - 1)
         old = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     new = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")
     assert old.key != new.key and (tmp_path / "cache" / "waveforms" / old.key).is_dir()
-    record_robustness("Daily life", "a cache that an older version made", "is not read; a new one is made beside it")
+    record_robustness("Environments", "a cache of an older version", "is not read; a new one is created")
 
 
 @pytest.mark.slow
-def test_two_runs_prepare_the_same_cache_at_once(corpus, tmp_path, record_robustness):
+def test_concurrent_runs_prepare_a_corpus_once(corpus, tmp_path, record_robustness):
     arguments = ["data=ravdess", f"data.root={corpus.parent}"]
     command = [sys.executable, str(ROOT / "train.py"), *SHORT, *arguments]
     environment = os.environ | {"EMOTION_CACHE": str(tmp_path / "cache")}
     commands = [[*command, f"run_dir={tmp_path / str(number)}"] for number in range(2)]
     started = [subprocess.Popen(each, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) for each in commands]
     assert [process.wait() for process in started] == [0, 0]
-    told_of = [runs.load_metrics(tmp_path / str(number)) for number in range(2)]
-    assert told_of[0]["test/uar"] == told_of[1]["test/uar"]
+    metrics = [runs.load_metrics(tmp_path / str(number)) for number in range(2)]
+    assert metrics[0]["test/uar"] == metrics[1]["test/uar"]
     assert len([path for path in (tmp_path / "cache" / "waveforms").iterdir() if path.is_dir()]) == 1
     record_robustness(
-        "Daily life", "two runs prepare the same corpus at once", "one prepares, the other waits; the same result twice"
+        "Environments",
+        "two runs that prepare the same corpus at once",
+        "one prepares and the other waits; equal results",
     )
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_on_another_machine(trained, corpus, tmp_path, record_robustness):
-    """The run was moved, its corpus lies elsewhere, and nothing of the first machine is there."""
+def test_moved_runs_are_evaluated(trained, corpus, tmp_path, record_robustness):
+    """The run and the corpus have new paths, and environment.json of the first machine is missing."""
     moved = tmp_path / "moved" / "run"
     shutil.copytree(trained, moved, ignore=shutil.ignore_patterns("evaluations"))
     (moved / "environment.json").unlink()
@@ -96,33 +98,33 @@ def test_a_run_is_evaluated_on_another_machine(trained, corpus, tmp_path, record
     second = pd.read_csv(again).set_index("recording").loc[first.index]
     np.testing.assert_allclose(second["happy"], first["happy"], atol=1e-5)
     record_robustness(
-        "Daily life", "a run directory moved to another machine", "`evaluate.py` gives the same metrics there"
+        "Environments", "a run directory moved to another machine", "`evaluate.py` gives the same metrics"
     )
 
 
-def test_line_ends_of_windows(trained, tmp_path, record_robustness):
+def test_windows_line_endings_are_read(trained, tmp_path, record_robustness):
     shutil.copytree(trained, tmp_path / "run")
     for path in (tmp_path / "run").glob("*.[cyj][sas][vmo]*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert runs.load_config(tmp_path / "run") == runs.load_config(trained)
     pd.testing.assert_frame_equal(runs.load_splits(tmp_path / "run"), runs.load_splits(trained))
 
-    fold = tmp_path / "mine" / "theirs" / "0"
+    fold = tmp_path / "corpus" / "protocol" / "0"
     fold.mkdir(parents=True)
     for number, split in enumerate(("train", "dev", "test")):
-        row = f"mine/{number},mine/{number},happy"
+        row = f"corpus/{number},corpus/{number},happy"
         (fold / f"{split}.csv").write_bytes(f"recording,speaker,emotion\r\n{row}\r\n".encode())
-    assert load("mine", "theirs", 0, True, directory=tmp_path).table["emotion"].tolist() == ["happy"] * 3
+    assert load("corpus", "protocol", 0, True, directory=tmp_path).table["emotion"].tolist() == ["happy"] * 3
 
-    as_excel_writes_it = b"\xef\xbb\xbfpath,emotion,speaker\r\na.wav,sadness,anna\r\n"
-    (tmp_path / "list.csv").write_bytes(as_excel_writes_it)
-    listed = Folder("list.csv").scan(tmp_path)
-    assert listed[["audio", "emotion", "speaker"]].to_numpy().tolist() == [["a.wav", "sad", "anna"]]
-    record_robustness("Daily life", "line ends of Windows, and the mark that Excel begins a CSV with", "are read")
+    csv_with_bom = b"\xef\xbb\xbfpath,emotion,speaker\r\na.wav,sadness,anna\r\n"
+    (tmp_path / "list.csv").write_bytes(csv_with_bom)
+    table = Folder("list.csv").scan(tmp_path)
+    assert table[["audio", "emotion", "speaker"]].to_numpy().tolist() == [["a.wav", "sad", "anna"]]
+    record_robustness("Environments", "Windows line endings, and the byte order mark of Excel", "are read")
 
 
 @pytest.mark.slow
-def test_a_locale_that_knows_no_letters(demo_root, tmp_path, record_robustness):
+def test_ascii_locale_is_supported(demo_root, tmp_path, record_robustness):
     locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = train(f"run_dir={tmp_path / 'run'}", without=("PYTHONIOENCODING",), **locale)
     assert done.returncode == 0, done.stderr.decode()
@@ -135,18 +137,18 @@ def test_a_locale_that_knows_no_letters(demo_root, tmp_path, record_robustness):
     done = subprocess.run(command, capture_output=True, env=os.environ | locale | {"PYTHONUTF8": "1"})
     assert done.returncode == 0, done.stderr.decode()
     record_robustness(
-        "Daily life",
+        "Environments",
         "locale C",
-        "is trained; what it cannot write is written out, and a file called грусть.wav is named",
+        "training works; a file called грусть.wav is refused with a hint to set PYTHONUTF8=1",
     )
 
 
 @pytest.mark.slow
-def test_no_home_directory(tmp_path, record_robustness):
+def test_missing_home_directory_is_handled(tmp_path, record_robustness):
     done = train(f"run_dir={tmp_path / 'run'}", without=("EMOTION_CACHE", "XDG_CACHE_HOME"), HOME="/nonexistent/home")
     if os.geteuid():
         assert done.returncode == 1 and b"set EMOTION_CACHE to another folder" in done.stderr, done.stderr.decode()
-    else:  # root can make even that one
+    else:  # root can create that folder
         shutil.rmtree("/nonexistent", ignore_errors=True)
         assert done.returncode == 0, done.stderr.decode()
     done = train(
@@ -156,12 +158,14 @@ def test_no_home_directory(tmp_path, record_robustness):
     )
     assert done.returncode == 0, done.stderr.decode()
     record_robustness(
-        "Daily life", "no home directory", "is trained where EMOTION_CACHE names a folder; else one line asks for it"
+        "Environments",
+        "no home directory",
+        "training works if EMOTION_CACHE names a folder; otherwise one line asks for it",
     )
 
 
 @pytest.mark.slow
-def test_a_corpus_that_must_not_be_written(corpus, tmp_path, record_robustness):
+def test_read_only_corpora_are_not_written(corpus, tmp_path, record_robustness):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     for path in (*corpus.rglob("*"), corpus):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -170,22 +174,22 @@ def test_a_corpus_that_must_not_be_written(corpus, tmp_path, record_robustness):
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
     for path in (*corpus.rglob("*"), corpus):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    record_robustness("Daily life", "a read-only corpus", "is trained on; nothing in it was touched")
+    record_robustness("Environments", "a read-only corpus", "training works; no file was modified")
 
 
 @pytest.mark.slow
-def test_optimised_python_checks_as_much(tmp_path, record_robustness):
-    """Nothing that protects results is an `assert`."""
+def test_checks_are_kept_by_python_optimisation(tmp_path, record_robustness):
+    """No check of the package is an `assert`."""
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
     assert done.returncode == 0, done.stderr.decode()
     done = train(f"run_dir={tmp_path / 'run'}", python=("-O",))
     assert done.returncode == 1 and b"already holds a run" in done.stderr
     done = train("model=mfcc_cn", python=("-O",))
     assert done.returncode == 1 and b"did you mean mfcc_cnn" in done.stderr
-    record_robustness("Daily life", "python -O", "the same results and the same refusals")
+    record_robustness("Environments", "python -O", "the same results and error messages")
 
 
-def test_action_units_of_a_german_excel(tmp_path, record_robustness):
+def test_invalid_action_unit_tables_are_refused(tmp_path, record_robustness):
     (tmp_path / "units.csv").write_text("name;AU01_r\r\nclip;1,5\r\n")
     with pytest.raises(EmotionError) as error:
         read_action_units(tmp_path / "units.csv", ("intensity",), "mean", str)

@@ -1,4 +1,4 @@
-"""Each command and each kind of model once, as small as it can be; the slow tier looks closely."""
+"""Smoke tests: each command and each kind of model once, on small data; slow tests cover the details."""
 
 import json
 
@@ -37,7 +37,7 @@ def clip(tmp_path):
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 )
-def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, clip, cache):
+def test_each_kind_of_model_trains_evaluates_and_predicts(command, kind, clip, cache):
     done = command("train", *KINDS[kind], "run_dir=run")
     assert done.returncode == 0, done.stderr
     run_dir = clip.parent / "run"
@@ -52,9 +52,9 @@ def test_a_model_of_each_kind_is_trained_evaluated_and_predicts(command, kind, c
 
 
 @pytest.mark.parametrize("kind", [pytest.param("face", marks=pytest.mark.slow), "fusion"])
-def test_faces_are_trained_on(command, typed, kind, tmp_path):
+def test_models_of_faces_are_trained(command, video_overrides, kind, tmp_path):
     small = (f"model.{part}backbone.widths=[4]" for part in (["branches.face."] if kind == "fusion" else [""]))
-    done = command("train", *typed, *FACE_KINDS[kind], *FACES, *small, *SHORT, "run_dir=run")
+    done = command("train", *video_overrides, *FACE_KINDS[kind], *FACES, *small, *SHORT, "run_dir=run")
     assert done.returncode == 0, done.stderr
     assert "test/uar" in json.loads((tmp_path / "run" / "metrics.json").read_text())
 
@@ -74,13 +74,13 @@ def test_faces_are_trained_on(command, typed, kind, tmp_path):
         (("train", "--cfg", "job"), "max_epochs"),
     ],
 )
-def test_each_command_once(command, trained, clip, arguments, printed):
+def test_each_command_runs(command, trained, clip, arguments, printed):
     done = command(*(str(trained) if argument == "RUN" else argument for argument in arguments))
     assert done.returncode == 0, done.stderr
     assert printed in done.stdout
 
 
-def test_a_sweep_and_its_trials(command):
+def test_sweeps_run_and_list_their_trials(command):
     done = command("train", "-m", "seed=0,1", "debug=fast", "run_dir=sweep")
     assert done.returncode == 0, done.stderr
     assert "2 jobs: 2 finished" in done.stdout
