@@ -333,9 +333,8 @@ def unprivileged_user():
 def make_accessible(path):
     """Make a folder and its parents accessible to all users, as far as necessary."""
     for folder in (path, *path.parents):
-        if folder.stat().st_mode & 0o005 == 0o005:
-            break
-        folder.chmod(folder.stat().st_mode | 0o055)
+        if folder.stat().st_mode & 0o005 != 0o005:  # another pytest process may have closed an outer folder again
+            folder.chmod(folder.stat().st_mode | 0o055)
 
 
 def test_folders_without_permission_are_reported(tmp_path, record_robustness):
