@@ -12,6 +12,10 @@ import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one worker per core; subprocesses inherit it
+# Numba does not lock its cache: workers that compile librosa at the same time damage it, and later processes crash.
+os.environ["NUMBA_CACHE_DIR"] = str(
+    Path(tempfile.gettempdir()) / f"emotion-numba-{os.getuid()}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+)
 
 import filelock
 import pytest

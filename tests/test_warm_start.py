@@ -163,7 +163,7 @@ def test_fusions_are_evaluated_without_a_modality(finished, fusion_overrides, tr
     assert len(find_runs([fused])) == 1
     for run, without, message in (
         (fused, "faces", "known: action_units, audio"),
-        (finished / "audio", "audio", "nothing"),
+        (finished / "audio", "audio", "only input"),
     ):
         overrides = [f"run={run}", f"without={without}"]
         with pytest.raises(EmotionError, match=message):
@@ -179,7 +179,7 @@ def test_resumed_runs_keep_their_initial_runs(finished, fusion_overrides, train_
     assert json.loads((fused / "environment.json").read_text())["starts_from"] == before
     assert json.loads((fused / "metrics.json").read_text())["epochs"] == 2
     overrides.append(f"model.init_from={finished}/audio")
-    with pytest.raises(EmotionError, match="cannot be changed when it is resumed"):
+    with pytest.raises(EmotionError, match="cannot be changed when a run is resumed"):
         train(compose(*overrides), fused, overrides[1:])
 
 
