@@ -35,7 +35,7 @@ STACKED = (*AUDIO, "model.branches.vector=logistic_functionals", "model.branches
     [
         ("+model.images.size=48", "unknown key model.images"),
         ("+model.pooling=mean", "unknown key model.pooling"),
-        ("model.input=speech", "model.input=sound: known: action_units, features, hog3d, images"),
+        ("model.input=speech", "model.input=speech: known: action_units, features, hog3d, images"),
         ("model.input=vector", "model.input=vector"),
         ("model.input=images", "model.images is missing"),
         ("~model.input", "model.input=null"),
