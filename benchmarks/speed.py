@@ -92,7 +92,7 @@ class EpochTimer(pl.Callback):
 
 
 class Resident(torch.utils.data.Dataset):
-    """A loader that repeats one batch."""
+    """A dataset that repeats one batch."""
 
     def __init__(self, batch, steps):
         self.batch, self.steps = batch, steps
