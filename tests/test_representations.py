@@ -238,7 +238,7 @@ def test_unsuitable_options_of_pretrained_features_are_refused(compose):
         build_classifier(compose("model=svm", "features=egemaps", "features.normalize=clip"), 8)
     with pytest.raises(EmotionError, match="needs audio at 16000 Hz"):
         build_classifier(compose("model=wav2vec2", "data.sample_rate=22050"), 8)
-    with pytest.raises(EmotionError, match="layers=13 is neither"):
+    with pytest.raises(EmotionError, match="layers=13: all, middle, last"):
         SpeechRepresentation(16_000, "hubert_base", layers=13)
     with pytest.raises(EmotionError, match="did you mean wavlm_large"):
         SpeechRepresentation(16_000, "wavlm_lage")
