@@ -18,7 +18,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from emotion.batch import audio_of
+from emotion.batch import get_audio
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.validate import validate
@@ -50,7 +50,7 @@ def mfcc_against_librosa(repeats=3):
     front_end = build_front_end(config.features, config.augment, config.data.sample_rate)
 
     def theirs():
-        return [librosa.feature.mfcc(y=clip, sr=16_000, n_mfcc=40).T for clip in clips]
+        return [librosa.feature.mfcc(y=clip, sr=16_000, n_mfcc=40, fmin=80).T for clip in clips]
 
     def ours():
         with tempfile.TemporaryDirectory() as cache:
@@ -117,7 +117,7 @@ def epoch_against_resident_batch(cached, rounds=6, epochs=3, accelerator="cpu"):
     batches = list(datamodule.train_dataloader())
     for batch in batches:
         if not cached:
-            batch["features"] = {front_end.features_key: front_end.extract(*audio_of(batch))}
+            batch["features"] = {front_end.features_key: front_end.extract(*get_audio(batch))}
     sizes = np.array([batch["features"][front_end.features_key][0].shape[-1] for batch in batches])
     resident = batches[int(np.abs(sizes - sizes.mean()).argmin())]
 

@@ -16,6 +16,11 @@ OF_CORPUS = {
     "tess": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
     "emodb": ("neutral", "happy", "sad", "angry", "fearful", "disgust", "bored"),
     "fer2013": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
+    "ased": ("neutral", "happy", "sad", "angry", "fearful"),
+    "crema_d": ("neutral", "happy", "sad", "angry", "fearful", "disgust"),
+    "emovo": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
+    "esd": ("neutral", "happy", "sad", "angry", "surprised"),
+    "savee": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
 }
 """The emotions of each corpus."""
 
@@ -26,8 +31,7 @@ def _same(emotions: tuple[str, ...]) -> dict[str, str]:
 
 SCHEMES: dict[str, dict[str, str]] = {
     "emotions": _same(EMOTIONS),
-    "emodb": _same(OF_CORPUS["emodb"]),
-    "fer2013": _same(OF_CORPUS["fer2013"]),
+    **{corpus: _same(emotions) for corpus, emotions in OF_CORPUS.items()},
     "ferplus": _same((*OF_CORPUS["fer2013"], "contempt")),
     # The basic emotions that most corpora share; only RAVDESS distinguishes calm from neutral.
     "seven": {"neutral": "neutral", "calm": "neutral", **_same(OF_CORPUS["fer2013"])},
@@ -43,8 +47,8 @@ SCHEMES: dict[str, dict[str, str]] = {
         for one, other in combinations(OF_CORPUS, 2)
     },
 }
-"""Mappings from emotions to labels by name; recordings with other emotions are excluded. `shared_…` are the common
-emotions of two corpora."""
+"""Mappings from emotions to labels by name; recordings with other emotions are excluded. The name of a corpus
+stands for its emotions, `shared_…` for the common emotions of two corpora."""
 
 
 FROM_DATA = "from_data"

@@ -1,5 +1,6 @@
 """Smoke tests: each command and each kind of model once, on small data; slow tests cover the details."""
 
+import importlib.util
 import json
 
 import pytest
@@ -85,3 +86,13 @@ def test_sweeps_run_and_list_their_trials(command):
     assert done.returncode == 0, done.stderr
     assert "2 jobs: 2 finished" in done.stdout
     assert "2 finished" in command("trials", "sweep").stdout
+
+
+BENCHMARKS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if path.stem != "first_step"]  # it trains
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_benchmarks_import_existing_names(path, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path))
+    module.__spec__.loader.exec_module(module)
