@@ -220,6 +220,16 @@ def _onnx_model(path):
     return OnnxModel(path)
 
 
+def _emobox(path):
+    from emotion.corpora.emobox import EmoBox
+
+    folder = path.parent / "emobox"
+    folder.mkdir(exist_ok=True)
+    path.replace(folder / path.name)
+    (folder / "label_map.json").write_text('{"h": "Happy", "s": "Sad"}')
+    return EmoBox(str(folder), on_error="skip").read(path.parent)
+
+
 UNITS = "name,success,{}\nclip1,1,{}\nclip2,1,{}\n"
 
 
@@ -263,6 +273,13 @@ READERS = {
         ),
         _server_list,
         "record.json",
+    ),
+    "metadata of EmoBox": ReaderOf(
+        _texts(
+            '{"key": "a", "wav": "audio.wav", "emo": "h"}\n{"key": "b", "wav": "x/b.wav", "emo": "s", "speaker": 1}'
+        ),
+        _emobox,
+        "corpus.jsonl",
     ),
     "exported model": ReaderOf(_files("model.onnx"), _onnx_model, "model.onnx"),
     "estimator": ReaderOf(_estimator_file, _estimator, "best.skops"),

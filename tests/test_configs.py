@@ -1,5 +1,6 @@
 """Tests of all YAML files: each composes, and its objects can be built."""
 
+import json
 import re
 from contextlib import nullcontext
 from itertools import product
@@ -20,6 +21,14 @@ from emotion.features.base import FeatureSet
 from emotion.labels import classes
 from emotion.models.estimator import EstimatorHead
 
+# A file name of each corpus of `emotion.corpora.named`, for five speakers.
+NAMES = {
+    "ased": [f"n1-01-01-01-{speaker:02}" for speaker in range(1, 6)],
+    "crema_d": [f"{speaker}_DFA_ANG_XX" for speaker in range(1001, 1006)],
+    "emovo": [f"dis-{speaker}-b1" for speaker in ("f1", "f2", "f3", "m1", "m2")],
+    "esd": [f"Angry/{speaker:04}_000351" for speaker in range(1, 6)],
+    "savee": [f"{speaker}/a01" for speaker in ("DC", "JE", "JK", "KL")],
+}
 VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
 
 
@@ -43,6 +52,7 @@ CORPUS_OF = {
     "protocol=speakers5": "folder",
     "protocol=loso": "folder",
     "protocol=all_test": "folder",
+    "protocol=emobox": "emobox",
     "protocol=official": "fer2013",
     "protocol=unique_test": "fer2013",
 }
@@ -73,6 +83,20 @@ def data_folder(tmp_path, monkeypatch):
     files = [path.relative_to(tmp_path / "fer2013").as_posix() for path in (tmp_path / "fer2013").rglob("*.jpg")]
     table = "".join(f"{file},{votes}\n" for file in files)
     (tmp_path / "fer2013" / "fer2013_ferplus.csv").write_text(f"file,{','.join(names)}\n{table}")
+    for corpus, names in NAMES.items():
+        for name in names:
+            path = tmp_path / corpus / f"{name}.wav"
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.touch()
+    entries = [{"key": f"k{name}", "wav": f"downloads/ased/{name}.wav", "emo": "n1"} for name in NAMES["ased"]]
+    (tmp_path / "metadata" / "fold_1").mkdir(parents=True)
+    (tmp_path / "metadata" / "label_map.json").write_text('{"n1": "Neutral"}')
+    for part, chosen in (
+        ("ased", entries),
+        ("fold_1/ased_train_fold_1", entries[1:]),
+        ("fold_1/ased_test_fold_1", entries[:1]),
+    ):
+        (tmp_path / "metadata" / f"{part}.jsonl").write_text("\n".join(map(json.dumps, chosen)))
     (tmp_path / "03a01Fa.wav").touch()
     for speaker in ("08", "09", "10", "11"):
         (tmp_path / f"{speaker}a01Fa.wav").touch()
@@ -87,6 +111,8 @@ def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     folder = (
         ["data.corpus.speaker=person.", f"data.root={data_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
+    if "data=emobox" in (*corpus, choice):
+        folder = [f"data.metadata={data_folder}/metadata", f"data.root={data_folder}", "labels=emotions"]
     config = typed_config(compose(*corpus, choice, *folder, *REQUIRED_OVERRIDES.get(choice, [])))
     large = {"hubert", "wavlm", "wav2vec2", "vggish"} & set(config.features.sets)
     with torch.device("meta") if large else nullcontext():  # their weights are not used

@@ -54,6 +54,8 @@ class DataConfig:
     """Handling of unusable files: stop, skip the recording, or use its other modalities."""
     download: bool = False
     """Download what is missing."""
+    metadata: str | None = None
+    """Directory of the metadata of a corpus, see `data=emobox`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,14 @@ class Corpus(ABC):
         how_to_get: How to obtain the corpus, as an imperative clause for error messages.
         members: The corpora of which this one consists, if there are several.
         may_hold_copies: True if files may be byte-identical; identical files are then kept in one split.
+        own_protocol: Name of the protocol that comes with the corpus, see `own_splits`; empty if there is none.
     """
 
     name: str
     how_to_get: str
     members: tuple["Corpus", ...] = ()
     may_hold_copies: bool = False
+    own_protocol: str = ""
 
     def locate(self, root: str | None) -> Path:
         """Return the directory of the corpus: `<root>/<name>` if it exists, else `root`.
@@ -108,6 +110,22 @@ class Corpus(ABC):
     def label_distributions(self, directory: Path) -> pd.DataFrame | None:
         """Return the fraction of annotators for each emotion, one row for each recording; None for a single label."""
         return None
+
+    def own_splits(self, directory: Path, fold: int) -> tuple[pd.DataFrame, int]:
+        """Return a fold of the protocol `own_protocol`, and the number of folds.
+
+        Args:
+            directory: Directory of the corpus.
+            fold: Number of the fold, as the corpus numbers them.
+
+        Returns:
+            Table with the columns `recording` and `split` (`train`, `dev`, `test`; dev may be missing), and the number
+            of folds.
+
+        Raises:
+            EmotionError: there is no such fold.
+        """
+        raise TypeError(f"{type(self).__name__} does not define own_splits")
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
         """Return the published accuracy of humans for the modalities of a model.

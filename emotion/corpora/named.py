@@ -129,6 +129,11 @@ class NamedCorpus(Corpus):
                 copies.setdefault(row["recording"], []).append(path)
         return [row | {"audio": shortest_path(copies[key])} for key, row in rows.items()]
 
+    def speaker_of(self, path: str) -> str:
+        """Return the speaker of a file, as in its name; empty if the name is not one of the corpus."""
+        match = re.fullmatch(f"(?:.*/)?{self.names.pattern}", path.rpartition(".")[0])
+        return match["speaker"] if match else ""
+
     def _row(self, groups: Mapping[str, str]) -> dict[str, str]:
         columns = {
             column: self.names.values.get(column, {}).get(value, value)

@@ -15,7 +15,7 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.labels import FROM_DATA, emotions_in, scheme
 from emotion.prepare.modalities import Prepared
 from emotion.protocols.definitions import OF_ANY_CORPUS
-from emotion.protocols.generate import from_saved_splits, make
+from emotion.protocols.generate import from_own_splits, from_saved_splits, make
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,9 @@ def _protocol(
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     directory = corpus.locate(data.root)
     rows = cast(list[dict[str, str]], corpus.scan(directory).to_dict("records"))
+    if settings.name == corpus.own_protocol:
+        own, folds = corpus.own_splits(directory, settings.fold)
+        return from_own_splits(settings.name, rows, own, settings.fold, folds, settings.speaker_independent)
     if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
     return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_error)

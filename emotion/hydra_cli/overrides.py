@@ -19,7 +19,16 @@ from emotion.runs import is_start
 
 _PATHS = frozenset(
     (
-        *("data.root", "data.corpus.table", "data.corpus.votes", "action_units.table", "run", "run_dir", "resume"),
+        *(
+            "data.root",
+            "data.metadata",
+            "data.corpus.table",
+            "data.corpus.votes",
+            "action_units.table",
+            "run",
+            "run_dir",
+            "resume",
+        ),
         *("hydra.run.dir", "hydra.sweep.dir"),
     )
 )

@@ -14,7 +14,7 @@ from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
 from emotion.protocols.definitions import GENERATORS, OF_ANY_CORPUS, OF_ONE_CORPUS
 from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, count_folds, unknown_fold_error
-from emotion.protocols.splitting import Row, group_by_speaker
+from emotion.protocols.splitting import Fold, Row, divide, group_by_speaker, shuffled
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,57 @@ def from_saved_splits(
     made = {"speakers5": 5, "loso": splits["speaker"].nunique()}
     folds = count_folds(corpus, name) or made.get(name, 1)
     return Protocol(name, int(fold), folds, speaker_independent, splits[[*COLUMNS, "split"]], dev_shares_speakers)
+
+
+def from_own_splits(
+    name: str, rows: list[Row], splits: pd.DataFrame, fold: int, folds: int, speaker_independent: bool
+) -> Protocol:
+    """Return the protocol of splits that come with a corpus; without a dev split, a fifth of train is dev.
+
+    Dev has other speakers than train if all speakers of train are known and there are at least three, else it is
+    stratified by emotion.
+
+    Args:
+        name: Name of the protocol.
+        rows: Recordings of the corpus; recordings without a split are left out.
+        splits: Columns `recording` and `split`.
+        fold: Number of the fold.
+        folds: Number of folds.
+        speaker_independent: See `Protocol`.
+
+    Raises:
+        EmotionError: a split has no recording of the corpus, or splits overlap.
+    """
+    split_of = dict(zip(splits["recording"], splits["split"], strict=True))
+    parts = {split: [row for row in rows if split_of.get(row["recording"]) == split] for split in SPLITS}
+    if not parts["dev"]:
+        parts = _cut_dev(parts, f"{name}/{fold}")
+    empty = [split for split in SPLITS if not parts[split]]
+    if empty:
+        raise EmotionError(f"protocol {name} fold {fold}: no recording of its {empty[0]} split is in the corpus")
+    table = pd.DataFrame(
+        [{**row, "split": split} for split in SPLITS for row in parts[split]], columns=[*COLUMNS, "split"]
+    )
+    return Protocol(name, int(fold), folds, speaker_independent, table)
+
+
+def _cut_dev(parts: Fold, salt: str) -> Fold:
+    """Cut dev from train, and report how."""
+    train = parts["train"]
+    speakers = {row["speaker"] for row in train}
+    if len(speakers) >= 3 and not speakers & {"", UNKNOWN_SPEAKER}:
+        dev, how = [], "of other speakers"
+        for unit in shuffled(group_by_speaker(train), salt):
+            if len(dev) + len(unit) / 2 <= len(train) / 5 or not dev:
+                dev += unit
+    else:
+        dev = divide(train, salt, by=lambda row: row["emotion"], test=0.0, dev=0.2)["dev"]
+        how = "stratified by emotion"
+    chosen = {row["recording"] for row in dev}
+    rest = [row for row in train if row["recording"] not in chosen]
+    counts = f"{len(dev):,} of {len(train):,}"
+    log.warning("the protocol has no dev split: %s recordings of train are dev, %s", counts, how)
+    return parts | {"train": rest, "dev": dev}
 
 
 def _drop_unknown_speakers(rows: list[Row], name: str, on_error: str) -> list[Row]:

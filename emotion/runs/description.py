@@ -55,7 +55,7 @@ def describe(
 
 def write_overrides(directory: Path, overrides: list[str]) -> None:
     """Write `overrides.yaml`, without the overrides whose values are paths of this machine."""
-    at_home = ("data.root", "action_units.table", "run_dir", "resume")
+    at_home = ("data.root", "data.metadata", "action_units.table", "run_dir", "resume")
     keys = map(key_of, overrides)
     portable = [
         override
@@ -73,6 +73,8 @@ def write_config(directory: Path, config: DictConfig) -> None:
     table = to_plain(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
+    if saved.data.get("metadata"):
+        saved.data.metadata = "${data.root}/" + Path(config.data.metadata).name
     _remove_paths(saved)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
 
@@ -105,6 +107,7 @@ def _environment(config: DictConfig, starts: Mapping[str, Path]) -> dict[str, An
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
         "data_root": _resolved(config.data.root),
+        "data_metadata": _resolved(config.data.get("metadata")),
         "action_units_table": _resolved(config.action_units.table),
         "starts_from": {key: str(path.resolve()) for key, path in starts.items()},
     }

@@ -58,7 +58,7 @@ def load_composed(run_dir: Path) -> DictConfig:
     config = _load_yaml(path)
     if not (isinstance(config, DictConfig) and OmegaConf.is_dict(config.get("data")) and "root" in config.data):
         raise EmotionError(f"{path} is damaged: it has no data.root")
-    if "on_error" not in config.data or (OmegaConf.is_dict(config.get("model")) and "kind" not in config.model):
+    if OmegaConf.is_dict(config.get("model")) and "kind" not in config.model:
         raise EmotionError(
             f"{run_dir} was written by an older version; read it with {_READS_OLD_RUNS}, or train it again"
         )
@@ -68,6 +68,9 @@ def load_composed(run_dir: Path) -> DictConfig:
     recorded = _recorded_path(run_dir, "data_root")
     if root is not None and recorded:
         config.data.root = recorded
+    recorded = _recorded_path(run_dir, "data_metadata")
+    if recorded:
+        config.data.metadata = recorded
     recorded = _recorded_path(run_dir, "action_units_table")
     if recorded:
         config.action_units.table = recorded
