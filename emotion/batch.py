@@ -19,6 +19,10 @@ class Batch(TypedDict, total=False):
     """Indices of speakers, shape (B,), int64."""
     recording: Required[list[str]]
     """Keys of the recordings."""
+    corpus: Required[Tensor]
+    """Indices of corpora, shape (B,), int64."""
+    label_mask: Tensor
+    """Classes that count in the loss, shape (B, C), bool: those that occur in the corpus of a recording."""
     target: Tensor
     """Share of each class, shape (B, C), float32: of several annotators, or of `Mixup`."""
     waveform: Tensor

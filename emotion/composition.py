@@ -93,6 +93,5 @@ def restore_run(run_dir: Path) -> RestoredRun:
     classifier = load_classifier(run_dir, config)
     datamodule = datamodule_of(config, runs.load_recordings(run_dir))
     datamodule.setup()
-    for front_end in classifier.front_ends:
-        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    datamodule.fit_groups(classifier.front_ends)
     return RestoredRun(config, classifier, datamodule)

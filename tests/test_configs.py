@@ -21,12 +21,14 @@ from emotion.features.base import FeatureSet
 from emotion.labels import classes
 from emotion.models.estimator import EstimatorHead
 
-# A file name of each corpus of `emotion.corpora.named`, for five speakers.
+# File names of the corpora that are scanned.
 NAMES = {
     "ased": [f"n1-01-01-01-{speaker:02}" for speaker in range(1, 6)],
     "crema_d": [f"{speaker}_DFA_ANG_XX" for speaker in range(1001, 1006)],
     "emovo": [f"dis-{speaker}-b1" for speaker in ("f1", "f2", "f3", "m1", "m2")],
     "esd": [f"Angry/{speaker:04}_000351" for speaker in range(1, 6)],
+    "ravdess": [f"03-01-05-01-01-01-{actor:02}" for actor in range(1, 6)],
+    "tess": [f"{speaker}_{word}_angry" for speaker in ("OAF", "YAF") for word in ("back", "bar", "base")],
     "savee": [f"{speaker}/a01" for speaker in ("DC", "JE", "JK", "KL")],
 }
 VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
@@ -53,6 +55,9 @@ CORPUS_OF = {
     "protocol=loso": "folder",
     "protocol=all_test": "folder",
     "protocol=emobox": "emobox",
+    "protocol=pooled": "several",
+    "protocol=leave_one_corpus_out": "several",
+    "protocol=cross_corpus": "several",
     "protocol=official": "fer2013",
     "protocol=unique_test": "fer2013",
 }
@@ -111,6 +116,10 @@ def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     folder = (
         ["data.corpus.speaker=person.", f"data.root={data_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
+    if choice == "protocol=cross_corpus":
+        folder = ["protocol.test_corpora=[ased]", "labels=emotions"]
+    if "data=several" in (*corpus, choice):
+        folder += ["labels=emotions"]
     if "data=emobox" in (*corpus, choice):
         folder = [f"data.metadata={data_folder}/metadata", f"data.root={data_folder}", "labels=emotions"]
     config = typed_config(compose(*corpus, choice, *folder, *REQUIRED_OVERRIDES.get(choice, [])))

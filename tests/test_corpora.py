@@ -12,7 +12,7 @@ from emotion.corpora.demo import Demo
 from emotion.corpora.emodb import EmoDb
 from emotion.corpora.folder import Folder
 from emotion.corpora.ravdess import Ravdess
-from emotion.corpora.several import RavdessTess
+from emotion.corpora.several import Several
 from emotion.corpora.tess import WORDS, Tess
 from emotion.errors import EmotionError
 
@@ -228,13 +228,15 @@ def test_emodb_names_are_parsed(tmp_path):
 
 
 def test_combined_corpora_keep_their_keys_and_files(real_data, tmp_path):
-    corpus = RavdessTess()
+    corpus = Several({name: {"_target_": f"emotion.corpora.{name}.{name.title()}"} for name in ("ravdess", "tess")})
     table = corpus.scan(corpus.locate(str(real_data)), "speech")
     assert table["recording"].str.split("/").str[0].value_counts().to_dict() == {"ravdess": 1440, "tess": 699}
     assert (real_data / table["audio"].iloc[0]).is_file()
     assert (real_data / table["audio"].iloc[-1]).is_file()
     (tmp_path / "ravdess").mkdir()
-    with pytest.raises(EmotionError, match="tess is missing"):
+    with pytest.raises(
+        EmotionError, match=r"tess is not in data\.root=.+; set its .+ data\.options\.tess\.root=DIR, or"
+    ):
         corpus.locate(str(tmp_path))
 
 

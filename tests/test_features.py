@@ -292,15 +292,14 @@ def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
     batch = batch_of(utterances, [1, 0, 1, 0])
     front_end.fit([batch])
     assert not front_end.mean.any()
-    front_end.fit_speakers([batch], 2)
+    front_end.fit_groups([batch], 2)
     features, frames = front_end(batch)
     for speaker in (0, 1):
         rows = [row for row in range(4) if batch["speaker"][row] == speaker]
         speaker_frames = torch.cat([features[row, :, : frames[row]] for row in rows], dim=1)
         torch.testing.assert_close(speaker_frames.mean(dim=1), torch.zeros(64), atol=1e-3, rtol=0)
         torch.testing.assert_close(speaker_frames.std(dim=1, correction=0), torch.ones(64), atol=1e-2, rtol=0)
-    assert front_end.transductive
-    assert "speaker_mean" not in front_end.state_dict()
+    assert "group_mean" not in front_end.state_dict()
 
 
 def test_clip_normalisation_uses_only_the_clip(utterances):
@@ -310,7 +309,7 @@ def test_clip_normalisation_uses_only_the_clip(utterances):
         torch.testing.assert_close(item[:, :count].mean(dim=1), torch.zeros(40), atol=1e-4, rtol=0)
         torch.testing.assert_close(item[:, :count].std(dim=1, correction=0), torch.ones(40), atol=1e-3, rtol=0)
         assert not item[:, count:].any()
-    assert not front_end.transductive
+    assert front_end.group is None
 
 
 def test_cached_features_equal_computed_ones(utterances):
@@ -323,7 +322,7 @@ def test_cached_features_equal_computed_ones(utterances):
 
 
 def test_unknown_normalisations_are_refused():
-    with pytest.raises(EmotionError, match="train, clip, speaker, none"):
+    with pytest.raises(EmotionError, match="train, clip, speaker, corpus, none"):
         AudioFrontEnd(stack(Mfcc), RATE, normalize="batch")
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from conftest import build_datamodule
+from emotion.config.schema import ProtocolConfig
 from emotion.corpora.fer2013 import COPIES, Fer2013, find_copies
 from emotion.errors import EmotionError
 from emotion.media.files import MediaError
@@ -40,6 +41,10 @@ def subset(fer2013, tmp_path_factory):
 
 
 @pytest.mark.slow
+def _settings(name):
+    return ProtocolConfig(name=name, fold=0, speaker_independent=False, labels="fer2013")
+
+
 def test_list_of_duplicate_images_matches_the_files(fer2013):
     groups = find_copies(fer2013 / "fer2013")
     assert "\n".join(" ".join(group) for group in groups) + "\n" == COPIES.read_text()
@@ -54,7 +59,7 @@ def test_splits_share_no_image_and_test_is_complete(fer2013):
     table = corpus.scan(fer2013 / "fer2013")
     assert "35,887 images, complete" in corpus.describe(table, "speech")
     rows = table.to_dict("records")
-    splits = make("official", "fer2013", rows, 0, speaker_independent=False).table
+    splits = make(_settings("official"), "fer2013", rows).table
     assert splits["split"].value_counts().to_dict() == {"train": 26_912, "dev": 3_543, "test": 3_589}
     first = dict(zip(table["recording"], table["repetition"], strict=True))
     image = splits["recording"].map(lambda name: first[name] or name)
@@ -64,7 +69,7 @@ def test_splits_share_no_image_and_test_is_complete(fer2013):
     for split, name in (("train", "Training"), ("dev", "PublicTest"), ("test", "PrivateTest")):
         assert splits.loc[splits["split"] == split, "recording"].str.contains(name).all()
 
-    unique_test = make("unique_test", "fer2013", rows, 0, speaker_independent=False).table
+    unique_test = make(_settings("unique_test"), "fer2013", rows).table
     assert set(unique_test["split"]) == {"test"}
     assert set(unique_test["recording"]) < set(splits["recording"][splits["split"] == "test"])
     assert unique_test["recording"].map(lambda name: first[name] or name).is_unique

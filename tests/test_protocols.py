@@ -8,10 +8,11 @@ from omegaconf import OmegaConf
 
 from emotion import protocols
 from emotion.config.compose import DIRECTORY as CONF
+from emotion.config.schema import ProtocolConfig
 from emotion.corpora.ravdess import Ravdess, documented_takes
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError
-from emotion.protocols.definitions import EMOBOX6, GENERATORS, LUNA5, OF_ANY_CORPUS, OF_ONE_CORPUS
+from emotion.protocols.definitions import EMOBOX6, GENERATORS, LUNA5, OF_ANY_CORPUS, OF_ONE_CORPUS, OF_SEVERAL
 from emotion.protocols.generate import generate, make
 from emotion.protocols.protocol import DIRECTORY, count_folds
 from emotion.protocols.splitting import IDENTICAL_PAIR
@@ -65,7 +66,9 @@ def test_committed_csvs_equal_generated_ones(tmp_path):
 
 def test_every_protocol_has_its_settings_and_folds():
     assert {name for _, name in ALL} == set(FOLDS)
-    assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS) | set(OF_ONE_CORPUS["fer2013"])
+    assert set(SETTINGS) == set(FOLDS) | set(OF_ANY_CORPUS) | set(OF_SEVERAL) | {"emobox"} | set(
+        OF_ONE_CORPUS["fer2013"]
+    )
     for corpus, name in ALL:
         assert count_folds(corpus, name) == FOLDS[name]
 
@@ -211,34 +214,38 @@ def make_rows(n_speakers, each=6):
     ]
 
 
+def settings(name, fold):
+    return ProtocolConfig(name=name, fold=fold, speaker_independent=name != "random", labels="emotions")
+
+
 def test_any_corpus_is_split_by_its_speakers():
     rows = make_rows(10)
     for name, folds in (("speakers5", 5), ("loso", 10)):
-        generated = [make(name, "folder", rows, fold, speaker_independent=True) for fold in range(folds)]
+        generated = [make(settings(name, fold), "folder", rows) for fold in range(folds)]
         tested = pd.concat([protocol.table[protocol.table["split"] == "test"] for protocol in generated])
         assert sorted(tested["recording"]) == sorted(row["recording"] for row in rows)
         for protocol in generated:
             assert protocol.folds == folds
             assert set(protocol.table["split"]) == set(protocols.SPLITS)
-    again = make("speakers5", "folder", rows[::-1], 2, speaker_independent=True).table
-    first = make("speakers5", "folder", rows, 2, speaker_independent=True).table
+    again = make(settings("speakers5", 2), "folder", rows[::-1]).table
+    first = make(settings("speakers5", 2), "folder", rows).table
     assert speakers(again, "test") == speakers(first, "test")
 
 
 def test_any_corpus_is_split_at_random_or_used_entirely_for_testing():
     rows = make_rows(2, each=50)
-    sizes = make("random", "folder", rows, 0, speaker_independent=False).table["split"].value_counts().to_dict()
+    sizes = make(settings("random", 0), "folder", rows).table["split"].value_counts().to_dict()
     assert sizes == {"train": 60, "dev": 20, "test": 20}
-    assert set(make("all_test", "folder", rows, 0, speaker_independent=True).table["split"]) == {"test"}
+    assert set(make(settings("all_test", 0), "folder", rows).table["split"]) == {"test"}
 
 
 def test_too_few_speakers_are_refused():
     with pytest.raises(EmotionError, match=r"needs 5 speakers and 2 are known.*data\.corpus\.speaker"):
-        make("speakers5", "folder", make_rows(2), 0, speaker_independent=True)
+        make(settings("speakers5", 0), "folder", make_rows(2))
     with pytest.raises(EmotionError, match="did you mean random"):
-        make("ramdom", "folder", make_rows(2), 0, speaker_independent=True)
+        make(settings("ramdom", 0), "folder", make_rows(2))
     with pytest.raises(EmotionError, match="from 0 to 4"):
-        make("speakers5", "folder", make_rows(9), 5, speaker_independent=True)
+        make(settings("speakers5", 5), "folder", make_rows(9))
 
 
 def test_documented_recordings_equal_those_of_the_protocols():

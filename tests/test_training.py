@@ -396,7 +396,7 @@ MISTAKES = {
     "+model.backbone.chanels=3": "did you mean channels",
     "data.batch_size=0": "at least 2",
     "data.on_error=ignore": "raise, skip",
-    "features.normalize=batch": "train, clip, speaker or none",
+    "features.normalize=batch": "train, clip, speaker, corpus or none",
 }
 
 

@@ -34,6 +34,8 @@ class Mixup(Augmentation):
         weight, partner = torch.maximum(drawn, 1 - drawn), torch.randperm(len(label), device=label.device)
         hot = batch.get("target", nn.functional.one_hot(label, num_classes).float())
         drawn = {"mix_weight": weight, "mix_partner": partner}
+        if "label_mask" in batch:
+            drawn["label_mask"] = batch["label_mask"] | batch["label_mask"][partner]
         return cast(Batch, batch | drawn | {"target": weight[:, None] * hot + (1 - weight[:, None]) * hot[partner]})
 
 

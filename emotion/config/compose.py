@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from emotion.errors import EmotionError, suggest
+
 _INSTALLED = Path(__file__).parents[1] / "conf"
 DIRECTORY = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 """The directory of the YAML files: in the package once it is built, beside it in a checkout."""
@@ -115,3 +117,46 @@ def quoted(value: str) -> str:
 
 
 OmegaConf.register_new_resolver("run_directory", lambda resume, run_dir: resume or run_dir, replace=True)
+
+
+def _corpus_members(names: Any, options: Any) -> DictConfig:
+    """Return the members of `data=several`: the classes of the corpora in the group `data`, with their options.
+
+    Args:
+        names: Names of the members; each is a choice in the group `data`, unless its options name one.
+        options: Options by name: `choice`, `root`, `channel`, and arguments of the class of the corpus.
+    """
+    names, options = _plain(names) or [], _plain(options) or {}
+    if unknown := set(options) - set(names):
+        raise EmotionError(f"data.options.{min(unknown)}: {suggest(min(unknown), names)}")
+    known = choices("data", _directories_in_use())
+    members = {}
+    for name in names:
+        own = dict(options.get(name) or {})
+        choice = own.pop("choice", name)
+        if choice not in known or choice == "several":
+            near = suggest(str(choice), set(known) - {"several"})
+            raise EmotionError(f"data.corpora: unknown corpus {choice}: {near}")
+        corpus = to_plain(OmegaConf.select(OmegaConf.load(known[choice]), "corpus"))
+        # Interpolations are of keys of `data`, which are not those of a member.
+        defaults = {key: None if "${" in str(value) else value for key, value in corpus.items()}
+        members[str(name)] = {"root": None, "channel": None} | defaults | own
+    return OmegaConf.create(members)
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _directories_in_use() -> list[Path]:
+    """Return the directories of YAML files of the running Hydra command, or the directory of this package."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return [DIRECTORY]
+    sources = HydraConfig.get().runtime.config_sources
+    return [DIRECTORY, *(Path(source.path) for source in sources if source.schema == "file")]
+
+
+OmegaConf.register_new_resolver("corpus_members", _corpus_members, replace=True)
+OmegaConf.register_new_resolver("joined", lambda names: "_".join(map(str, names or [])) or "several", replace=True)

@@ -27,8 +27,9 @@ class FeaturesConfig:
     """Trim both ends where the audio is this many decibels below its maximum; null to keep them."""
     duration_s: Positive | None
     """Pad or cut every clip to this length, in seconds; null to keep the lengths."""
-    normalize: Literal["train", "clip", "speaker", "none"]
-    """Standardise by statistics of the train split, of each clip, of each speaker (transductive), or not."""
+    normalize: Literal["train", "clip", "speaker", "corpus", "none"]
+    """Standardise by statistics of the train split, of each clip, of each speaker (transductive), of each corpus, or
+    not."""
     cache: bool
     """Compute features once and keep them on disk."""
 

@@ -114,8 +114,10 @@ def _descriptions(cls: type) -> dict[str, str]:
 
 def _default(composed: DictConfig, cls: type, group: str, name: str) -> str:
     node = to_plain(OmegaConf.select(composed, group) if group else composed)
-    fields = {field.name: field.default for field in dataclasses.fields(cls)}
-    return f"`{written(node.get(name, fields[name]))}`"
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    factory = fields[name].default_factory
+    default = fields[name].default if factory is dataclasses.MISSING else factory()
+    return f"`{written(node.get(name, default))}`"
 
 
 def _targets() -> Iterator[tuple[str, str, dict[str, Any]]]:

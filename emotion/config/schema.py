@@ -56,6 +56,14 @@ class DataConfig:
     """Download what is missing."""
     metadata: str | None = None
     """Directory of the metadata of a corpus, see `data=emobox`."""
+    corpora: list[str] = field(default_factory=list)
+    """Names of the corpora of `data=several`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the corpora of `data=several` by their names: `root`, `channel`, arguments of the class of the corpus,
+    and `choice`, the choice in the group `data` if it has another name."""
+    sampling_temperature: Annotated[float, Ge(1)] = 1.0
+    """Balance of the training batches: 1 samples each recording equally often. The probability of each class of each
+    corpus is proportional to its number of recordings to the power 1 / temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +80,8 @@ class ProtocolConfig:
     """True if dev and train may share speakers nevertheless."""
     labels: Labels
     """Default label scheme of the protocol."""
+    test_corpora: list[str] = field(default_factory=list)
+    """Corpora that are tested in `cross_corpus`; the others are in train and dev."""
 
 
 @dataclass(frozen=True, kw_only=True)

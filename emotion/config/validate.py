@@ -41,6 +41,8 @@ def validate(config: DictConfig) -> TrainConfig:
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in OUTSIDE])
         plain = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
+        if isinstance(error.__cause__, EmotionError):  # of a resolver
+            raise error.__cause__ from error
         raise EmotionError(f"{error.full_key or 'configuration'}: {error_message(error)}") from error
     _complete_features(plain)
     return _parse(TrainConfig, "", plain)

@@ -1,46 +1,73 @@
-"""Combined corpora."""
+"""Several corpora as one."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
-from emotion.corpora.base import Corpus
-from emotion.corpora.ravdess import Ravdess
-from emotion.corpora.tess import Tess
-from emotion.errors import EmotionError
+from emotion.config.target import Target, instantiate
+from emotion.corpora.base import CHANNELS, UNKNOWN_SPEAKER, Corpus
+from emotion.errors import EmotionError, suggest
+
+OPTIONS = ("root", "channel")
+"""Options of a member, besides the arguments of its class."""
 
 
-class CombinedCorpus(Corpus):
-    """Base class of several corpora as one; a subclass defines `members`, each in a directory of its name."""
+class Several(Corpus):
+    """Several corpora as one; the recordings and speakers of each begin with its name.
+
+    Args:
+        members: Members by name: `_target_` and the arguments of its class, `root` (null for `data.root`) and
+            `channel` (null for `data.channel`).
+        on_error: Passed on to the members that handle errors themselves.
+
+    Raises:
+        EmotionError: there is no member, or an option is wrong.
+    """
+
+    how_to_get = "unpack all corpora there"
+
+    def __init__(self, members: Mapping[str, Mapping[str, Any]], on_error: str = "raise") -> None:
+        if not members:
+            raise EmotionError("data.corpora names no corpus; set such as data.corpora=[ravdess,tess]")
+        self.name = "_".join(members)
+        self.roots = {name: options.get("root") for name, options in members.items()}
+        self.channels = {name: options.get("channel") or "both" for name, options in members.items()}
+        for name, channel in self.channels.items():
+            if channel not in CHANNELS:
+                raise EmotionError(f"data.options.{name}.channel={channel}: {suggest(channel, CHANNELS)}")
+        self.of_name = {name: _build(name, options, on_error) for name, options in members.items()}
+        self.members = tuple(self.of_name.values())
+        self.may_hold_copies = any(member.may_hold_copies for member in self.members)
 
     def locate(self, root: str | None) -> Path:
-        """Return the directory that holds those of the members.
-
-        Args:
-            root: Value of `data.root`.
+        """Return `root`, or the directory of the first member if there is none; see `Corpus.locate`.
 
         Raises:
-            EmotionError: a directory is missing.
+            EmotionError: the directory of a member is missing.
         """
-        if not root:
-            raise EmotionError(f"the {self.name} corpora need a directory; set data.root=DIR or EMOTION_DATA")
-        for member in self.members:
-            if not (Path(root) / member.name).is_dir():
-                raise EmotionError(
-                    f"{self.name} needs the directories {' and '.join(member.name for member in self.members)} in "
-                    f"{root}, and {member.name} is missing; set their parent with data.root=DIR, or {member.how_to_get}"
-                )
-        return Path(root)
+        places = self._directories(root)
+        return Path(root).expanduser() if root else next(iter(places.values()))
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
         rows = []
-        for member in self.members:
-            for row in member.read(directory / member.name):
-                paths = {kind: row[kind] and f"{member.name}/{row[kind]}" for kind in ("audio", "video")}
-                rows.append(row | paths)
+        for name, place in self._directories(str(directory)).items():
+            table = self.of_name[name].scan(place, self.channels[name])
+            start = os.path.relpath(place, directory)
+            for row in cast(list[dict[str, str]], table.to_dict("records")):
+                paths = {kind: row[kind] and Path(start, row[kind]).as_posix() for kind in ("audio", "video")}
+                rows.append(row | paths | self._keys(name, row))
         return rows
+
+    def _keys(self, name: str, row: Mapping[str, str]) -> dict[str, str]:
+        """Return the keys of a recording and of its speaker with the name of the member as first part."""
+        recording = f"{name}/{row['recording'].partition('/')[2]}"
+        if row["speaker"] in ("", UNKNOWN_SPEAKER):
+            return {"recording": recording}
+        return {"recording": recording, "speaker": f"{name}/{row['speaker'].partition('/')[2] or row['speaker']}"}
 
     def documented(self) -> list[dict[str, str]]:
         """See `Corpus.documented`."""
@@ -53,18 +80,41 @@ class CombinedCorpus(Corpus):
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
         corpus = table["recording"].str.split("/").str[0]
-        return "\n".join(member.describe(table[corpus == member.name], channel) for member in self.members)
+        return "\n".join(member.describe(table[corpus == name], channel) for name, member in self.of_name.items())
 
     def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:
         """See `Corpus.ensure_video`."""
-        for member in self.members:
-            own = [recording for recording in recordings if recording.split("/")[0] == member.name]
-            member.ensure_video(directory / member.name, own)
+        recordings = list(recordings)
+        for name, place in self._directories(str(directory)).items():
+            member = self.of_name[name]
+            own = [f"{member.name}/{key.partition('/')[2]}" for key in recordings if key.split("/")[0] == name]
+            member.ensure_video(place, own)
+
+    def _directories(self, root: str | None) -> dict[str, Path]:
+        """Return the directory of each member by its name.
+
+        The members without a root of their own are `<root>/<name>`: in `root` itself, each would search all others.
+        """
+        places = {}
+        for name, member in self.of_name.items():
+            key, own, is_below_root = f"data.options.{name}.root", self.roots[name], _is_below_root(member)
+            if not own and is_below_root and not (root and (Path(root).expanduser() / member.name).is_dir()):
+                raise EmotionError(
+                    f"{member.name} is not in data.root={root}, which holds the directories of all corpora; set its "
+                    f"directory with {key}=DIR, or {member.how_to_get}"
+                )
+            try:
+                places[name] = member.locate(own or (root if is_below_root else None))
+            except EmotionError as error:
+                raise EmotionError(f"{key}={own or 'null'}: {error}") from error
+        return places
 
 
-class RavdessTess(CombinedCorpus):
-    """RAVDESS and TESS."""
+def _build(name: str, options: Mapping[str, Any], on_error: str) -> Corpus:
+    arguments = {key: value for key, value in options.items() if key not in OPTIONS}
+    return instantiate(Target.parse(f"data.options.{name}", arguments), Corpus, on_error=on_error)
 
-    name = "ravdess_tess"
-    how_to_get = "unpack both corpora there"
-    members = (Ravdess(), Tess())
+
+def _is_below_root(member: Corpus) -> bool:
+    """Return False for corpora that are not looked for below `data.root`, such as the demo corpus."""
+    return type(member).locate is Corpus.locate

@@ -48,8 +48,7 @@ def build_datamodule(
         ensure_downloaded(corpus, data.root, data.channel, needs_video="face" in modalities)
     loaded = _protocol(corpus, data, protocol, labels, splits)
     if labels == FROM_DATA:
-        table = corpus.scan(corpus.locate(data.root), data.channel)
-        labels = emotions_in(table.loc[table["recording"].isin(loaded.table["recording"]), "emotion"])
+        labels = _labels_from_data(corpus, data, loaded.table)
     return EmotionDataModule(
         corpus,
         loaded,
@@ -63,7 +62,15 @@ def build_datamodule(
         data.train_channel,
         modalities,
         train_label,
+        data.sampling_temperature,
     )
+
+
+def _labels_from_data(corpus: Corpus, data: DataConfig, splits: pd.DataFrame) -> list[str]:
+    """Return the emotions of the train split, or of all splits if it is empty."""
+    table = corpus.scan(corpus.locate(data.root), data.channel)
+    trained = splits.loc[splits["split"] == "train", "recording"]
+    return emotions_in(table.loc[table["recording"].isin(trained if len(trained) else splits["recording"]), "emotion"])
 
 
 def _protocol(
@@ -91,7 +98,7 @@ def _protocol(
         return from_own_splits(settings.name, rows, own, settings.fold, folds, settings.speaker_independent)
     if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
         rows = _with_copies(directory, rows)
-    return make(settings.name, corpus.name, rows, settings.fold, settings.speaker_independent, data.on_error)
+    return make(settings, corpus.name, rows, data.on_error)
 
 
 def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:

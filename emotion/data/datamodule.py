@@ -1,7 +1,7 @@
 """The LightningDataModule: the splits of a corpus as batches."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,15 +10,16 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from emotion.batch import Batch
+from emotion.batch import Batch, select_items
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces
-from emotion.data.table import add_labels, join_splits, soft_targets
+from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
+from emotion.features.normalization import FrontEnd
 from emotion.labels import classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Prepared
 from emotion.protocols import SPLITS, Protocol
@@ -47,10 +48,11 @@ class EmotionDataModule(pl.LightningDataModule):
         train_channel: Channel of the train split, if it differs from that of dev and test.
         modalities: Modalities of the model, in `MODALITIES`, and how they are prepared (default: audio only).
         train_label: Label to which the train split is restricted, or None.
+        sampling_temperature: Balance of the training batches, see `emotion.data.table.sampling_weights` (default: 1).
 
     Attributes:
-        table: After `setup`, the recordings of all splits: the columns of the corpus, `split`, `label` (class index)
-            and `speaker_index`.
+        table: After `setup`, the recordings of all splits: the columns of the corpus, `split`, `label` (class index),
+            `speaker_index` and `corpus_index`.
         classes: The labels in the order of a model's outputs.
         sources: After `setup`, the arrays from which batches are gathered, by their names in a batch.
     """
@@ -69,6 +71,7 @@ class EmotionDataModule(pl.LightningDataModule):
         train_channel: str | None = None,
         modalities: Prepared | None = None,
         train_label: str | None = None,
+        sampling_temperature: float = 1.0,
     ) -> None:
         super().__init__()
         if on_error not in ERROR_HANDLING:
@@ -83,7 +86,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.modalities = dict(modalities or {"audio": None})
         if train_label and train_label not in self.classes:
             raise EmotionError(f"model.train_emotion={train_label}: {suggest(train_label, self.classes)}")
-        self.train_label = train_label
+        self.train_label, self.sampling_temperature = train_label, sampling_temperature
         self._table: pd.DataFrame | None = None
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
@@ -160,7 +163,11 @@ class EmotionDataModule(pl.LightningDataModule):
         if self.features and not self._needs_waveform and len(features) == len(self.features):
             del sources["waveform"]
         return RecordingDataset(
-            rows, sources, None if self.targets is None else self.targets[rows.index.tolist()], features
+            rows,
+            sources,
+            None if self.targets is None else self.targets[rows.index.tolist()],
+            features,
+            known_classes(self.table, len(self.classes)) if augmented else None,
         )
 
     def batches(self, *splits: str) -> Iterator[Batch]:
@@ -174,10 +181,49 @@ class EmotionDataModule(pl.LightningDataModule):
         """Yield the batches of all splits that are not empty."""
         return self.batches(*(split for split in SPLITS if (self.table["split"] == split).any()))
 
+    def is_transductive(self, group: str | None, *splits: str) -> bool:
+        """Return True if normalisation by a group uses statistics of recordings of `splits`.
+
+        Args:
+            group: `speaker`, `corpus` or None.
+            *splits: The splits that are evaluated.
+        """
+        evaluated = self.table[self.table["split"].isin(splits)]
+        without_train = ~evaluated["corpus_index"].isin(self._trained_corpora)
+        return group == "speaker" or (group == "corpus" and bool(without_train.any()))
+
+    def fit_groups(self, front_ends: Iterable[FrontEnd]) -> None:
+        """Compute the statistics of speakers and corpora that front ends normalise by.
+
+        Args:
+            front_ends: Changed in place; those that do not normalise by groups stay as they are.
+        """
+        for front_end in front_ends:
+            if front_end.group:
+                number = int(self.table[f"{front_end.group}_index"].max()) + 1
+                front_end.fit_groups(self._group_batches(front_end.group), number)
+
+    def _group_batches(self, group: str) -> Iterator[Batch]:
+        """Yield what the statistics of groups are computed on: train if a corpus has it, for speakers everything."""
+        if group == "speaker":
+            yield from self.all_batches()
+            return
+        for split in SPLITS:
+            if (self.table["split"] == split).any():
+                for batch in self.batches(split):
+                    used = torch.isin(batch["corpus"], torch.tensor(self._trained_corpora)) == (split == "train")
+                    if used.any():
+                        yield batch if used.all() else select_items(batch, used)
+
     @property
-    def num_speakers(self) -> int:
-        """The number of speakers in all splits."""
-        return int(self.table["speaker_index"].max()) + 1
+    def trained_classes(self) -> set[str]:
+        """The classes that occur in the train split."""
+        return {self.classes[label] for label in self.table.loc[self.table["split"] == "train", "label"].unique()}
+
+    @property
+    def _trained_corpora(self) -> list[int]:
+        """Indices of the corpora with recordings in the train split."""
+        return self.table.loc[self.table["split"] == "train", "corpus_index"].unique().tolist()
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the train split in a new order every epoch; each of several processes gets its share.
@@ -185,7 +231,8 @@ class EmotionDataModule(pl.LightningDataModule):
         The last, smaller batch is left out unless it is the only one: batch normalisation fails on a batch of one.
         """
         dataset = self.dataset("train", augmented=True)
-        sampler = EpochSampler(len(dataset), self.seed, *self._process)
+        weights = sampling_weights(self.table, self.sampling_temperature)
+        sampler = EpochSampler(len(dataset), self.seed, *self._process, weights)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning sets the epoch of the sampler.
             progress = self.trainer.fit_loop.epoch_progress.current

@@ -51,11 +51,12 @@ class RecordingDataset(Dataset):
     """The recordings of one split as a torch dataset.
 
     Args:
-        table: Table with the columns `recording`, `label` and `speaker_index`, one row for each item.
+        table: Table with the columns `recording`, `label`, `speaker_index` and `corpus_index`, one row for each item.
         sources: Arrays of each recording: `waveform` (int16 samples), `faces` (shape (total, H, W, 1 or 3)) and
             `action_units` (frames, shape (total, A)).
         targets: Share of each class for each item, shape (items, num_classes), or None.
         features: Cached features of each recording, frames of shape (total, F), by their keys in a batch.
+        known_classes: Classes of each corpus, shape (n_corpora, num_classes), bool, or None.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class RecordingDataset(Dataset):
         sources: Mapping[str, Ragged],
         targets: torch.Tensor | None = None,
         features: Mapping[str, Ragged] | None = None,
+        known_classes: torch.Tensor | None = None,
     ) -> None:
         self.recordings = table["recording"].to_numpy()
         self.label = torch.tensor(table["label"].to_numpy(np.int64))
         self.speaker = torch.tensor(table["speaker_index"].to_numpy(np.int64))
-        self.targets = targets
+        self.corpus = torch.tensor(table["corpus_index"].to_numpy(np.int64))
+        self.targets, self.known_classes = targets, known_classes
         self.sources = {name: source.select(self.recordings) for name, source in sources.items()}
         self.features = {key: source.select(self.recordings) for key, source in (features or {}).items()}
 
@@ -86,9 +89,12 @@ class RecordingDataset(Dataset):
             "label": self.label[indices],
             "speaker": self.speaker[indices],
             "recording": list(self.recordings[indices]),
+            "corpus": self.corpus[indices],
         }
         if self.targets is not None:
             batch["target"] = self.targets[indices]
+        if self.known_classes is not None:
+            batch["label_mask"] = self.known_classes[batch["corpus"]]
         if self.features:
             batch["features"] = {key: _features(*source.padded(indices)) for key, source in self.features.items()}
         return cast(Batch, batch | gather(self.sources, indices))

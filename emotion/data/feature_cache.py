@@ -81,7 +81,7 @@ def _compute(front_end: AudioFrontEnd, waveforms: Ragged, path: Path, device: to
     """Write all frames to a file; return offset and length of each item, shape (2, N)."""
     # Sorted by length, so that batches have little padding.
     order = np.argsort(waveforms.length, kind="stable")
-    table = pd.DataFrame({"recording": waveforms.recordings[order], "label": 0, "speaker_index": 0})
+    table = pd.DataFrame({"recording": waveforms.recordings[order], "label": 0, "speaker_index": 0, "corpus_index": 0})
     dataset = RecordingDataset(table, {"waveform": waveforms})
     lengths: list[int] = []
     front_end.to(device)

@@ -33,7 +33,7 @@ def add_labels(
     scheme: str | Sequence[str],
     train_label: str | None = None,
 ) -> pd.DataFrame:
-    """Return the recordings that have a label, with the columns `label` (class index) and `speaker_index`.
+    """Return the recordings that have a label, with the columns `label` (class index), `speaker_index`, `corpus_index`.
 
     Args:
         table: Table as returned by `join_splits`.
@@ -50,7 +50,13 @@ def add_labels(
     index = {label: number for number, label in enumerate(classes)}
     table["label"] = table["emotion"].map(labels).map(index)
     table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
+    table["corpus_index"] = pd.factorize(corpus_of(table), sort=True)[0]
     return table
+
+
+def corpus_of(table: pd.DataFrame) -> pd.Series:
+    """Return the corpus of each recording: the first part of its key."""
+    return table["recording"].str.split("/").str[0]
 
 
 def _report_unlabelled(emotions: pd.Series, scheme: str | Sequence[str]) -> None:
@@ -80,6 +86,47 @@ def soft_targets(
     votes = distributions.reindex(recordings)[[emotion for emotion in distributions if emotion in labels]]
     by_label = votes.T.groupby(labels.get).sum().T.reindex(columns=list(classes), fill_value=0.0)
     return torch.tensor(by_label.div(by_label.sum(axis=1), axis=0).to_numpy(np.float32))
+
+
+def known_classes(table: pd.DataFrame, num_classes: int) -> torch.Tensor | None:
+    """Return the classes that occur in the train split of each corpus, shape (n_corpora, num_classes), bool.
+
+    Classes that occur in no corpus count as known to all, and all classes as known to a corpus without a train split.
+
+    Args:
+        table: Table as returned by `add_labels`.
+        num_classes: Number of classes.
+
+    Returns:
+        The mask, or None if all corpora know all classes.
+    """
+    train = table[table["split"] == "train"]
+    known = np.zeros((table["corpus_index"].max() + 1, num_classes), bool)
+    known[train["corpus_index"], train["label"]] = True
+    known |= ~known.any(axis=0)
+    known |= ~np.isin(np.arange(len(known)), train["corpus_index"])[:, None]
+    return None if known.all() else torch.from_numpy(known)
+
+
+def sampling_weights(table: pd.DataFrame, temperature: float) -> np.ndarray | None:
+    """Return the relative frequency at which each recording of the train split is sampled, shape (n_recordings,).
+
+    The probability of each class of each corpus is proportional to its number of recordings to the power
+    1 / temperature (Conneau et al., 2020, https://arxiv.org/abs/1911.02116, for languages).
+
+    Args:
+        table: Table as returned by `add_labels`.
+        temperature: 1 for each recording equally often, infinity for each class of each corpus equally often.
+
+    Returns:
+        Weights with mean 1, or None if all are equal.
+    """
+    if temperature == 1:
+        return None
+    train = table[table["split"] == "train"]
+    size = train.groupby(["corpus_index", "label"])["recording"].transform("size").to_numpy(np.float64)
+    weights = size ** (1 / temperature - 1)
+    return weights / weights.mean()
 
 
 def class_weights(table: pd.DataFrame, num_classes: int) -> torch.Tensor:

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from emotion.batch import Batch, frame_mask, mask_frames
 from emotion.errors import EmotionError
 
-NORMALIZATIONS = ("train", "clip", "speaker", "none")
+NORMALIZATIONS = ("train", "clip", "speaker", "corpus", "none")
+GROUPS = ("speaker", "corpus")
+"""The normalisations by statistics of groups of recordings; each is the name of the group's index in a batch."""
 
 
 class FrontEnd(nn.Module):
@@ -17,11 +19,12 @@ class FrontEnd(nn.Module):
     Normalisation gives each feature zero mean and unit variance over frames. `train` uses the statistics of the train
     split, which are stored with the model. `clip` uses those of the recording, which removes differences between voices
     and rooms, and the level. `speaker` uses those of all recordings of the speaker in any split, test included but
-    without labels; results are marked as `transductive`. `none` does not normalise.
+    without labels; results are marked as `transductive`. `corpus` uses those of the train split of the recording's
+    corpus; a corpus without one uses all of its recordings, which is transductive too. `none` does not normalise.
 
     Args:
         num_features: Number of features of a frame.
-        normalize: `train`, `clip`, `speaker` or `none`.
+        normalize: `train`, `clip`, `speaker`, `corpus` or `none`.
 
     Attributes:
         num_channels: Number of equal parts of the features, such as the features and their deltas.
@@ -33,8 +36,8 @@ class FrontEnd(nn.Module):
     num_channels = 1
     mean: Tensor
     std: Tensor
-    speaker_mean: Tensor
-    speaker_std: Tensor
+    group_mean: Tensor
+    group_std: Tensor
 
     def __init__(self, num_features: int, normalize: str) -> None:
         super().__init__()
@@ -43,14 +46,14 @@ class FrontEnd(nn.Module):
         self.num_features, self.normalize = num_features, normalize
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("std", torch.ones(num_features))
-        # One row for each speaker of a corpus; computed for each corpus, so not saved.
-        self.register_buffer("speaker_mean", torch.zeros(0, num_features), persistent=False)
-        self.register_buffer("speaker_std", torch.ones(0, num_features), persistent=False)
+        # One row for each speaker or corpus; computed for each corpus, so not saved.
+        self.register_buffer("group_mean", torch.zeros(0, num_features), persistent=False)
+        self.register_buffer("group_std", torch.ones(0, num_features), persistent=False)
 
     @property
-    def transductive(self) -> bool:
-        """True if normalisation uses statistics of the recordings that are evaluated."""
-        return self.normalize == "speaker"
+    def group(self) -> str | None:
+        """The groups whose statistics normalise, `speaker` or `corpus`, or None."""
+        return self.normalize if self.normalize in GROUPS else None
 
     def load_pretrained(self) -> None:
         """Load published weights, if there are any; most front ends have none."""
@@ -66,9 +69,9 @@ class FrontEnd(nn.Module):
     def normalized(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the normalised result of `compute_features`."""
         features, frames = self.compute_features(batch)
-        if self.normalize == "speaker":
-            speaker = batch["speaker"]
-            mean, std = self.speaker_mean[speaker], self.speaker_std[speaker]
+        if self.group:
+            rows = batch[self.group]
+            mean, std = self.group_mean[rows], self.group_std[rows]
         elif self.normalize == "clip":
             count = frames[:, None].clamp(min=1)
             mean = features.sum(dim=2) / count
@@ -93,29 +96,28 @@ class FrontEnd(nn.Module):
             self.std.copy_(std[0])
 
     @torch.no_grad()
-    def fit_speakers(self, batches: Iterable[Batch], num_speakers: int) -> None:
-        """Compute the statistics of `speaker` normalisation; does nothing for other ones.
+    def fit_groups(self, batches: Iterable[Batch], num_groups: int) -> None:
+        """Compute the statistics of each group; does nothing for normalisations without groups.
 
         Args:
-            batches: Batches of all recordings.
-            num_speakers: Number of speakers.
+            batches: Batches of the recordings whose statistics are used.
+            num_groups: Number of groups.
         """
-        if self.normalize == "speaker":
-            mean, std = self._statistics(batches, num_speakers)
-            self.speaker_mean, self.speaker_std = mean.to(self.mean), std.to(self.mean)
+        if self.group:
+            mean, std = self._statistics(batches, num_groups)
+            self.group_mean, self.group_std = mean.to(self.mean), std.to(self.mean)
 
-    def _statistics(self, batches: Iterable[Batch], speakers: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and std of each feature over all frames, or over those of each speaker, each (n_groups, F)."""
-        groups = speakers or 1
-        count = torch.zeros(groups, 1, dtype=torch.float64)
-        total, squares = (torch.zeros(groups, self.num_features, dtype=torch.float64) for _ in range(2))
+    def _statistics(self, batches: Iterable[Batch], num_groups: int = 1) -> tuple[Tensor, Tensor]:
+        """Return mean and std of each feature over all frames of each group, each (num_groups, F)."""
+        count = torch.zeros(num_groups, 1, dtype=torch.float64)
+        total, squares = (torch.zeros(num_groups, self.num_features, dtype=torch.float64) for _ in range(2))
         training = self.training
         self.eval()  # without augmentation
         for batch in batches:
             features, frames = self.compute_features(batch)
             present = self.present(batch).cpu()
             features, frames = features.cpu().double()[present], frames.cpu()[present]
-            group = batch["speaker"].cpu()[present] if speakers else torch.zeros_like(frames)
+            group = batch[self.group].cpu()[present] if self.group else torch.zeros_like(frames)
             count.index_add_(0, group, frames[:, None].double())
             total.index_add_(0, group, features.sum(dim=2))  # zeros beyond an item's frames add nothing
             squares.index_add_(0, group, features.square().sum(dim=2))

@@ -15,7 +15,7 @@ from emotion.config.features import COMMON
 from emotion.config.target import WEIGHTS
 from emotion.config.validate import check_value
 from emotion.errors import EmotionError, suggest
-from emotion.runs import is_start
+from emotion.runs import is_member_root, is_start
 
 _PATHS = frozenset(
     (
@@ -131,6 +131,7 @@ def choose_branches(
         ['+features@model.branches.audio.features=[chroma,rms]']
     """
     arguments = [_FEATURES_KEY.sub(r"++\1", argument) for argument in arguments]
+    arguments = [re.sub(r"^\+*(data\.options\.)", r"++\1", argument) for argument in arguments]
     for pattern, group in _CHOICES:
         arguments = _choose(pattern, group, arguments, config_name, directories)
     return arguments
@@ -180,7 +181,7 @@ def quote_paths(arguments: list[str], multirun: bool = False) -> list[str]:
 def _quote_path(argument: str, multirun: bool) -> str:
     key, _, text = argument.partition("=")
     name = key.lstrip("+")
-    is_path = name in _PATHS or is_start(name) or name.rpartition(".")[2] in WEIGHTS
+    is_path = name in _PATHS or is_start(name) or name.rpartition(".")[2] in WEIGHTS or is_member_root(name)
     if not text or not (is_path or name in _PATTERNS):
         return argument
     try:

@@ -88,8 +88,10 @@ def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> P
     modalities = modalities_of(config)
     if not {"audio", "face"} & set(modalities):
         raise EmotionError(f"{run_dir} needs {' and '.join(modalities)}, which cannot be computed from a recording")
-    if any(front_end.transductive for front_end in classifier.front_ends):
+    groups = {front_end.group for front_end in classifier.front_ends} - {None}
+    if groups:
         raise EmotionError(
-            f"{run_dir} normalises by speaker, which is unknown for a file; train a model with features.normalize=train"
+            f"{run_dir} normalises by {groups.pop()}, which is unknown for a file; train a model with "
+            "features.normalize=train"
         )
     return modalities

@@ -11,6 +11,7 @@ import torch
 from emotion import metrics
 from emotion.batch import Batch, on_device
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.table import corpus_of
 from emotion.files import atomic_path
 from emotion.metrics.extra import Metric
 from emotion.models.base import Classifier
@@ -101,11 +102,6 @@ def table_uar(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
 def _class_indices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     index = pd.Index(classes)
     return index.get_indexer(pd.Index(predictions["emotion"])), index.get_indexer(pd.Index(predictions["predicted"]))
-
-
-def corpus_of(predictions: pd.DataFrame) -> pd.Series:
-    """Return the corpus of each recording."""
-    return predictions["recording"].str.split("/").str[0]
 
 
 def write_predictions(path: Path, predictions: pd.DataFrame) -> None:

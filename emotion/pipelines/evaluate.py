@@ -19,7 +19,7 @@ from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.labels import OF_CORPUS
+from emotion.labels import OF_CORPUS, scheme
 from emotion.metrics import breakdown
 from emotion.metrics.predictions import mask_modality, predict, split_metrics
 from emotion.models.base import Classifier
@@ -30,6 +30,7 @@ from emotion.pipelines.results import (
     headline,
     provenance,
     report_small_splits,
+    shared_uar,
     uar_intervals,
     write_results,
 )
@@ -150,8 +151,17 @@ def _results(
     independent = config.protocol.speaker_independent and unseen
     extra = extra_metrics(config)
     results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(predictions, datamodule.classes)
-    results |= chance(datamodule, split) | provenance(config, classifier, datamodule, independent)
+    results |= chance(datamodule, split)
+    results |= shared_uar(predictions, datamodule.classes, _trained_classes(run_dir, config))
+    results |= provenance(config, classifier, datamodule, independent, [split])
     return results | {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
+
+
+def _trained_classes(run_dir: Path, config: TrainConfig) -> set[str]:
+    """Return the classes that occur in the train split of a run."""
+    recordings, labels = runs.load_recordings(run_dir), scheme(config.labels)
+    emotions = recordings.loc[recordings["split"] == "train", "emotion"]
+    return {labels[emotion] for emotion in emotions.unique() if emotion in labels}
 
 
 def _evaluation_name(own: TrainConfig, config: TrainConfig) -> str:

@@ -2,10 +2,11 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -30,7 +31,7 @@ from emotion.statistics.intervals import speaker_jackknife_ci
 log = logging.getLogger(__name__)
 
 RESERVED = (
-    *("uar", "war", "macro_f1", "loss", "calibration_error", "recall", "precision"),
+    *("uar", "uar_shared", "war", "macro_f1", "loss", "calibration_error", "recall", "precision"),
     *("uar_low", "uar_high", "chance", "error", "unexplained"),
 )
 """Names of metrics that runs have without the group `metrics`."""
@@ -38,7 +39,7 @@ _FEW = 10  # recordings of a class
 
 
 def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device: torch.device) -> None:
-    """Compute features that do not change in training once; fit statistics of speakers for `normalize=speaker`.
+    """Compute features that do not change in training once; fit the statistics of speakers or corpora.
 
     Args:
         classifier: Its front ends are changed in place.
@@ -48,14 +49,14 @@ def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device
     audio = [front_end for front_end in classifier.front_ends if isinstance(front_end, AudioFrontEnd)]
     cacheable = [front_end for front_end in audio if front_end.is_cacheable]
     datamodule.cache_features(cacheable, len(cacheable) < len(audio), device)
+    unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
     for front_end in classifier.front_ends:
-        unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
-        if front_end.transductive and unknown.any():
+        if front_end.group == "speaker" and unknown.any():
             raise EmotionError(
                 f"normalize=speaker needs the speaker of every recording; those of {unknown.sum():,} are unknown, such "
                 f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
             )
-        front_end.fit_speakers(datamodule.all_batches(), datamodule.num_speakers)
+    datamodule.fit_groups(classifier.front_ends)
 
 
 def extra_metrics(config: TrainConfig) -> dict[str, Metric]:
@@ -87,10 +88,37 @@ def chance(datamodule: EmotionDataModule, *splits: str) -> dict[str, float]:
     return {f"{split}/chance": 1 / sum(map(bool, own.values())) for split, own in counts.items() if any(own.values())}
 
 
+def shared_uar(predictions: pd.DataFrame, classes: tuple[str, ...], trained: Collection[str]) -> dict[str, float]:
+    """Return `<split>/uar_shared`, the UAR over the classes that both the training and the split have.
+
+    The most probable of these classes is predicted, for the recordings that have one of them. It is left out where a
+    split has all classes, since it equals the UAR there.
+
+    Args:
+        predictions: Predictions of one or several splits.
+        classes: Classes of the model.
+        trained: Those that occur in the train split.
+    """
+    result = {}
+    for split, rows in predictions.groupby("split"):
+        occurring = set(rows["emotion"])
+        shared = tuple(name for name in classes if name in occurring and name in trained)
+        if len(shared) < 2 or shared == classes:
+            continue
+        rows = rows[rows["emotion"].isin(shared)]
+        chosen = np.array(shared)[rows[list(shared)].to_numpy().argmax(axis=1)]
+        result[f"{split}/uar_shared"] = table_uar(rows.assign(predicted=chosen), shared)
+    return result
+
+
 def provenance(
-    config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, speaker_independent: bool
+    config: TrainConfig,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    speaker_independent: bool,
+    splits: Collection[str],
 ) -> dict[str, Any]:
-    """Return the part of `metrics.json` that describes the evaluation: model, data, protocol, seed."""
+    """Return the part of `metrics.json` that describes the evaluation of splits: model, data, protocol, seed."""
     return {
         "version": __version__,
         "name": config.name,
@@ -102,7 +130,7 @@ def provenance(
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
         "speaker_independent": bool(speaker_independent),
-        "transductive": any(front_end.transductive for front_end in classifier.front_ends),
+        "transductive": any(datamodule.is_transductive(end.group, *splits) for end in classifier.front_ends),
         "seed": config.seed,
     }
 

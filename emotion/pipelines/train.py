@@ -28,6 +28,7 @@ from emotion.pipelines.results import (
     headline,
     provenance,
     report_small_splits,
+    shared_uar,
     uar_intervals,
     write_results,
 )
@@ -210,8 +211,10 @@ def _evaluate(
         **split_metrics(predictions, datamodule.classes, extra),
         **uar_intervals(held_out, datamodule.classes),
     }
-    results |= chance(datamodule, *held_out["split"].unique())
-    results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent)
+    evaluated = held_out["split"].unique()
+    results |= chance(datamodule, *evaluated)
+    results |= shared_uar(held_out, datamodule.classes, datamodule.trained_classes)
+    results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent, evaluated)
     results["objective"] = kind.objective(config.training.monitor)
     parameters = kind.num_parameters(classifier)
     return results | {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}

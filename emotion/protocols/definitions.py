@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.corpora.ravdess import ACTORS
 from emotion.protocols.protocol import SPLITS
 from emotion.protocols.splitting import Fold, Row, cut, digest, divide, group_by_speaker, kfold, shuffled, units_of
@@ -114,6 +115,87 @@ def _all_test(rows: list[Row]) -> Iterator[Fold]:
     yield {"train": [], "dev": [], "test": rows}
 
 
+def cross_corpus(test_corpora: Collection[str]) -> Generator:
+    """Return a generator that tests the whole of some corpora; dev is a fifth of each of the others.
+
+    Args:
+        test_corpora: Names of the corpora that are tested.
+    """
+
+    def generate(rows: list[Row]) -> Iterator[Fold]:
+        yield _test_whole(rows, test_corpora)
+
+    return generate
+
+
+def _leave_one_corpus_out(rows: list[Row]) -> Iterator[Fold]:
+    for corpus in dict.fromkeys(map(_corpus, rows)):
+        yield _test_whole(rows, [corpus])
+
+
+def _pooled(rows: list[Row]) -> Iterator[Fold]:
+    """Yield five folds; a corpus with two to four speakers has each of them in test in turn, one with fewer in none."""
+    for number in range(5):
+        fold: Fold = {split: [] for split in SPLITS}
+        for corpus, own in _by_corpus(rows).items():
+            units = shuffled(group_by_speaker(own), f"pooled/{corpus}")
+            tested = units[number::5] if len(units) >= 5 else [units[number % len(units)]]
+            if _speakers(own) < 2:
+                tested = []
+            fold["test"] += [row for unit in tested for row in unit]
+            train, dev = _without_dev([row for unit in units if unit not in tested for row in unit], corpus)
+            fold["train"] += train
+            fold["dev"] += dev
+        yield fold
+
+
+def _test_whole(rows: list[Row], tested: Collection[str]) -> Fold:
+    fold: Fold = {split: [] for split in SPLITS}
+    for corpus, own in _by_corpus(rows).items():
+        if corpus in tested:
+            fold["test"] += own
+        else:
+            train, dev = _without_dev(own, corpus)
+            fold["train"] += train
+            fold["dev"] += dev
+    return fold
+
+
+def _without_dev(rows: list[Row], salt: str) -> tuple[list[Row], list[Row]]:
+    """Return rows of one corpus in two parts: train, and a fifth that is dev.
+
+    Dev has the recordings of other speakers where there are three, else those of other statements where there are five;
+    else it is stratified by emotion.
+    """
+    if _speakers(rows) >= 3:
+        units = group_by_speaker(rows)
+    else:
+        statements = {row["statement"] for row in rows}
+        if "" in statements or len(statements) < 5:
+            fold = divide(rows, f"{salt}/dev", by=lambda row: row["emotion"], test=0.0, dev=0.2)
+            return fold["train"], fold["dev"]
+        units = [tuple(row for row in rows if row["statement"] == statement) for statement in sorted(statements)]
+    fold = cut(shuffled(units, f"{salt}/dev"), test=0, dev=max(1, round(len(units) / 5)))
+    return fold["train"], fold["dev"]
+
+
+def _speakers(rows: list[Row]) -> int:
+    """Return the number of speakers; 0 if that of a recording is unknown."""
+    speakers = {row["speaker"] for row in rows}
+    return 0 if speakers & {"", UNKNOWN_SPEAKER} else len(speakers)
+
+
+def _by_corpus(rows: list[Row]) -> dict[str, list[Row]]:
+    corpora: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        corpora[_corpus(row)].append(row)
+    return corpora
+
+
+def _corpus(row: Row) -> str:
+    return row["recording"].split("/")[0]
+
+
 def _official(rows: list[Row]) -> Iterator[Fold]:
     """Yield the official splits of FER2013, without duplicates across splits.
 
@@ -191,6 +273,13 @@ OF_ANY_CORPUS: dict[str, Generator] = {
     "all_test": _all_test,
 }
 """Protocols that are computed from the existing recordings of any corpus."""
+
+OF_SEVERAL: dict[str, Generator] = {
+    "leave_one_corpus_out": _leave_one_corpus_out,
+    "pooled": _pooled,
+    "cross_corpus": cross_corpus(()),  # see `cross_corpus`
+}
+"""Protocols of `data=several` that are computed from the existing recordings."""
 
 OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {"fer2013": {"official": _official, "unique_test": _unique_test}}
 """Protocols that are computed from the existing recordings of one corpus."""

@@ -5,40 +5,41 @@ from pathlib import Path
 
 import pandas as pd
 
+from emotion.config.schema import ProtocolConfig
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.corpora.demo import Demo
 from emotion.corpora.ravdess import Ravdess
-from emotion.corpora.several import RavdessTess
+from emotion.corpora.several import Several
 from emotion.corpora.tess import Tess
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
-from emotion.protocols.definitions import GENERATORS, OF_ANY_CORPUS, OF_ONE_CORPUS
+from emotion.protocols.definitions import GENERATORS, OF_ANY_CORPUS, OF_ONE_CORPUS, OF_SEVERAL, cross_corpus
 from emotion.protocols.protocol import COLUMNS, DIRECTORY, SPLITS, Protocol, count_folds, unknown_fold_error
 from emotion.protocols.splitting import Fold, Row, divide, group_by_speaker, shuffled
 
 log = logging.getLogger(__name__)
 
 
-def make(
-    name: str, corpus: str, rows: list[Row], fold: int, speaker_independent: bool, on_error: str = "raise"
-) -> Protocol:
+def make(settings: ProtocolConfig, corpus: str, rows: list[Row], on_error: str = "raise") -> Protocol:
     """Compute a protocol that is not committed; the same recordings give the same splits on every machine.
 
     Args:
-        name: Name of the protocol.
+        settings: The protocol.
         corpus: Name of the corpus.
         rows: Recordings; those with the same value of `copies`, if there is one, stay in one split.
-        fold: Number of the fold, from 0.
-        speaker_independent: See `Protocol`.
         on_error: `raise` refuses recordings of unknown speakers if the protocol separates speakers; other values skip
             them.
 
     Raises:
-        EmotionError: the protocol or the fold does not exist, or there are too few speakers.
+        EmotionError: the protocol, the fold or a corpus does not exist, or there are too few speakers.
     """
-    generators = OF_ANY_CORPUS | OF_ONE_CORPUS.get(corpus, {})
+    name, fold = settings.name, settings.fold
+    corpora = list(dict.fromkeys(row["recording"].split("/")[0] for row in rows))
+    generators = OF_ANY_CORPUS | OF_ONE_CORPUS.get(corpus, {}) | (OF_SEVERAL if len(corpora) > 1 else {})
     if name not in generators:
         raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
+    if name == "cross_corpus":
+        generators[name] = cross_corpus(_tested(settings.test_corpora, corpora))
     min_speakers = {"speakers5": 5, "loso": 3}.get(name, 0)
     rows = _drop_unknown_speakers(rows, name, on_error) if min_speakers else rows
     if len(group_by_speaker(rows)) < min_speakers <= len({row["speaker"] for row in rows}):
@@ -54,7 +55,18 @@ def make(
         raise unknown_fold_error(name, fold, len(folds))
     split_of = [{**row, "split": split} for split in SPLITS for row in folds[int(fold)][split]]
     table = pd.DataFrame(split_of, columns=[*COLUMNS, "split"])
-    return Protocol(name, int(fold), len(folds), speaker_independent, table)
+    return Protocol(name, int(fold), len(folds), settings.speaker_independent, table, settings.dev_shares_speakers)
+
+
+def _tested(names: list[str], corpora: list[str]) -> list[str]:
+    """Return the corpora that are tested; refuse those that do not exist, and all or none of them."""
+    if unknown := [name for name in names if name not in corpora]:
+        raise EmotionError(f"protocol.test_corpora: unknown corpus {unknown[0]}: {suggest(unknown[0], corpora)}")
+    if not names or set(names) == set(corpora):
+        raise EmotionError(
+            f"protocol.test_corpora=[{','.join(names)}]: one or more of {', '.join(corpora)} are allowed, but not all"
+        )
+    return names
 
 
 def from_saved_splits(
@@ -155,7 +167,8 @@ def _drop_duplicates(rows: list[Row], name: str) -> list[Row]:
 def generate(directory: Path = DIRECTORY) -> int:
     """Write the CSV files of all committed protocols below a directory; return the number of folds."""
     written = 0
-    for corpus in (Ravdess(), Demo(), Tess(), RavdessTess()):
+    ravdess_tess = Several({one: {"_target_": f"emotion.corpora.{one}.{one.title()}"} for one in ("ravdess", "tess")})
+    for corpus in (Ravdess(), Demo(), Tess(), ravdess_tess):
         rows = corpus.documented()
         for protocol, folds in GENERATORS[corpus.name].items():
             for number, fold in enumerate(folds(rows)):

@@ -7,7 +7,7 @@ environment.json   versions, commit, device      splits.csv     the recordings o
                                                  metrics.json, predictions.csv, confusion_matrix.png, train.log
 """
 
-from emotion.runs.description import describe, is_start, lower_is_better, write_config, write_overrides
+from emotion.runs.description import describe, is_member_root, is_start, lower_is_better, write_config, write_overrides
 from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, is_begun, require
 from emotion.runs.loading import (
     PRETRAINING,
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "explained_build",
     "is_begun",
+    "is_member_root",
     "is_start",
     "load_composed",
     "load_config",

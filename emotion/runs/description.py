@@ -32,6 +32,11 @@ def is_start(key: str) -> bool:
     return key.startswith("model.") and key.endswith(".init_from")
 
 
+def is_member_root(key: str) -> bool:
+    """Return True if a key names the directory of a corpus of `data=several`."""
+    return key.startswith(("data.options.", "data.corpus.members.")) and key.endswith(".root")
+
+
 def describe(
     run_dir: Path, config: DictConfig, overrides: list[str], recordings: "pd.DataFrame", starts: Mapping[str, Path]
 ) -> None:
@@ -56,12 +61,12 @@ def describe(
 def write_overrides(directory: Path, overrides: list[str]) -> None:
     """Write `overrides.yaml`, without the overrides whose values are paths of this machine."""
     at_home = ("data.root", "data.metadata", "action_units.table", "run_dir", "resume")
-    keys = map(key_of, overrides)
-    portable = [
-        override
-        for override, key in zip(overrides, keys, strict=True)
-        if key not in at_home and not is_start(key) and key.rpartition(".")[2] not in WEIGHTS
-    ]
+    portable = []
+    for override in overrides:
+        key = key_of(override)
+        names_path = key in at_home or is_start(key) or key.rpartition(".")[2] in WEIGHTS
+        if not names_path and not (key.startswith("data.options") and "root" in override):
+            portable.append(override)
     write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
 
 
@@ -75,16 +80,19 @@ def write_config(directory: Path, config: DictConfig) -> None:
         saved.action_units.table = "${data.root}/" + Path(table).name
     if saved.data.get("metadata"):
         saved.data.metadata = "${data.root}/" + Path(config.data.metadata).name
+    if "members" in saved.data.corpus:
+        # The classes of today, whatever the YAML files are when the run is loaded.
+        saved.data.corpus.members = OmegaConf.create(to_plain(config.data.corpus.members, resolve=True))
     _remove_paths(saved)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(saved))
 
 
 def _remove_paths(node: DictConfig, prefix: str = "") -> None:
-    """Remove the runs that a run starts from, and the directories of files of weights."""
+    """Remove the runs that a run starts from, and directories of corpora and of files of weights."""
     for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
             _remove_paths(value, f"{prefix}{key}.")
-        elif is_start(f"{prefix}{key}"):
+        elif is_start(f"{prefix}{key}") or is_member_root(f"{prefix}{key}"):
             node[key] = None
         elif key in WEIGHTS and isinstance(value, str) and "${" not in value:
             node[key] = Path(value).name
@@ -107,10 +115,17 @@ def _environment(config: DictConfig, starts: Mapping[str, Path]) -> dict[str, An
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
         "data_root": _resolved(config.data.root),
+        "data_roots": _member_roots(config),
         "data_metadata": _resolved(config.data.get("metadata")),
         "action_units_table": _resolved(config.action_units.table),
         "starts_from": {key: str(path.resolve()) for key, path in starts.items()},
     }
+
+
+def _member_roots(config: DictConfig) -> dict[str, str | None]:
+    """Return the own directories of the corpora of `data=several`, by name."""
+    members = config.data.corpus.get("members") or {}
+    return {str(name): _resolved(options.root) for name, options in members.items() if options.get("root")}
 
 
 def _resolved(path: str | None) -> str | None:

@@ -62,18 +62,16 @@ def load_composed(run_dir: Path) -> DictConfig:
         raise EmotionError(
             f"{run_dir} was written by an older version; read it with {_READS_OLD_RUNS}, or train it again"
         )
-    root = config.data.root
     if "download" in config.data:
         config.data.download = False  # only the command line may start a download
-    recorded = _recorded_path(run_dir, "data_root")
-    if root is not None and recorded:
+    if config.data.root is not None and (recorded := _recorded_path(run_dir, "data_root")):
         config.data.root = recorded
-    recorded = _recorded_path(run_dir, "data_metadata")
-    if recorded:
+    if recorded := _recorded_path(run_dir, "data_metadata"):
         config.data.metadata = recorded
-    recorded = _recorded_path(run_dir, "action_units_table")
-    if recorded:
+    if recorded := _recorded_path(run_dir, "action_units_table"):
         config.action_units.table = recorded
+    for name, member in OmegaConf.select(config, "data.corpus.members", default={}).items():
+        member.root = _recorded_path(run_dir, "data_roots", str(name))
     return config
 
 
@@ -250,10 +248,12 @@ def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
         raise EmotionError(f"{path} is not a checkpoint that can be read: {error_message(error)}") from error
 
 
-def _recorded_path(run_dir: Path, name: str) -> str | None:
+def _recorded_path(run_dir: Path, *keys: str) -> str | None:
     """Return a path in `environment.json`, if it exists on this machine."""
     try:
-        path = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))[name]
+        path = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))
+        for key in keys:
+            path = path[key]
         return path if path and Path(path).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -19,12 +19,13 @@ from emotion.config.schema import OptimizerConfig, SchedulerConfig
 from emotion.config.target import instantiate
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
+from emotion.training.loss import cross_entropy
 
 log = logging.getLogger(__name__)
 
 
 class EmotionModule(pl.LightningModule):
-    """A LightningModule that trains a classifier with cross-entropy.
+    """A LightningModule that trains a classifier with cross-entropy, see `emotion.training.loss`.
 
     Args:
         classifier: The classifier, changed in place.
@@ -36,6 +37,8 @@ class EmotionModule(pl.LightningModule):
         label_smoothing: Label smoothing of the loss, in [0, 1).
         mixup: Mixup of every training batch, or None.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -50,7 +53,8 @@ class EmotionModule(pl.LightningModule):
         super().__init__()
         self.classifier, self.classes, self.mixup = classifier, classes, mixup
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
-        self.loss = nn.CrossEntropyLoss(class_weights, label_smoothing=label_smoothing)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.label_smoothing = label_smoothing
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": []}
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -58,7 +62,8 @@ class EmotionModule(pl.LightningModule):
         if self.mixup is not None:
             batch = self.mixup(batch, len(self.classes))
         logits = self.classifier(batch)
-        loss = self.loss(logits, batch.get("target", batch["label"]))
+        target, mask = batch.get("target", batch["label"]), batch.get("label_mask")
+        loss = cross_entropy(logits, target, mask, self.class_weights, self.label_smoothing)
         self._store_outputs("train", logits, batch["label"])
         return loss
 
