@@ -22,8 +22,8 @@ from emotion.batch import get_audio
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import DIRECTORY
 from emotion.config.validate import validate
-from emotion.data.dataset import INT16_FULL_SCALE
 from emotion.data.feature_cache import cached_features
+from emotion.media.int16 import INT16_FULL_SCALE
 from emotion.models.build import build_front_end
 from emotion.training.fit import compile_networks, quiet_lightning
 from emotion.training.module import EmotionModule

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def modalities_of(config: TrainConfig) -> Prepared:
     """Return the modalities of the model of a run, with the configuration of their preparation."""
-    return prepared(config.model.modalities, config.faces, config.action_units)
+    return prepared(config.model.modalities, config.data.speech_only, config.faces, config.action_units)
 
 
 def kind_of(config: TrainConfig, num_classes: int) -> ModelKind:

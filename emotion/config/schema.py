@@ -52,6 +52,9 @@ class DataConfig:
     """Number of recordings in a batch."""
     on_error: Literal["raise", "skip", "allow_missing_modality"]
     """Handling of unusable files: stop, skip the recording, or use its other modalities."""
+    speech_only: bool = False
+    """Use only the parts of the audio that are speech, in training and in prediction; a file without any is answered
+    `no speech`."""
     download: bool = False
     """Download what is missing."""
     metadata: str | None = None

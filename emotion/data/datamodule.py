@@ -21,7 +21,7 @@ from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.normalization import FrontEnd
 from emotion.labels import classes, label_names, scheme
-from emotion.prepare.modalities import MODALITIES, Prepared
+from emotion.prepare.modalities import MODALITIES, Audio, Prepared
 from emotion.protocols import SPLITS, Protocol
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.label_scheme = label_names(labels)
         self.labels, self.classes = scheme(labels), classes(labels)
         self.sample_rate, self.batch_size, self.seed, self.on_error = sample_rate, batch_size, seed, on_error
-        self.modalities = dict(modalities or {"audio": None})
+        self.modalities = dict(modalities or {"audio": Audio()})
         if train_label and train_label not in self.classes:
             raise EmotionError(f"model.train_emotion={train_label}: {suggest(train_label, self.classes)}")
         self.train_label, self.sampling_temperature = train_label, sampling_temperature
@@ -279,7 +279,7 @@ class EmotionDataModule(pl.LightningDataModule):
 
     def _sources(self, directory: Path, recordings: pd.DataFrame) -> dict[str, Source]:
         prepare = {
-            "audio": lambda _: load_audio(recordings, directory, self.sample_rate),
+            "audio": lambda audio: load_audio(recordings, directory, self.sample_rate, audio.speech_only),
             "face": lambda faces: load_faces(recordings, directory, faces, self.sample_rate),
             "action_units": lambda units: load_action_units(recordings, self.corpus, units),
         }

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from emotion.batch import Batch
-from emotion.prepare.waveforms import INT16_FULL_SCALE
+from emotion.media.int16 import INT16_FULL_SCALE
 
 
 @dataclass(frozen=True)

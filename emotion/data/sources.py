@@ -13,11 +13,12 @@ from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged
 from emotion.errors import EmotionError
 from emotion.features.silence import audible_range
+from emotion.media.int16 import INT16_FULL_SCALE
 from emotion.prepare.action_units import read_action_units
 from emotion.prepare.faces import prepare_faces
-from emotion.prepare.modalities import ActionUnits, Faces
+from emotion.prepare.modalities import ActionUnits, Audio, Faces
 from emotion.prepare.store import Store
-from emotion.prepare.waveforms import INT16_FULL_SCALE, prepare_waveforms
+from emotion.prepare.waveforms import prepare_waveforms
 
 _BATCH = 32
 
@@ -40,33 +41,36 @@ class Source:
 
 
 def prepared(
-    modalities: Iterable[str], faces: FacesConfig, units: ActionUnitsConfig
-) -> dict[str, Faces | ActionUnits | None]:
+    modalities: Iterable[str], speech_only: bool, faces: FacesConfig, units: ActionUnitsConfig
+) -> dict[str, Audio | Faces | ActionUnits]:
     """Return the preparation of each modality of a model.
 
     Args:
         modalities: Names of `emotion.prepare.modalities.MODALITIES`.
+        speech_only: See `Audio`.
         faces: Preparation of faces.
         units: Action units.
     """
     ways = {
-        "audio": None,
+        "audio": Audio(speech_only),
         "face": Faces.from_dict(vars(faces)),
         "action_units": ActionUnits(units.table, tuple(units.columns), units.pooling),
     }
     return {modality: ways[modality] for modality in modalities}
 
 
-def load_audio(table: pd.DataFrame, directory: Path, sample_rate: int) -> Source:
+def load_audio(table: pd.DataFrame, directory: Path, sample_rate: int, speech_only: bool = False) -> Source:
     """Return the waveforms of recordings.
 
     Args:
         table: Recordings, as `Corpus.scan` returns them.
         directory: Directory of the corpus.
         sample_rate: Sampling rate, in Hz.
+        speech_only: See `prepare_waveforms` (default: False).
     """
     has = table["audio"] != ""
-    return _source(prepare_waveforms(table[has], directory, sample_rate), "waveforms", table["recording"][~has])
+    store = prepare_waveforms(table[has], directory, sample_rate, speech_only=speech_only)
+    return _source(store, "waveforms", table["recording"][~has])
 
 
 def load_faces(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: int) -> Source:

@@ -29,7 +29,7 @@ from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_
 from emotion.inference.recordings import Reader, Recording, find_media
 from emotion.models.base import Classifier
 from emotion.models.estimator import EstimatorHead
-from emotion.prepare.modalities import Faces, faces_of
+from emotion.prepare.modalities import Audio, Faces, faces_of
 
 TOLERANCE = 1e-4
 """Maximum difference between probabilities of the exported and the original model."""
@@ -142,7 +142,7 @@ def describe(network: Network, run_dir: Path) -> str:
         "format": FORMAT,
         "labels": network.labels,
         "modalities": {
-            name: way.to_dict() if isinstance(way, Faces) else None for name, way in network.modalities.items()
+            name: way.to_dict() for name, way in network.modalities.items() if isinstance(way, Audio | Faces)
         },
         "sample_rate": network.sample_rate,
         "inputs": {name: INPUTS[name] for name in inputs_of(network.modalities)},

@@ -90,7 +90,8 @@ def follow_devices(predictor: Predictor, window: float, hop: float, camera: int 
                     arrays |= reader.from_waveform(waveform).arrays
             if frames is not None and reader.cropper and (faces := _faces(reader.cropper, frames)) is not None:
                 arrays["face"] = faces
-            prediction = predictor.predict_recordings([Recording("live", arrays)])[0] if arrays else None
+            is_known = arrays or (reader.speech_only and microphone is not None)
+            prediction = predictor.predict_recordings([Recording("live", arrays)])[0] if is_known else None
             yield Estimate(time.monotonic() - started, prediction)
 
 
@@ -113,6 +114,8 @@ def _line(estimate: Estimate) -> str:
     prediction = estimate.prediction
     if prediction is None:
         return f"{format_time(estimate.time)}  no audio and no face"
+    if not prediction.probabilities:
+        return f"{format_time(estimate.time)}  {prediction.emotion}"
     probability, modalities = prediction.probabilities[prediction.emotion], " and ".join(prediction.modalities)
     return f"{format_time(estimate.time)}  {prediction.emotion} {probability:.2f}  {modalities}"
 
@@ -123,10 +126,10 @@ def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":
     prediction = estimate.prediction
     table = Table(box=None, show_header=False, title=_line(estimate), title_justify="left", pad_edge=False)
     for label in labels:
-        probability = prediction.probabilities[label] if prediction else 0.0
+        probability = prediction.probabilities.get(label) if prediction else None
         style = "bold" if prediction and label == prediction.emotion else ""
-        text = f"{probability:.2f}" if prediction else ""
-        table.add_row(label, "█" * round(_BAR * probability), text, style=style)
+        text = "" if probability is None else f"{probability:.2f}"
+        table.add_row(label, "█" * round(_BAR * (probability or 0.0)), text, style=style)
     return table
 
 

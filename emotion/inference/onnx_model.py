@@ -10,8 +10,8 @@ import numpy as np
 
 from emotion.errors import EmotionError, error_message
 from emotion.inference.recordings import Recording
-from emotion.prepare.modalities import Faces, Prepared, faces_of
-from emotion.prepare.waveforms import INT16_FULL_SCALE
+from emotion.media.int16 import INT16_FULL_SCALE
+from emotion.prepare.modalities import Audio, Faces, Prepared, faces_of
 
 KEY, FORMAT = "emotion", 2
 """Key of the metadata in the file, and their version."""
@@ -101,7 +101,7 @@ class OnnxModel:
             raise ValueError(f"format {described['format']}")
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
         ways = described["modalities"]
-        self.modalities: Prepared = {name: Faces.from_dict(ways[name]) if name == "face" else None for name in ways}
+        self.modalities: Prepared = {name: (Faces if name == "face" else Audio).from_dict(ways[name]) for name in ways}
         self._inputs = inputs_of(self.modalities)
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:

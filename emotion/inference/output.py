@@ -119,6 +119,8 @@ def _place(outcome: Outcome) -> dict[str, float | int | None]:
 
 
 def _probability(prediction: Prediction, label: str) -> str:
+    if not prediction.probabilities:
+        return ""
     probability = f"{prediction.probabilities[label]:.2f}"
     return f"[bold]{probability}[/]" if label == prediction.emotion else probability
 

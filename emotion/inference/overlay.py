@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import av.container
     import av.video.stream
 
+_GREY = (128, 128, 128)
 _MAX_SIZE = 1280  # longer side of a frame, in pixels
 _DOTS_PER_INCH = 100
 
@@ -194,10 +195,9 @@ class _Artist:
     def _draw_face(self, pixels: np.ndarray, face: _Face, time: float) -> None:
         nearest = min(face.segments, key=lambda segment: abs((segment.start + segment.end) / 2 - time))
         prediction = nearest.prediction
-        text, colour = (
-            f"{prediction.emotion} {prediction.probabilities[prediction.emotion]:.2f}",
-            self.colours[prediction.emotion],
-        )
+        text, colour = prediction.emotion, self.colours.get(prediction.emotion, _GREY)
+        if prediction.probabilities:
+            text += f" {prediction.probabilities[prediction.emotion]:.2f}"
         size = max(0.5, self.longest / 1000)
         if nearest.face is None:
             if not nearest.start <= time <= nearest.end:  # the other segments have faces

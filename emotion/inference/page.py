@@ -56,10 +56,11 @@ def show(predictor: Predictor, path: str | None) -> PageOutput:
         segments = list(predictor.timeline(file, _WINDOW, _HOP)) if seconds > _WINDOW + _HOP else []
     except EmotionError as error:
         return PageOutput(note=f"**This cannot be predicted:** {str(error).removeprefix(f'{path}: ')}")
-    faces = recording.arrays.get("face")
+    faces, basis = recording.arrays.get("face"), f"based on {' and '.join(prediction.modalities)}"
     return PageOutput(
-        prediction.probabilities,
-        f"based on {' and '.join(prediction.modalities)}" + "".join(f" ({note})" for note in prediction.notes),
+        prediction.probabilities or None,
+        (basis if prediction.probabilities else f"**{prediction.emotion}**")
+        + "".join(f" ({note})" for note in prediction.notes),
         timeline_figure(segments, predictor.labels, width=9) if segments else None,
         None if faces is None else [np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face for face in faces],
         plot_recording(file) if "audio" in prediction.modalities else None,

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+NO_SPEECH = "no speech"
+"""The value of `Prediction.emotion` if there is no speech, and no face, in a recording."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -9,9 +12,9 @@ class Prediction:
 
     Attributes:
         name: Path or name of the recording.
-        emotion: The most probable emotion.
-        probabilities: Probability of each emotion, with a sum of 1.
-        modalities: The modalities it is based on, such as `("audio", "face")`.
+        emotion: The most probable emotion, or `NO_SPEECH`.
+        probabilities: Probability of each emotion, with a sum of 1; empty if there is no speech.
+        modalities: The modalities it is based on, such as `("audio", "face")`; empty if there is no speech.
         notes: Why other modalities of the model are missing.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.inference.predictions import Prediction, Problem
+from emotion.inference.predictions import NO_SPEECH, Prediction, Problem
 from emotion.inference.recordings import Reader, Recording
 from emotion.media.audio import to_waveform
 from emotion.prepare.modalities import Prepared
@@ -152,16 +152,18 @@ class Predictor:
         return [prediction for batch in _batches(recordings) for prediction in self._predict_batch(batch)]
 
     def _predict_batch(self, recordings: list[Recording]) -> list[Prediction]:
-        return [
-            Prediction(
-                recording.name,
-                self.labels[int(row.argmax())],
-                dict(zip(self.labels, row.tolist(), strict=True)),
-                tuple(recording.arrays),
-                recording.notes,
-            )
-            for recording, row in zip(recordings, self.model(recordings), strict=True)
-        ]
+        usable = [recording for recording in recordings if recording.arrays]
+        rows = iter(self.model(usable)) if usable else iter(())
+        return [self._prediction(one, next(rows)) if one.arrays else _no_speech(one) for one in recordings]
+
+    def _prediction(self, recording: Recording, row: np.ndarray) -> Prediction:
+        probabilities = dict(zip(self.labels, row.tolist(), strict=True))
+        emotion, modalities = self.labels[int(row.argmax())], tuple(recording.arrays)
+        return Prediction(recording.name, emotion, probabilities, modalities, recording.notes)
+
+
+def _no_speech(recording: Recording) -> Prediction:
+    return Prediction(recording.name, NO_SPEECH, {}, (), recording.notes)
 
 
 def _batches(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:

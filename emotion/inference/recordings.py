@@ -12,11 +12,12 @@ from emotion.errors import EmotionError
 from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
+from emotion.media.int16 import to_int16
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.video import NO_FRAME, UNDECODABLE, require_frame, video_duration
 from emotion.prepare.faces import FaceCropper
-from emotion.prepare.modalities import Prepared, faces_of
-from emotion.prepare.waveforms import to_int16
+from emotion.prepare.modalities import Prepared, audio_of, faces_of
+from emotion.prepare.speech import speech_only
 
 _MAX_CROP_RATIO = 2
 """A model of face crops takes an image up to this multiple of their size as a crop."""
@@ -33,7 +34,8 @@ class Recording:
 
     Attributes:
         name: Path, or another name.
-        arrays: Arrays by modality: `audio`, shape (T,), int16; `face`, shape (N, H, W, 1 or 3), uint8.
+        arrays: Arrays by modality: `audio`, shape (T,), int16; `face`, shape (N, H, W, 1 or 3), uint8. Empty if the
+            model uses speech only and there is none.
         notes: Why other modalities are missing.
     """
 
@@ -93,12 +95,19 @@ def is_audible(samples: np.ndarray) -> bool:
     return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _MIN_PEAK
 
 
+class NoSpeechError(MediaError):
+    """There is no speech in the audio of a model that uses speech only."""
+
+
 class Reader:
     """Read recordings as they were prepared in training.
 
     Args:
         modalities: Modalities of the model, and how they are prepared.
         sample_rate: Sampling rate of the audio, in Hz.
+
+    Attributes:
+        speech_only: True if the model uses only the parts of the audio that are speech.
     """
 
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
@@ -112,6 +121,7 @@ class Reader:
             self.cropper = FaceCropper(options)
         self._follows_audio = "face" in modalities and faces_of(modalities).follow_audio
         self._needs_audio = "audio" in modalities or self._follows_audio
+        self.speech_only = "audio" in modalities and audio_of(modalities).speech_only
 
     def read(self, path: Path) -> Recording:
         """Read a file; several threads may call this at a time.
@@ -120,12 +130,13 @@ class Reader:
             MediaError: the file has no modality that the model uses.
         """
         arrays, notes, oddities = {}, {}, []
+        samples, has_no_speech = None, False
         try:
-            samples = self._samples(path, oddities.append) if self._needs_audio else None
+            if self._needs_audio:
+                samples = self._samples(path, oddities.append)
+                arrays["audio"] = self.usable_samples(samples, str(path))
         except MediaError as error:
-            samples, notes["audio"] = None, str(error)
-        if samples is not None:
-            arrays["audio"] = samples
+            notes["audio"], has_no_speech = str(error), isinstance(error, NoSpeechError)
         if self.cropper:
             try:
                 arrays["face"] = self._faces(self.cropper, path, samples)
@@ -138,7 +149,8 @@ class Reader:
             # Missing video is no news for an audio file, and damage is reported once.
             if audio and (faces == NO_FRAME or (faces.startswith(UNDECODABLE) and audio.startswith(UNDECODABLE))):
                 del reasons["face"]
-            raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
+            if not has_no_speech:
+                raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
         if "audio" in arrays:
             reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}
         return Recording(str(path), arrays, tuple(reasons.values()))
@@ -153,24 +165,44 @@ class Reader:
             notes: Messages about it (default: none).
 
         Raises:
-            MediaError: the waveform is silent.
+            MediaError: the waveform is silent, and the model does not use speech only.
         """
-        samples = to_int16(waveform)
+        try:
+            return Recording(name, {"audio": self.usable_samples(to_int16(waveform), name)}, tuple(notes))
+        except NoSpeechError as error:
+            return Recording(name, {}, (str(error).removeprefix(f"{name}: "), *notes))
+
+    def usable_samples(self, samples: np.ndarray, name: str) -> np.ndarray:
+        """Return the samples that the model uses: all, or those that are speech.
+
+        Args:
+            samples: Mono audio at `sample_rate`, shape (T,), int16.
+            name: Name of the recording, for the error.
+
+        Raises:
+            NoSpeechError: there is no speech, and the model uses speech only.
+            MediaError: the audio is silent.
+        """
         if not is_audible(samples):
-            raise MediaError(f"{name}: is silent")
-        return Recording(name, {"audio": samples}, tuple(notes))
+            raise (NoSpeechError if self.speech_only else MediaError)(f"{name}: is silent")
+        if not self.speech_only:
+            return samples
+        speech = speech_only(samples, self.sample_rate)
+        if not len(speech):
+            raise NoSpeechError(f"{name}: no speech was detected")
+        return speech
 
     def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no audio")
-        return self.from_waveform(read_audio(path, self.sample_rate, report), str(path)).arrays["audio"]
+        return to_int16(read_audio(path, self.sample_rate, report))
 
     def _faces(self, cropper: FaceCropper, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_frame(path)
         if (seconds := video_duration(path)) > MAX_DURATION_S:
             raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; cut it, or use emotion predict --timeline")
         window = None
-        if samples is not None and self._follows_audio:
+        if samples is not None and is_audible(samples) and self._follows_audio:
             from emotion.data.sources import audible_window  # imports torch
 
             window = audible_window(samples, self.sample_rate, faces_of(self.modalities))

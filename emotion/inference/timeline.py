@@ -6,6 +6,7 @@ The recording is read once, with a few windows in memory.
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count, islice, zip_longest
 from pathlib import Path
@@ -19,10 +20,10 @@ from emotion.inference.recordings import Reader, Recording, is_audible
 from emotion.media.audio import Report, stream_audio
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
+from emotion.media.int16 import to_int16
 from emotion.media.video import read_frames
 from emotion.prepare.faces import RETRY_SIZE, FaceCropper, Frame
 from emotion.prepare.tracking import MAX_GAP_S, FrameDetections, Tracker, boxes_at
-from emotion.prepare.waveforms import to_int16
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +116,14 @@ def _read(reader: Reader, path: Path, window: float, hop: float, problems: list[
         start, arrays = round(index * hop, 6), {}
         if isinstance(samples, np.ndarray):
             silent = (silent or index == 0) and not is_audible(samples)
-            arrays = {"audio": samples} if is_audible(samples) else {}
+            with suppress(MediaError):  # silence, or no speech
+                arrays = {"audio": reader.usable_samples(samples, str(path))}
             end = round(max(end, start + len(samples) / reader.sample_rate), 6)
         notes = tuple(problem.removeprefix(f"{path}: ") for problem in problems)
         for number, (crops, boxes) in visible.items():
             face = numbers.setdefault(number, len(numbers))
             yield Recording(str(path), arrays | {"face": crops}, notes), start, end, face, boxes
-        if arrays and not visible:
+        if not visible and (arrays or (reader.speech_only and isinstance(samples, np.ndarray))):
             yield Recording(str(path), arrays, notes), start, end, None, np.zeros((0, 5))
     if silent:
         problems.insert(0, f"{path}: is silent")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emotion.inference.predictions import NO_SPEECH
 from emotion.inference.timeline import Segment
 from emotion.plots.figure import label_colors, new_panels
 
@@ -17,7 +18,7 @@ _MAX_FACES = 4
 def timeline_figure(
     segments: Sequence[Segment], labels: tuple[str, ...], width: float = 11.0, title: str = ""
 ) -> "Figure":
-    """Plot stacked probabilities over time, with gaps where a face is not visible.
+    """Plot stacked probabilities over time, with gaps where a face is not visible, or where there is no speech.
 
     Args:
         segments: Timeline of one recording.
@@ -29,7 +30,9 @@ def timeline_figure(
     figure, panels = new_panels(width, 0.9 + 1.5 * len(faces), rows=len(faces), sharex=True)
     palette, last = label_colors(labels), max(segment.end for segment in segments) or 1.0  # an image has no duration
     for axes, face in zip(panels[:, 0], faces, strict=True):
-        own = [segment for segment in segments if segment.face == face]
+        own = [segment for segment in segments if segment.face == face and segment.prediction.probabilities]
+        if not own:
+            axes.text(0.5, 0.5, NO_SPEECH, transform=axes.transAxes, ha="center", va="center", color="grey")
         for run in _without_gaps(own):
             axes.stackplot(*_curves(run, labels), colors=palette, labels=labels if run[0] is own[0] else (), lw=0)
         axes.set(xlim=(0, last), ylim=(0, 1), ylabel="probability" if face is None else f"face {face}")

@@ -11,6 +11,26 @@ MODALITIES = {"audio": "waveform", "face": "faces", "action_units": "action_unit
 
 
 @dataclass(frozen=True)
+class Audio:
+    """Preparation of audio.
+
+    Attributes:
+        speech_only: Use only the parts that are speech, see `emotion.prepare.speech` (default: False).
+    """
+
+    speech_only: bool = False
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any] | None) -> "Audio":
+        """Create from plain data."""
+        return cls(**(described or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for `from_dict`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Faces:
     """Preparation of faces.
 
@@ -55,8 +75,13 @@ class ActionUnits:
     pooling: str = "mean"
 
 
-Prepared = Mapping[str, Faces | ActionUnits | None]
-"""The modalities of a model by name, and how each is prepared; None if there are no options."""
+Prepared = Mapping[str, Audio | Faces | ActionUnits]
+"""The modalities of a model by name, and how each is prepared."""
+
+
+def audio_of(modalities: Prepared) -> Audio:
+    """Return how the audio of a model that takes it in is prepared."""
+    return cast(Audio, modalities["audio"])
 
 
 def faces_of(modalities: Prepared) -> Faces:

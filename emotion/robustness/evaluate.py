@@ -19,9 +19,9 @@ from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import fingerprint, write_text
 from emotion.media.audio import read_audio
+from emotion.media.int16 import INT16_FULL_SCALE
 from emotion.metrics.predictions import mask_modality, predict
 from emotion.models.base import Classifier
-from emotion.prepare.waveforms import INT16_FULL_SCALE
 from emotion.progress import track
 from emotion.robustness.corruptions import FACE_CORRUPTIONS, action_unit_corruptions, audio_corruptions
 
