@@ -143,6 +143,8 @@ class TrainingConfig:
     """Label smoothing of the loss."""
     ema_decay: OpenFraction | None
     """Decay of an exponential moving average of the weights, which is then evaluated; null for none."""
+    calibrate: bool = True
+    """Fit the temperature of the softmax on dev, after the best epoch was selected."""
     compile: bool = False
     """Compile the networks with torch.compile."""
 

@@ -1,6 +1,8 @@
 """Classification metrics of class indices and of tables of predictions."""
 
 from emotion.metrics.classification import (
+    area_under_risk_coverage,
+    brier_score,
     classification_metrics,
     confusion_matrix,
     expected_calibration_error,
@@ -8,11 +10,14 @@ from emotion.metrics.classification import (
     macro_f1,
     precision_per_class,
     recall_per_class,
+    risk_coverage_curve,
     unweighted_average_recall,
     weighted_average_recall,
 )
 
 __all__ = [
+    "area_under_risk_coverage",
+    "brier_score",
     "classification_metrics",
     "confusion_matrix",
     "expected_calibration_error",
@@ -20,6 +25,7 @@ __all__ = [
     "macro_f1",
     "precision_per_class",
     "recall_per_class",
+    "risk_coverage_curve",
     "unweighted_average_recall",
     "weighted_average_recall",
 ]

@@ -137,6 +137,64 @@ def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, n_b
     return float(np.abs(difference).sum() / len(confidence))
 
 
+def brier_score(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Compute the Brier score (Brier, 1950): the mean squared distance of probabilities from the true class, in [0, 2].
+
+    Args:
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, num_classes).
+
+    Example:
+        >>> brier_score(np.array([0, 1]), np.array([[1.0, 0.0], [0.5, 0.5]]))
+        0.25
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    return float(np.square(probabilities - np.eye(probabilities.shape[1])[truth]).sum(axis=1).mean())
+
+
+def risk_coverage_curve(
+    truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the error rate among the most confident recordings (El-Yaniv & Wiener, 2010).
+
+    Args:
+        truth: True class indices, shape (n,).
+        probabilities: Shape (n, num_classes); the confidence is the largest of a row.
+        predicted: Predicted class indices, shape (n,) (default: the most probable class).
+
+    Returns:
+        Coverage, the fraction of recordings that are predicted, and risk, their error rate, each of shape (n,), from
+        the most confident recording to all of them.
+
+    Example:
+        >>> coverage, risk = risk_coverage_curve(np.array([0, 0]), np.array([[0.6, 0.4], [0.1, 0.9]]))
+        >>> coverage.tolist(), risk.tolist()
+        ([0.5, 1.0], [1.0, 0.5])
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    chosen = probabilities.argmax(axis=1) if predicted is None else predicted
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    count = np.arange(1, len(order) + 1)
+    return count / len(order), np.cumsum(chosen[order] != truth[order]) / count
+
+
+def area_under_risk_coverage(
+    truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray | None = None
+) -> float:
+    """Compute the area under `risk_coverage_curve` (AURC; Geifman & El-Yaniv, 2017), in [0, 1]; lower is better.
+
+    Args:
+        truth: See `risk_coverage_curve`.
+        probabilities: See `risk_coverage_curve`.
+        predicted: See `risk_coverage_curve`.
+
+    Example:
+        >>> area_under_risk_coverage(np.array([0, 0]), np.array([[0.6, 0.4], [0.1, 0.9]]))
+        0.75
+    """
+    return float(risk_coverage_curve(truth, probabilities, predicted)[1].mean())
+
+
 def classification_metrics(
     truth: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], predicted: np.ndarray | None = None
 ) -> dict[str, float]:
@@ -149,8 +207,8 @@ def classification_metrics(
         predicted: Predicted class indices, shape (n,) (default: the most probable class).
 
     Returns:
-        The metrics by key: `uar`, `war`, `macro_f1`, `loss`, `calibration_error`, `recall/<class>` for each class with
-        recordings, and `precision/<class>` for each class that is predicted.
+        The metrics by key: `uar`, `war`, `macro_f1`, `loss`, `calibration_error`, `brier_score`, `aurc`,
+        `recall/<class>` for each class with recordings, and `precision/<class>` for each class that is predicted.
     """
     size = len(classes)
     chosen: np.ndarray = np.asarray(probabilities).argmax(axis=1) if predicted is None else predicted
@@ -164,6 +222,8 @@ def classification_metrics(
         "macro_f1": macro_f1(truth, chosen, size),
         "loss": log_loss(truth, probabilities),
         "calibration_error": expected_calibration_error(truth, probabilities),
+        "brier_score": brier_score(truth, probabilities),
+        "aurc": area_under_risk_coverage(truth, probabilities, chosen),
         **{
             f"{metric}/{name}": float(value)
             for metric, values in per_class.items()

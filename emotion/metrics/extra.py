@@ -20,20 +20,6 @@ class Metric(ABC):
         """
 
 
-class BrierScore(Metric):
-    """The Brier score: the mean squared distance of the probabilities from the true class, in [0, 2] (Brier, 1950).
-
-    Example:
-        >>> BrierScore()(np.array([0, 1]), np.array([[1.0, 0.0], [0.5, 0.5]]))
-        0.25
-    """
-
-    def __call__(self, truth: np.ndarray, probabilities: np.ndarray) -> float:
-        """See `Metric.__call__`."""
-        true = np.eye(probabilities.shape[1])[truth]
-        return float(np.square(probabilities - true).sum(axis=1).mean())
-
-
 class TopKAccuracy(Metric):
     """Fraction of recordings whose true class is among the k most probable ones, in [0, 1].
 

@@ -24,14 +24,25 @@ from emotion.metrics.extra import Metric
 from emotion.metrics.predictions import table_uar, write_predictions
 from emotion.models.base import Classifier
 from emotion.plots.figure import save_figure
-from emotion.plots.metrics import plot_confusion_matrix
+from emotion.plots.metrics import plot_calibration, plot_confusion_matrix
 from emotion.protocols import SPLITS
 from emotion.statistics.intervals import speaker_jackknife_ci
 
 log = logging.getLogger(__name__)
 
 RESERVED = (
-    *("uar", "uar_shared", "war", "macro_f1", "loss", "calibration_error", "recall", "precision"),
+    *(
+        "uar",
+        "uar_shared",
+        "war",
+        "macro_f1",
+        "loss",
+        "calibration_error",
+        "brier_score",
+        "aurc",
+        "recall",
+        "precision",
+    ),
     *("uar_low", "uar_high", "chance", "error", "unexplained"),
 )
 """Names of metrics that runs have without the group `metrics`."""
@@ -138,11 +149,12 @@ def provenance(
 def write_results(
     folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str
 ) -> None:
-    """Write `predictions.csv`, `metrics.json` and the confusion matrix of a split."""
+    """Write `predictions.csv`, `metrics.json`, and the confusion matrix and the calibration of a split."""
     write_predictions(folder / "predictions.csv", predictions)
     title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
     rows = predictions[predictions["split"] == split]
     save_figure(plot_confusion_matrix(rows, labels, title), folder / "confusion_matrix.png")
+    save_figure(plot_calibration(rows, labels, title), folder / "calibration.png")
     write_json(folder / "metrics.json", results)
 
 

@@ -217,7 +217,8 @@ def _evaluate(
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent, evaluated)
     results["objective"] = kind.objective(config.training.monitor)
     parameters = kind.num_parameters(classifier)
-    return results | {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
+    return results if fitted.temperature is None else results | {"temperature": fitted.temperature}
 
 
 def _write(

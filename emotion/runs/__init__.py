@@ -4,7 +4,8 @@ config.yaml        the whole configuration       checkpoints/   best.ckpt (selec
                                                                 and NAME.skops of each branch that is an estimator
 overrides.yaml     overrides as typed            tensorboard/   curves, figures, hyperparameters
 environment.json   versions, commit, device      splits.csv     the recordings of each split
-                                                 metrics.json, predictions.csv, confusion_matrix.png, train.log
+                                                 metrics.json, predictions.csv, confusion_matrix.png,
+                                                 calibration.png, train.log
 """
 
 from emotion.runs.description import describe, is_member_root, is_start, lower_is_better, write_config, write_overrides

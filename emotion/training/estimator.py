@@ -76,7 +76,7 @@ def fit_estimator(
         head.fit(both.values, both.labels, both.weights(of_classes))
         _save(classifier, run_dir)
 
-    return Fitted(0, time.monotonic() - started, process_rank() == 0, refit if model.refit else None)
+    return Fitted(0, time.monotonic() - started, process_rank() == 0, refit=refit if model.refit else None)
 
 
 def weights_of_classes(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:

@@ -23,6 +23,7 @@ from emotion.data.table import class_weights
 from emotion.errors import EmotionError, is_not_writable, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
+from emotion.training.calibration import calibrate
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
 from emotion.training.module import EmotionModule
 from emotion.training.process import process_rank
@@ -70,12 +71,14 @@ class Fitted:
         epochs: Number of epochs, including those before an interruption.
         seconds: Duration, including that before an interruption.
         is_main: False in the helper processes of a distributed fit.
+        temperature: Temperature by which the logits were divided, see `emotion.training.calibration`, or None.
         refit: Function that fits the head on dev as well, to be called once dev has been evaluated, or None.
     """
 
     epochs: int
     seconds: float
     is_main: bool
+    temperature: float | None = None
     refit: Callable[[], None] | None = None
 
 
@@ -127,7 +130,10 @@ def fit(
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=True)
+    temperature = None
+    if settings.training.calibrate:
+        temperature = calibrate(classifier, datamodule.batches("dev"), device_of(settings.trainer), best)
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), True, temperature)
 
 
 def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
