@@ -141,6 +141,7 @@ def test_evaluation_equals_the_metrics_of_the_run(trained, compose, split):
         "metrics.json",
         "predictions.csv",
         "confusion_matrix.png",
+        "calibration.png",
         "config.yaml",
         "by_emotion.csv",
         "by_group.csv",
