@@ -97,6 +97,39 @@ def test_files_are_predicted_with_calibrated_probabilities(two_runs):
         assert probability == pytest.approx(expected[label], abs=2e-6)
 
 
+def test_predictions_below_the_required_confidence_are_uncertain(two_runs, demo_root, command):
+    table = pd.read_csv(two_runs[0] / "predictions.csv")
+    dev = table.loc[table["split"] == "dev", list(table.columns[5:])].max(axis=1)
+    limit = runs.load_metrics(two_runs[0])["min_confidence"]
+    assert (dev >= limit).mean() == pytest.approx(2 / 3, abs=0.02)
+    files = sorted((demo_root / "Actor_01").glob("*.wav"))
+    arguments = ("predict", *map(str, files), "--run", str(two_runs[0]), "--format", "json")
+    for options, threshold in (((), 0.0), (("--min-confidence",), limit), (("--min-confidence=1",), 1.0)):
+        result = command(*arguments, *options)
+        assert result.returncode == 0, result.stderr
+        for row in json.loads(result.stdout):
+            best = max(row["probabilities"], key=row["probabilities"].get)
+            assert row["emotion"] == (best if row["probabilities"][best] >= threshold else "uncertain")
+    assert "uncertain" in command(*arguments[:-1], "table", "--min-confidence=1").stdout
+
+
+@pytest.mark.parametrize("value", ["1.5", "much", "-0.1", "nan"])
+def test_wrong_confidences_are_refused(command, value):
+    result = command("predict", "a.wav", f"--min-confidence={value}")
+    assert result.returncode == 2
+    assert f"{value} is not a number from 0 to 1" in result.stderr
+
+
+def test_models_without_a_confidence_need_one(two_runs, demo_root, tmp_path, command):
+    shutil.copytree(two_runs[0], tmp_path / "run")
+    path = tmp_path / "run" / "metrics.json"
+    path.write_text(path.read_text().replace("min_confidence", "other"))
+    file = next((demo_root / "Actor_01").glob("*.wav"))
+    result = command("predict", str(file), "--run", "run", "--min-confidence")
+    assert result.returncode == 1
+    assert "this model comes with no confidence to require; give one" in result.stderr
+
+
 @pytest.mark.slow
 def test_calibrating_again_after_a_resume_gives_the_same(two_runs, tmp_path, compose):
     """No epoch is left, so the same checkpoint is calibrated a second time."""

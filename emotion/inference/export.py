@@ -145,6 +145,7 @@ def describe(network: Network, run_dir: Path) -> str:
             name: way.to_dict() for name, way in network.modalities.items() if isinstance(way, Audio | Faces)
         },
         "sample_rate": network.sample_rate,
+        "min_confidence": network.min_confidence,
         "inputs": {name: INPUTS[name] for name in inputs_of(network.modalities)},
         "name": config.name,
         "data": config.data.name,

@@ -30,6 +30,7 @@ class Network:
         sample_rate: Sampling rate in Hz.
         labels: Emotions, in the order of the outputs.
         device: Device of the computation (default: cpu).
+        min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Network:
         sample_rate: int,
         labels: tuple[str, ...],
         device: str = "cpu",
+        min_confidence: float | None = None,
     ) -> None:
+        self.min_confidence = min_confidence
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device).eval()
         self.modalities, self.sample_rate, self.labels = modalities, sample_rate, labels
@@ -81,7 +84,16 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
     with runs.explained_build(run_dir):
         labels = classes(config.labels)
         classifier = load_classifier(run_dir, config)
-        return Network(classifier, _from_files(run_dir, config, classifier), config.data.sample_rate, labels, device)
+        modalities, rate = _from_files(run_dir, config, classifier), config.data.sample_rate
+        return Network(classifier, modalities, rate, labels, device, min_confidence_of(run_dir))
+
+
+def min_confidence_of(run_dir: Path) -> float | None:
+    """Return the confidence that two thirds of the dev recordings of a run reach, or None if it is not known."""
+    try:
+        return float(runs.load_metrics(run_dir)["min_confidence"])
+    except (EmotionError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> Prepared:

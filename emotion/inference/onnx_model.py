@@ -100,6 +100,8 @@ class OnnxModel:
         if described["format"] != FORMAT:
             raise ValueError(f"format {described['format']}")
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
+        confidence = described.get("min_confidence")
+        self.min_confidence = None if confidence is None else float(confidence)
         ways = described["modalities"]
         self.modalities: Prepared = {name: (Faces if name == "face" else Audio).from_dict(ways[name]) for name in ways}
         self._inputs = inputs_of(self.modalities)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 NO_SPEECH = "no speech"
 """The value of `Prediction.emotion` if there is no speech, and no face, in a recording."""
+UNCERTAIN = "uncertain"
+"""The value of `Prediction.emotion` if no emotion is as probable as required."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Prediction:
 
     Attributes:
         name: Path or name of the recording.
-        emotion: The most probable emotion, or `NO_SPEECH`.
+        emotion: The most probable emotion, `UNCERTAIN` or `NO_SPEECH`.
         probabilities: Probability of each emotion, with a sum of 1; empty if there is no speech.
         modalities: The modalities it is based on, such as `("audio", "face")`; empty if there is no speech.
         notes: Why other modalities of the model are missing.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.inference.predictions import NO_SPEECH, Prediction, Problem
+from emotion.inference.predictions import NO_SPEECH, UNCERTAIN, Prediction, Problem
 from emotion.inference.recordings import Reader, Recording
 from emotion.media.audio import to_waveform
 from emotion.prepare.modalities import Prepared
@@ -30,11 +30,13 @@ class Model(Protocol):
         labels: The emotions, in the order of its outputs.
         modalities: Modalities of the model, with the configuration of their preparation.
         sample_rate: Sampling rate of the audio, in Hz.
+        min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
     """
 
     labels: tuple[str, ...]
     modalities: Prepared
     sample_rate: int
+    min_confidence: float | None
 
     def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Return probabilities, shape (B, C), float64."""
@@ -54,14 +56,15 @@ class Predictor:
 
     Args:
         model: The model.
+        min_confidence: Probability below which the most probable emotion is answered `uncertain` (default: 0).
 
     Attributes:
         reader: Reader of recordings, as they were prepared in training.
         labels: The emotions.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.labels = model, model.labels
+    def __init__(self, model: Model, min_confidence: float = 0.0) -> None:
+        self.model, self.labels, self.min_confidence = model, model.labels, min_confidence
         self.reader = Reader(model.modalities, model.sample_rate)
 
     @classmethod
@@ -158,8 +161,8 @@ class Predictor:
 
     def _prediction(self, recording: Recording, row: np.ndarray) -> Prediction:
         probabilities = dict(zip(self.labels, row.tolist(), strict=True))
-        emotion, modalities = self.labels[int(row.argmax())], tuple(recording.arrays)
-        return Prediction(recording.name, emotion, probabilities, modalities, recording.notes)
+        emotion = self.labels[int(row.argmax())] if row.max() >= self.min_confidence else UNCERTAIN
+        return Prediction(recording.name, emotion, probabilities, tuple(recording.arrays), recording.notes)
 
 
 def _no_speech(recording: Recording) -> Prediction:
