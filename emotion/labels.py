@@ -20,6 +20,8 @@ OF_CORPUS = {
     "crema_d": ("neutral", "happy", "sad", "angry", "fearful", "disgust"),
     "emovo": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
     "esd": ("neutral", "happy", "sad", "angry", "surprised"),
+    "iemocap": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
+    "meld": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
     "savee": tuple(emotion for emotion in EMOTIONS if emotion != "calm"),
 }
 """The emotions of each corpus."""

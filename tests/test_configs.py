@@ -55,6 +55,7 @@ CORPUS_OF = {
     "protocol=loso": "folder",
     "protocol=all_test": "folder",
     "protocol=emobox": "emobox",
+    "protocol=sessions": "iemocap",
     "protocol=pooled": "several",
     "protocol=leave_one_corpus_out": "several",
     "protocol=cross_corpus": "several",
@@ -102,6 +103,18 @@ def data_folder(tmp_path, monkeypatch):
         ("fold_1/ased_test_fold_1", entries[:1]),
     ):
         (tmp_path / "metadata" / f"{part}.jsonl").write_text("\n".join(map(json.dumps, chosen)))
+    for session in range(1, 4):
+        turn = f"Ses0{session}F_impro01_F000"
+        labels = tmp_path / "iemocap" / f"Session{session}" / "dialog" / "EmoEvaluation" / f"Ses0{session}F_impro01.txt"
+        for path in (labels, tmp_path / "iemocap" / f"{turn}.wav"):
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.touch()
+        labels.write_text(f"[0.0000 - 1.0000]\t{turn}\tneu\t[2.5, 2.5, 2.5]\n")
+    for split, folder in (("train", "train_splits"), ("dev", "dev"), ("test", "test")):
+        (tmp_path / "meld" / folder).mkdir(parents=True)
+        (tmp_path / "meld" / folder / "dia0_utt0.mp4").touch()
+        table = "Speaker,Emotion,Dialogue_ID,Utterance_ID\nJoey,joy,0,0\n"
+        (tmp_path / "meld" / f"{split}_sent_emo.csv").write_text(table)
     (tmp_path / "03a01Fa.wav").touch()
     for speaker in ("08", "09", "10", "11"):
         (tmp_path / f"{speaker}a01Fa.wav").touch()

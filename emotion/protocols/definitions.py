@@ -111,6 +111,16 @@ def _loso(rows: list[Row]) -> Iterator[Fold]:
         yield {"train": rest, "dev": list(dev), "test": list(unit)}
 
 
+def _sessions(rows: list[Row]) -> Iterator[Fold]:
+    """Yield a fold for each session of IEMOCAP, whose speakers are `iemocap/<session><F or M>`."""
+    sessions = sorted({row["speaker"][:-1] for row in rows})
+    for number, test in enumerate(sessions):
+        dev, fold = sessions[(number + 1) % len(sessions)], dict[str, list[Row]]({split: [] for split in SPLITS})
+        for row in rows:
+            fold[{test: "test", dev: "dev"}.get(row["speaker"][:-1], "train")].append(row)
+        yield fold
+
+
 def _all_test(rows: list[Row]) -> Iterator[Fold]:
     yield {"train": [], "dev": [], "test": rows}
 
@@ -281,5 +291,8 @@ OF_SEVERAL: dict[str, Generator] = {
 }
 """Protocols of `data=several` that are computed from the existing recordings."""
 
-OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {"fer2013": {"official": _official, "unique_test": _unique_test}}
+OF_ONE_CORPUS: dict[str, dict[str, Generator]] = {
+    "fer2013": {"official": _official, "unique_test": _unique_test},
+    "iemocap": {"sessions": _sessions},
+}
 """Protocols that are computed from the existing recordings of one corpus."""

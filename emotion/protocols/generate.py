@@ -40,7 +40,7 @@ def make(settings: ProtocolConfig, corpus: str, rows: list[Row], on_error: str =
         raise EmotionError(f"protocol {name} has no splits of the {corpus} corpus: {suggest(name, generators)}")
     if name == "cross_corpus":
         generators[name] = cross_corpus(_tested(settings.test_corpora, corpora))
-    min_speakers = {"speakers5": 5, "loso": 3}.get(name, 0)
+    min_speakers = {"speakers5": 5, "loso": 3, "sessions": 3}.get(name, 0)
     rows = _drop_unknown_speakers(rows, name, on_error) if min_speakers else rows
     if len(group_by_speaker(rows)) < min_speakers <= len({row["speaker"] for row in rows}):
         rows = _drop_duplicates(rows, name)
