@@ -155,3 +155,23 @@ def test_a_run_keeps_its_paths_private_and_is_evaluated_again(metadata, train_in
     typed = [f"run={run_dir}", "split=dev"]
     evaluate(compose(*typed, config_name="evaluate"), typed)
     assert list(Path(run_dir, "evaluations").iterdir())
+
+
+def test_results_are_written_in_the_form_of_emobox(metadata, compose, command, tmp_path):
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+    given = overrides(metadata, "trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]", "data.on_error=skip")
+    assert command("train", *given, "run_dir=run").returncode == 0
+    result = command("report", "run", "--emobox", "results.json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
+    table = pd.read_csv(tmp_path / "run" / "predictions.csv").query("split == 'test'")
+    assert found["num"] == len(table) == len(found["predictions"])
+    assert found["predictions"][0]["key"].startswith("ased-")
+    assert found["WA"] == pytest.approx(accuracy_score(table["emotion"], table["predicted"]))
+    assert found["UA"] == pytest.approx(balanced_accuracy_score(table["emotion"], table["predicted"]))
+    for average in ("micro", "macro"):
+        expected = f1_score(table["emotion"], table["predicted"], average=average)
+        assert found[f"{average}_f1"] == pytest.approx(expected)
+    assert "--emobox takes one DIR" in command("report", "run", "run", "--emobox", "other.json").stderr
+    assert "does not exist" in command("report", "nothing", "--emobox", "other.json").stderr

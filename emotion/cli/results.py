@@ -31,6 +31,9 @@ def add_report(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "--learning-curves", type=path, metavar="PNG", help="Plot train and dev loss and UAR over the epochs."
     )
+    parser.add_argument(
+        "--emobox", type=path, metavar="JSON", help="Write test predictions and metrics of one DIR in EmoBox's form."
+    )
     add_force(parser)
     parser.set_defaults(call=_report)
 
@@ -45,7 +48,11 @@ def _report(arguments: argparse.Namespace) -> None:
     from emotion.reports.tables import validation_curve
 
     figures = [arguments.figure, arguments.validation_curve, arguments.learning_curves]
-    require_free([arguments.output, arguments.csv, *figures], arguments.runs, arguments.force, figures)
+    written = [arguments.output, arguments.csv, arguments.emobox]
+    require_free([*written, *figures], arguments.runs, arguments.force, figures)
+    if arguments.emobox:
+        _write_emobox(arguments)
+        return
     if arguments.keep:
         require_free([arguments.keep / STORED_RUNS], [], arguments.force)
     runs = find_runs(arguments.runs)
@@ -66,6 +73,16 @@ def _report(arguments: argparse.Namespace) -> None:
     for written in (arguments.keep, arguments.output, arguments.csv, *figures):
         if written:
             print(f"wrote {written}")
+
+
+def _write_emobox(arguments: argparse.Namespace) -> None:
+    from emotion.files import write_json
+    from emotion.reports.emobox import emobox_results
+
+    if len(arguments.runs) != 1:
+        raise EmotionError(f"--emobox takes one DIR; {len(arguments.runs)} were given")
+    write_json(arguments.emobox, emobox_results(arguments.runs[0]))
+    print(f"wrote {arguments.emobox}")
 
 
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:
