@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from conftest import build_classifier, make_batch, typed_config
+from emotion.augment.channel import Babble, BandLimit, ColoredNoise, Equalizer, Reverberation
 from emotion.augment.mixup import Mixup, mix_features
 from emotion.augment.spectrum import SpecAugment, Vtlp
-from emotion.augment.waveform import Gain, Noise, PitchShift, Speed, TimeShift
+from emotion.augment.waveform import Clipping, Gain, Noise, PitchShift, Speed, TimeShift
 from emotion.batch import frame_mask
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
@@ -18,6 +19,7 @@ from emotion.models.build import build_front_end
 RATE = 16_000
 AUDIO_AUGMENTATIONS = {
     "noise": Noise((0.0, 20.0), probability=1.0),
+    "clipping": Clipping((0.2, 0.6), probability=1.0),
     "gain": Gain((-6.0, 6.0), probability=1.0),
     "time_shift": TimeShift(RATE, 0.2, probability=1.0),
     "speed": Speed((0.9, 1.1), probability=1.0),
@@ -77,6 +79,99 @@ def test_noise_has_the_requested_snr():
     assert ratio.min() > 9.7
     assert ratio.max() < 20.3
     assert ratio.max() - ratio.min() > 5
+
+
+CONDITIONS = {
+    "equalizer": Equalizer(RATE, probability=1.0),
+    "band_limit": BandLimit(RATE, probability=1.0),
+    "reverberation": Reverberation(RATE, probability=1.0),
+    "colored_noise": ColoredNoise(RATE, probability=1.0),
+    "babble": Babble(probability=1.0),
+}
+
+
+def spectra(items=4, frames=60):
+    """Return power spectra, shape (items, 257, frames); the last item has half of the frames."""
+    power = torch.rand(items, 257, frames) ** 4
+    power[-1, :, frames // 2 :] = 0
+    return power
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_recording_conditions_change_the_drawn_items_only(name):
+    power, change = spectra(), CONDITIONS[name]
+    changed = change(power)
+    assert changed.shape == power.shape
+    assert changed.isfinite().all() and (changed >= 0).all()
+    assert all(not torch.equal(own, before) for own, before in zip(changed, power, strict=True))
+    change.probability = 0.0
+    assert torch.equal(change(power), power)
+    change.probability = 0.5
+    same = [torch.equal(own, before) for own, before in zip(change(spectra(64)), spectra(64), strict=True)]
+    assert len(same) == 64
+    change.probability = 1.0
+
+
+def test_the_equalizer_stays_within_its_gain():
+    power = spectra()
+    gain = 10 * (Equalizer(RATE, gain_db=6.0, probability=1.0)(power) / power)[:3].log10()
+    assert gain.abs().max() < 6.001
+    assert gain.std(dim=2).max() < 1e-3  # the same in all frames
+    assert gain[:, 1:].diff(dim=1).abs().max() < 12
+    assert gain.std(dim=1).min() > 0.3
+
+
+def test_band_limits_are_the_response_of_butterworth_filters():
+    change = BandLimit(RATE, (300.0, 300.0), (3400.0, 3400.0), probability=1.0)
+    power = torch.ones(1, 8001, 2)  # a bin each hertz
+    response = 10 * change(power)[0, :, 0].log10()
+    assert response[300] == pytest.approx(-3.01, abs=0.05) and response[3400] == pytest.approx(-3.01, abs=0.05)
+    assert response[1000] == pytest.approx(0, abs=0.01)
+    assert response[150] == pytest.approx(-24.1, abs=0.1) and response[6800] == pytest.approx(-24.1, abs=0.1)
+
+
+def test_reverberation_is_the_sum_of_decaying_frames():
+    hop = 160
+    change = Reverberation(RATE, hop, (0.4, 0.4), (0.0, 0.0), probability=1.0)
+    power = torch.zeros(1, 3, 200)
+    power[0, :, 0] = 1.0
+    changed = change(power)[0]
+    assert changed[:, 0].tolist() == [1.0, 1.0, 1.0]
+    tail = changed[:, 1:120]
+    assert tail[0].sum() == pytest.approx(1.0, abs=0.02)  # as much power as the direct sound
+    fall = 10 * (tail[:, 40] / tail[:, 0]).log10()
+    expected = -60 * 40 * hop / RATE / torch.tensor([0.4, 0.3, 0.2])
+    torch.testing.assert_close(fall, expected, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("make", [lambda snr: ColoredNoise(RATE, (snr, snr)), lambda snr: Babble((snr, snr))])
+@pytest.mark.parametrize("snr", [0.0, 10.0])
+def test_added_power_has_the_requested_ratio(make, snr):
+    power, change = spectra(), make(snr)
+    change.probability = 1.0
+    added = change(power) - power
+    assert not added[-1, :, 30:].any()  # beyond the end
+    ratio = 10 * (power.sum(dim=(1, 2)) / added.sum(dim=(1, 2))).log10()
+    torch.testing.assert_close(ratio, torch.full((4,), snr), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("slope", [0.0, -6.0])
+def test_colored_noise_has_the_requested_slope(slope):
+    power = torch.ones(2, 1025, 400)
+    noise = ColoredNoise(RATE, (0.0, 0.0), (slope, slope), probability=1.0)(power) - power
+    spectrum = 10 * noise.mean(dim=(0, 2)).log10()
+    low, high = spectrum[64:80].mean(), spectrum[512:640].mean()  # three octaves apart
+    assert (high - low) / 3 == pytest.approx(slope, abs=0.3)
+
+
+def test_babble_of_a_single_item_is_nothing():
+    power = spectra(1)
+    assert torch.equal(Babble(probability=1.0)(power), power)
+
+
+def test_clipping_limits_the_peak():
+    clipped, _ = Clipping((0.5, 0.5), probability=1.0)(tones(), LENGTHS)
+    torch.testing.assert_close(clipped.abs().amax(dim=1), 0.5 * tones().abs().amax(dim=1))
 
 
 def test_gain_is_in_decibels():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from emotion.augment.base import WaveformAugmentation, check_range, choose_items, draw_uniform
 from emotion.batch import frame_mask
-from emotion.config.fields import NonNegative, Positive, UnitInterval
+from emotion.config.fields import NonNegative, Positive, PositiveFraction, UnitInterval
 
 
 class Noise(WaveformAugmentation):
@@ -51,6 +51,28 @@ class Gain(WaveformAugmentation):
         """See `WaveformAugmentation`."""
         db = draw_uniform(self.gain_db, waveform[:, 0]) * choose_items(waveform[:, 0], self.probability)
         return waveform * 10 ** (db[:, None] / 20), length
+
+
+class Clipping(WaveformAugmentation):
+    """Cut off samples above a level, as an overdriven microphone does.
+
+    Args:
+        level: Bounds of the level, as a fraction of the peak of an item, drawn uniformly.
+        probability: Probability that an item is changed (default: 0.2).
+    """
+
+    def __init__(
+        self, level: tuple[PositiveFraction, PositiveFraction] = (0.1, 0.7), probability: UnitInterval = 0.2
+    ) -> None:
+        super().__init__()
+        self.level, self.probability = check_range(level, "level"), probability
+
+    def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WaveformAugmentation`."""
+        peak = waveform.abs().amax(dim=1)
+        changes = choose_items(peak, self.probability)
+        limit = (peak * torch.where(changes, draw_uniform(self.level, peak), 1.0))[:, None]
+        return waveform.clamp(-limit, limit), length
 
 
 class TimeShift(WaveformAugmentation):

@@ -89,7 +89,7 @@ def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sam
         features.trim_db,
         features.duration_s,
         features.normalize,
-        _augmentations(augment, sample_rate),
+        _augmentations(augment, sample_rate, features.hop_length),
         _description(features, sample_rate),
         features.cache,
     )
@@ -230,8 +230,9 @@ def _branch_head(branch: BranchConfig, encoder: Encoder, model: FusionModelConfi
     return _head(branch.head or model.head, encoder, inputs.num_classes)
 
 
-def _augmentations(augment: Mapping[str, Target], sample_rate: int) -> list[Augmentation]:
-    return [instantiate(change, Augmentation, sample_rate=sample_rate) for change in augment.values()]
+def _augmentations(augment: Mapping[str, Target], sample_rate: int, hop_length: int = 512) -> list[Augmentation]:
+    known = {"sample_rate": sample_rate, "hop_length": hop_length}
+    return [instantiate(change, Augmentation, **known) for change in augment.values()]
 
 
 def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
