@@ -5,13 +5,18 @@ import errno
 import io
 import os
 import select
+import shlex
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 TRACEBACK_VARIABLE = "EMOTION_TRACEBACK"
-_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_NOT_WRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
 _ENDED_BY_SIGPIPE = 128 + 13  # exit status of a command whose output pipe was closed
 _MIN_SIMILARITY = 0.6  # of two words, in [0, 1]
 
@@ -82,7 +87,8 @@ def one_line_errors() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None if the shell closed it
+                sys.stdout.flush()
     except (EmotionError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _pipe_is_broken():
             sys.exit(_ENDED_BY_SIGPIPE)
@@ -117,8 +123,20 @@ def _is_broken(descriptor: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+def shown_command(script: str, *arguments: str) -> str:
+    """Return a command line that can be pasted into a shell.
+
+    Args:
+        script: `train` or `evaluate`: the script, or the subcommand if `emotion` was called.
+        *arguments: Its arguments.
+    """
+    called = Path(sys.argv[0]).name
+    program = f"python {script}.py" if called in ("train.py", "evaluate.py") else f"emotion {script}"
+    return " ".join([program, *map(shlex.quote, arguments)])
+
+
 def is_not_writable(error: BaseException | None) -> bool:
-    """Return True if an error means that a disk is full or read-only."""
+    """Return True if an error means that a disk is full or read-only, or that a path leads nowhere."""
     return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
 
 
@@ -129,5 +147,6 @@ def _is_expected(error: BaseException | None) -> bool:
 
 
 def _not_writable(error: OSError) -> str:
-    where = f" {error.filename}" if error.filename else ""
-    return f"cannot use{where}: {error.strerror}; free space, or choose another folder"
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return f"cannot use {error.filename}: {error.strerror}; choose another name"
+    return f"cannot use {error.filename or 'the output'}: {error.strerror}; free space, or choose another folder"

@@ -86,7 +86,7 @@ def test_downloaded_corpora_are_verified_and_usable(server, tmp_path):
     assert "CC BY-NC-SA 4.0" in done.stdout and "Livingstone" in done.stdout
     assert (
         "4 of 1,012 song recordings" in done.stdout
-        and f"python train.py data=ravdess data.root={tmp_path}" in done.stdout
+        and f"emotion train data=ravdess data.root={tmp_path}" in done.stdout
     )
     assert unpacked(tmp_path) == {name: noise(name) for name in SONG_FILES}
     assert not list((tmp_path / "ravdess" / INCOMPLETE).rglob("*.zip*"))  # only the lock file

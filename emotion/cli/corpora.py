@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
+from emotion.errors import shown_command
 
 if TYPE_CHECKING:
     from emotion.data.datamodule import EmotionDataModule
@@ -149,7 +150,7 @@ def _download(arguments: argparse.Namespace) -> None:
     channel = channels.pop() if len(channels) == 1 else "both"
     print(corpus.describe(corpus.scan(corpus.locate(str(root)), channel), channel))
     other = "" if channel == "speech" else f" data.channel={channel}"
-    print(f"next: python train.py data={arguments.corpus} data.root={root}{other}")
+    print(f"next: {shown_command('train', f'data={arguments.corpus}', f'data.root={root}')}{other}")
 
 
 def _listed(text: str) -> tuple[str, ...]:

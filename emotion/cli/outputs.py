@@ -14,7 +14,13 @@ _OF_A_RUN = (
 
 
 def path(text: str) -> Path:
-    """Return a path of the command line, with `~` expanded."""
+    """Return a path of the command line, with `~` expanded.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, as an unset variable of a shell is.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; name a file or folder, such as . for this folder")
     try:
         return Path(text) if Path(text).exists() else Path(text).expanduser()
     except (OSError, RuntimeError):

@@ -173,12 +173,20 @@ def _figures(arguments: argparse.Namespace) -> None:
 
     media = [source for source in arguments.paths if not source.is_dir()]
     require_free([arguments.output / f"{file.stem}.png" for file in media], media, force=True)
+    failed = False
     for source in arguments.paths:
-        if source.is_dir():
-            figures = plot_run(source)
-            figures += [plot_run_attributions(source, arguments.explain)] if arguments.explain else []
-        else:
-            figures = [arguments.output / f"{source.stem}.png"]
-            save_figure(plot_recording(source), figures[0])
+        try:
+            if source.is_dir():
+                figures = plot_run(source)
+                figures += [plot_run_attributions(source, arguments.explain)] if arguments.explain else []
+            else:
+                figures = [arguments.output / f"{source.stem}.png"]
+                save_figure(plot_recording(source), figures[0])
+        except EmotionError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+            continue
         for figure in figures:
             print(f"wrote {figure}")
+    if failed:
+        sys.exit(1)

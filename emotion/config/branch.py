@@ -163,7 +163,7 @@ class EstimatorConfig:
 
     estimator: Target
     """The class and its arguments."""
-    grid: dict[str, list[Any]]
+    grid: dict[str, Annotated[list[Any], Len(1)]]
     """Parameters to search on dev."""
     scaling: Literal["standard", "quantiles"] = "standard"
     """Scaling of vectors."""

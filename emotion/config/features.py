@@ -25,7 +25,7 @@ class FeaturesConfig:
     """Highest order of the deltas that are appended."""
     trim_db: Positive | None
     """Trim both ends where the audio is this many decibels below its maximum; null to keep them."""
-    duration_s: Positive | None
+    duration_s: Annotated[float, Interval(gt=0, le=3600)] | None
     """Pad or cut every clip to this length, in seconds; null to keep the lengths."""
     normalize: Literal["train", "clip", "speaker", "corpus", "none"]
     """Standardise by statistics of the train split, of each clip, of each speaker (transductive), of each corpus, or

@@ -14,6 +14,8 @@ from emotion.errors import EmotionError
 
 Count = Annotated[int, Ge(1)]
 """An integer of at least 1."""
+Counts = Annotated[tuple[Count, ...], Len(1)]
+"""One or more integers of at least 1."""
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]

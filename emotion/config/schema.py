@@ -228,6 +228,10 @@ class OptimizerConfig:
     target: Target
     """The class and its arguments."""
 
+    def __post_init__(self) -> None:
+        if "lr" not in self.target.arguments:
+            raise EmotionError("optimizer.lr is missing")
+
     @property
     def lr(self) -> float:
         """Learning rate."""

@@ -102,8 +102,8 @@ class Folder(Corpus):
             kind = media_kind(file.path)
             if kind != "audio":
                 row["video"] = file.path
-            sounds = kind == "video" and not file.path.lower().endswith(SILENT_SUFFIXES)
-            if kind == "audio" or (sounds and not row["audio"]):
+            has_audio = kind == "video" and not file.path.lower().endswith(SILENT_SUFFIXES)
+            if kind == "audio" or (has_audio and not row["audio"]):
                 row["audio"] = file.path
         return list(rows.values())
 
@@ -146,6 +146,8 @@ class Folder(Corpus):
     def _from_csv(self, directory: Path, name: str) -> list[_ListedFile]:
         path = directory / Path(name).expanduser()
         table = read_table(path, ("path", "emotion"))
+        if table.empty:
+            raise EmotionError(f"{path} lists no recordings: it has no line after its header")
         if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
             line, cell = unknown[0]
             text = f"{path} line {line}: {cell!r} is not a known emotion: {suggest(cell, [*KNOWN, *SPELLINGS])}"
@@ -202,7 +204,8 @@ class Folder(Corpus):
         """Map names that differ only in case, or in leading zeros, to the first of them."""
         spellings: dict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
-            spellings[name.lstrip("0") or "0" if name.isdecimal() else name.casefold()].append(name)
+            number = re.sub(r"\.0+$", "", name)  # spreadsheets write 1 as 1.0
+            spellings[number.lstrip("0") or "0" if number.isdecimal() else name.casefold()].append(name)
         if several := [own for own in spellings.values() if len(own) > 1]:
             self._report(
                 f"{len(several):,} speakers are written in several ways and count as one each, such as "

@@ -60,7 +60,8 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 def _rows(text: str, needed: Sequence[str]) -> tuple[list[str], dict[int, list[str]]]:
     """Return the cells of the header, and of the other lines by their numbers; empty lines are skipped."""
     lines = text.splitlines(keepends=True)
-    first = next((number for number, line in enumerate(lines) if clean(line)), 0)
+    # Comments may come before the header.
+    first = next((number for number, line in enumerate(lines) if clean(line) and not clean(line).startswith("#")), 0)
     separator, start = "", clean(lines[first]).lower() if lines else ""
     if start.startswith("sep=") or start == "sep":  # Excel declares the separator so
         separator, first = lines[first].strip("\r\n")[4:5], first + 1

@@ -58,8 +58,21 @@ def explained(
 def _check_run_directories(overrides: list[Override]) -> None:
     # Hydra creates the run directory before any of our code runs.
     for override in overrides:
+        if override.key_or_group in ("resume", "run", "run_dir", "data.root") and override.value() == "":
+            raise EmotionError(f"{override.key_or_group}= is empty; name a directory, or leave it out")
+        if override.key_or_group in ("resume", "run_dir") and not override.is_sweep_override() and override.value():
+            _require_writable(Path(str(override.value())))
         if override.key_or_group in ("resume", "run") and override.value() and not override.is_sweep_override():
             runs.require(Path(str(override.value())))
+
+
+def _require_writable(run_dir: Path) -> None:
+    """Refuse a run directory that is a file, is below one, or cannot be written."""
+    existing = next((path for path in (run_dir, *run_dir.absolute().parents) if path.exists()), run_dir)
+    if not existing.is_dir():
+        raise EmotionError(f"run_dir={run_dir}: {existing} is a file; choose another run_dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise EmotionError(f"run_dir={run_dir}: {existing} cannot be written; choose another run_dir")
 
 
 def _explain(error: HydraException, overrides: list[Override], config_name: str, directories: Sequence[Path]) -> str:

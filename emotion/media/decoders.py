@@ -115,16 +115,16 @@ def _decode_ffmpeg(path: Path) -> Iterator[AudioHeader | np.ndarray]:
             lfe = names.index("LFE") if "LFE" in names else None
             is_float = (stream.codec_context.name or "").startswith("pcm_f")
             yield AudioHeader(first.sample_rate, len(names), lfe, is_float)
-            has_picture = bool(container.streams.video)
+            has_video = bool(container.streams.video)
             start = start_time(container)
-            placed = _align_to_clock(chain([first], frames), first.time if start is None else start, has_picture, path)
+            placed = _align_to_clock(chain([first], frames), first.time if start is None else start, has_video, path)
             yield from _regroup(placed)
     except decoding_errors() as error:
         raise MediaError(f"{path}: cannot be decoded ({last_clause(error)})") from error
 
 
 def _align_to_clock(
-    frames: Iterator["av.AudioFrame"], start: float | None, has_picture: bool, path: Path
+    frames: Iterator["av.AudioFrame"], start: float | None, has_video: bool, path: Path
 ) -> Iterator[np.ndarray]:
     """Yield samples of shape (T, C) from the time `start` on, with silence in gaps.
 
@@ -138,7 +138,7 @@ def _align_to_clock(
             rate, channels = frame.sample_rate, samples.shape[1]
         elif (frame.sample_rate, samples.shape[1]) != (rate, channels):
             raise MediaError(f"{path}: changes its rate or its channels in the middle; convert it first")
-        if has_picture and frame.time is not None and start is not None:
+        if has_video and frame.time is not None and start is not None:
             gap = round((frame.time - start) * rate) - written
             if gap < 0 and not written:  # before the start of the clock
                 samples = samples[-gap:]

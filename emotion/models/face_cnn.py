@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from emotion.config.fields import Count, Dropout, NonNegativeInt
+from emotion.config.fields import Counts, Dropout, NonNegativeInt
 from emotion.models.base import ImageBackbone
 
 
@@ -24,7 +24,7 @@ class FaceCnn(ImageBackbone):
     def __init__(
         self,
         num_channels: int,
-        widths: tuple[Count, ...] = (32, 64, 128, 256),
+        widths: Counts = (32, 64, 128, 256),
         blocks: NonNegativeInt = 1,
         dropout: Dropout = 0.2,
     ) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from emotion.config.fields import Count, Dropout
+from emotion.config.fields import Counts, Dropout
 from emotion.models.base import FeatureBackbone, hidden_layers
 
 
@@ -16,7 +16,7 @@ class FrameMlp(FeatureBackbone):
         dropout: Dropout probability of each layer, in [0, 1).
     """
 
-    def __init__(self, num_features: int, hidden: tuple[Count, ...] = (128, 128), dropout: Dropout = 0.5) -> None:
+    def __init__(self, num_features: int, hidden: Counts = (128, 128), dropout: Dropout = 0.5) -> None:
         super().__init__()
         self.layers = nn.Sequential(*hidden_layers([num_features, *hidden], dropout))
         self.frame_dim = self.embed_dim = hidden[-1]

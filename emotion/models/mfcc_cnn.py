@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from emotion.batch import frame_mask
 from emotion.config.branch import Pooling
-from emotion.config.fields import Count, Dropout
+from emotion.config.fields import Counts, Dropout
 from emotion.errors import EmotionError
 from emotion.models.base import FeatureBackbone
 from emotion.models.pooling import StatisticsPooling
@@ -33,7 +33,7 @@ class MfccCnn(FeatureBackbone):
         self,
         num_features: int,
         num_channels: int = 1,
-        channels: tuple[Count, ...] = (24, 48, 96, 96),
+        channels: Counts = (24, 48, 96, 96),
         dropout: Dropout = 0.1,
         pooling: Pooling = "mean",
     ) -> None:

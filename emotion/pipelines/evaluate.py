@@ -199,8 +199,8 @@ def _write_breakdown(
 
 def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:
     modalities = [modality for modality in datamodule.modalities if modality != lost]
-    people = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
+    human_accuracy = datamodule.corpus.human_accuracy(modalities, datamodule.channel)
     same_labels = datamodule.classes == OF_CORPUS.get(datamodule.corpus.name)
     return breakdown.metrics_by_group(
-        [predictions], datamodule.table, datamodule.classes, people if same_labels else {}
+        [predictions], datamodule.table, datamodule.classes, human_accuracy if same_labels else {}
     )

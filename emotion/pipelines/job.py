@@ -52,6 +52,11 @@ def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Jo
         raise runs.DirectoryTakenError(
             f"{run_dir} already holds a run; choose another run_dir, or continue it with resume={run_dir}"
         )
+    if process_rank() == 0 and (name := runs.foreign_file(run_dir)):
+        raise EmotionError(
+            f"{run_dir} holds files that are not of a run, such as {name}, which could be overwritten; choose a new "
+            "run_dir"
+        )
     merged, starts = warm_start.merge_initial_runs(composed, overrides)
     return Job(run_dir, merged, validate(merged), overrides, starts)
 

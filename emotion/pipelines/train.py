@@ -1,6 +1,7 @@
 """Train a model: from a composed configuration to a run directory."""
 
 import logging
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from emotion.composition import datamodule_of, kind_of
 from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.data.datamodule import EmotionDataModule
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, shown_command
 from emotion.kinds import ModelKind
 from emotion.labels import FROM_DATA
 from emotion.metrics.predictions import predict, split_metrics
@@ -80,7 +81,7 @@ def _train(job: Job, hints: bool) -> float:
         job.run_dir,
         job.composed,
         job.overrides,
-        _splits_table(kind, datamodule, pretraining),
+        _splits_table(job, kind, datamodule, pretraining),
         job.starts,
     )
     if process_rank() == 0 and not job.resume_from:
@@ -109,6 +110,7 @@ def _set_up_data(job: Job) -> EmotionDataModule:
     if job.splits is not None:
         may_lack = config.data.on_error != "raise"
         runs.require_recordings(job.run_dir, job.splits["recording"], datamodule.table["recording"], may_lack)
+        runs.require_same_labels(job.run_dir, job.splits, datamodule.table)
     malloc.trim()
     for split in SPLITS:
         datamodule.dataset(split)  # an empty split fails here, not after training
@@ -149,11 +151,14 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
     return pretraining
 
 
-def _splits_table(kind: ModelKind, datamodule: EmotionDataModule, pretraining: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `splits.csv`."""
+def _splits_table(job: Job, kind: ModelKind, datamodule: EmotionDataModule, pretraining: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `splits.csv`; recordings that were removed before a resume were trained on nevertheless."""
     table = datamodule.table
     refitted = table[(table["split"] == "dev") & kind.refits]
-    return pd.concat([table, pretraining, refitted.assign(split=runs.REFIT)])
+    parts = [table, pretraining, refitted.assign(split=runs.REFIT)]
+    if job.splits is not None:
+        parts.append(job.splits[~job.splits["recording"].isin(table["recording"])])
+    return pd.concat(parts)
 
 
 def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> None:
@@ -258,7 +263,8 @@ def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, Any], hin
     if not hints:
         return
     log.info("")
-    log.info("next: tensorboard --logdir outputs")
-    log.info("      python evaluate.py run=%s", shown)
+    log.info("next: tensorboard --logdir %s", "outputs" if shown.parts[0] == "outputs" else shlex.quote(str(shown)))
+    log.info("      %s", shown_command("evaluate", f"run={shown}"))
     if config.data.name == "demo":
-        log.info("      python train.py data=ravdess data.root=DIR   (the demo corpus proves plumbing only)")
+        real = shown_command("train", "data=ravdess", "data.root=DIR")
+        log.info("      %s   (the demo corpus only shows that everything works)", real)

@@ -37,7 +37,10 @@ def plot_run(run_dir: Path) -> list[Path]:
     """
     config = runs.load_config(runs.require(run_dir))
     labels = classes(config.labels)
-    predictions = pd.read_csv(run_dir / "predictions.csv", dtype={"speaker": str})
+    path = run_dir / "predictions.csv"
+    if not path.is_file():
+        raise EmotionError(f"{path} does not exist: was the run finished?")
+    predictions = pd.read_csv(path, dtype={"speaker": str})
     test = predictions[predictions["split"] == "test"]
     corpus = instantiate(config.data.corpus, Corpus)
     directory = corpus.locate(config.data.root)

@@ -9,7 +9,7 @@ environment.json   versions, commit, device      splits.csv     the recordings o
 """
 
 from emotion.runs.description import describe, is_member_root, is_start, lower_is_better, write_config, write_overrides
-from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, is_begun, require
+from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, foreign_file, is_begun, require
 from emotion.runs.loading import (
     PRETRAINING,
     REFIT,
@@ -24,6 +24,7 @@ from emotion.runs.loading import (
     load_training_recordings,
     load_weights,
     require_recordings,
+    require_same_labels,
     trained_epochs,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "claimed",
     "describe",
     "explained_build",
+    "foreign_file",
     "is_begun",
     "is_member_root",
     "is_start",
@@ -50,6 +52,7 @@ __all__ = [
     "lower_is_better",
     "require",
     "require_recordings",
+    "require_same_labels",
     "trained_epochs",
     "write_config",
     "write_overrides",

@@ -9,6 +9,10 @@ import filelock
 
 from emotion.errors import EmotionError
 
+_DESCRIPTION = ("config.yaml", "overrides.yaml", "environment.json", "splits.csv")
+_OF_STARTS = (".lock", "train.log", "error.txt")
+"""Files that a run leaves that failed before it was described."""
+
 
 class DirectoryTakenError(EmotionError):
     """Raised for a run directory that holds a run already, or in which another process is training."""
@@ -62,6 +66,13 @@ def claimed(run_dir: Path) -> Iterator[None]:
 def is_begun(run_dir: Path) -> bool:
     """Return True if a run directory holds a run that is finished or can be resumed."""
     return any((run_dir / name).exists() for name in ("metrics.json", "checkpoints/last.ckpt"))
+
+
+def foreign_file(run_dir: Path) -> str:
+    """Return the name of a file that no unfinished run left in a directory; empty if there is none."""
+    if not run_dir.is_dir() or all((run_dir / name).is_file() for name in _DESCRIPTION):
+        return ""
+    return next((name for name in sorted(path.name for path in run_dir.iterdir()) if name not in _OF_STARTS), "")
 
 
 def require(run_dir: Path) -> Path:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
-from emotion.errors import EmotionError, error_message
+from emotion.errors import EmotionError, error_message, shown_command
 from emotion.runs.description import SPLIT_COLUMNS
 from emotion.runs.directory import require
 
@@ -184,6 +184,28 @@ def require_recordings(run_dir: Path, expected: Iterable[str], found: Iterable[s
     log.warning("%s, and are skipped", text)
 
 
+def require_same_labels(run_dir: Path, expected: "pd.DataFrame", found: "pd.DataFrame") -> None:
+    """Refuse recordings whose speaker or emotion changed since a run began.
+
+    Args:
+        run_dir: The directory of the run.
+        expected: Rows of its `splits.csv`.
+        found: The usable recordings, with the columns `recording`, `speaker` and `emotion`.
+
+    Raises:
+        EmotionError: one differs.
+    """
+    both = expected.merge(found, on="recording", suffixes=("", "_now"))
+    for column in ("speaker", "emotion"):
+        changed = both[both[column] != both[f"{column}_now"]]
+        if len(changed):
+            row = changed.iloc[0]
+            raise EmotionError(
+                f"the {column} of {len(changed):,} recordings is not that of {run_dir}/splits.csv, such as "
+                f"{row['recording']} ({row[column]} before, {row[f'{column}_now']} now); restore it, or begin a new run"
+            )
+
+
 def load_training_recordings(run_dir: Path, split: str) -> "pd.DataFrame":
     """Load the rows of `splits.csv` that may not be in a split on which the run is evaluated.
 
@@ -238,7 +260,8 @@ def _load_checkpoint(run_dir: Path, checkpoint: str) -> dict[str, Any]:
 
     path = require(run_dir) / "checkpoints" / checkpoint
     if not path.is_file():
-        raise EmotionError(f"{path} does not exist: was the run finished? Resume with python train.py resume={run_dir}")
+        command = shown_command("train", f"resume={run_dir}")
+        raise EmotionError(f"{path} does not exist: was the run finished? Resume with {command}")
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)

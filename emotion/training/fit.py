@@ -20,7 +20,7 @@ from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfi
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import class_weights
-from emotion.errors import EmotionError, is_not_writable, suggest
+from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
 from emotion.training.calibration import calibrate
@@ -113,14 +113,14 @@ def fit(
         trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
     except SystemExit:  # Lightning raises it on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
-            log.info("continue with: python train.py resume=%s", run_dir)
+            log.info("continue with: %s", shown_command("train", f"resume={run_dir}"))
         raise KeyboardInterrupt from None
     except OSError as error:
         if not is_not_writable(error):
             raise
         raise EmotionError(
             f"cannot write to {run_dir}: {error.strerror or error}; free space, then continue with "
-            f"python train.py resume={run_dir}"
+            f"{shown_command('train', f'resume={run_dir}')}"
         ) from error
     finally:
         _leave_processes(before)
