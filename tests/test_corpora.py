@@ -36,6 +36,8 @@ def test_ravdess_names_are_parsed(tmp_path):
         "statement": "01",
         "repetition": "02",
         "gender": "female",
+        "start": "",
+        "end": "",
     }
 
 
@@ -271,7 +273,7 @@ def test_tables_list_files(tmp_path):
     ("settings", "text", "message"),
     [
         ({"table": "list.csv"}, "path,emotion\na.wav,hapy\n", r"list\.csv line 2: 'hapy'.*did you mean happy"),
-        ({"table": "list.csv"}, "file,emotion\na.wav,happy\n", "lacks the column path"),
+        ({"table": "list.csv"}, "name,emotion\na.wav,happy\n", "lacks the column path"),
         ({"table": "other.csv"}, "", r"cannot read.*other\.csv"),
         ({"speaker": "("}, "", "not a regular expression"),
         ({"speaker": r"(\d)"}, "", "matches no speaker in happy/a.wav"),

@@ -1,6 +1,7 @@
 """Tests of the folder corpus: found files, labels, speakers, copies and tables."""
 
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from emotion.corpora.folder import Folder
 from emotion.errors import EmotionError
 from emotion.inference import recordings
 from emotion.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_SUFFIXES, VIDEO_SUFFIXES, media_kind
+from emotion.prepare.waveforms import prepare_waveforms
 
 RATE = 16_000
 
@@ -359,3 +361,64 @@ def test_unknown_speakers_have_no_interval():
 
     rows = pd.DataFrame({"speaker": ["a", "b", "unknown"]})
     assert np.isnan(speaker_jackknife_ci([rows], len).low)
+
+
+def test_parts_of_files_are_recordings_of_their_own(tmp_path):
+    """The table is one of nkululeko's, whose times are pandas timedeltas, and empty for whole files."""
+    samples = np.concatenate([np.full(8_000, level, np.int16) for level in (1_000, 2_000, 3_000, 4_000)])
+    for name in ("long.wav", "whole.wav"):
+        soundfile.write(tmp_path / name, samples, 8_000)
+    rows = (
+        "long.wav,0 days 00:00:00,0 days 00:00:01,happy,anna,female",
+        "long.wav,0 days 00:00:01,0 days 00:00:03,sad,anna,female",
+        "long.wav,3,NaT,happy,bo,male",
+        "whole.wav,,,sad,bo,m",
+        "whole.wav,9.5,10,sad,bo,m",
+    )
+    (tmp_path / "list.csv").write_text("\n".join(("file,start,end,emotion,speaker,gender", *rows)))
+    corpus = Folder("list.csv", on_error="skip")
+    table = corpus.scan(tmp_path)
+    keys = ("long@-1", "long@1-3", "long@3-", "whole", "whole@9.5-10")
+    assert list(table["recording"]) == [f"folder/{key}" for key in keys]
+    assert list(table["gender"]) == ["female", "female", "male", "male", "male"]
+    store = prepare_waveforms(table, tmp_path, 8_000, tmp_path / "cache")
+    assert list(store.index["length"]) == [8_000, 16_000, 8_000, 32_000, 0]
+    assert store.index["problem"].iloc[4] == "whole.wav: ends before 9.5 s"
+    decoded = samples_of(store, "folder/long@3-")
+    whole = samples_of(store, "folder/whole")
+    np.testing.assert_array_equal(decoded, whole[24_000:])
+
+
+def samples_of(store, recording):
+    offset, length = store.index.loc[recording, ["offset", "length"]]
+    return store.columns["waveforms"][offset : offset + length]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("2", "1", "line 2: there is nothing from 2 to 1"),
+        ("-1", "1", "line 2: there is nothing from -1 to 1"),
+        ("1", "1", "line 2: there is nothing from 1 to 1"),
+        ("soon", "1", "line 2: start='soon' is not a number of seconds or a time"),
+        ("1", "1.2.3", "line 2: end='1.2.3' is not a number of seconds or a time"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(tmp_path, start, end, message):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "list.csv").write_text(f"file,start,end,emotion\na.wav,{start},{end},happy\n")
+    with pytest.raises(EmotionError, match=message):
+        Folder("list.csv").scan(tmp_path)
+
+
+def test_a_file_is_decoded_once_for_all_of_its_parts(tmp_path, monkeypatch):
+    from emotion.prepare import waveforms
+
+    soundfile.write(tmp_path / "long.wav", np.ones(80_000, np.int16), 8_000)
+    rows = [f"long.wav,{number},{number + 1},happy" for number in range(10)]
+    (tmp_path / "list.csv").write_text("\n".join(("file,start,end,emotion", *rows)))
+    read, calls = waveforms.read_audio, []
+    monkeypatch.setattr(waveforms, "read_audio", lambda *given: calls.append(given) or read(*given))
+    store = prepare_waveforms(Folder("list.csv").scan(tmp_path), tmp_path, 8_000, tmp_path / "cache")
+    assert len(store.index) == 10
+    assert len(calls) <= (os.cpu_count() or 1)

@@ -22,9 +22,12 @@ COLUMNS = (
     "statement",
     "repetition",
     "gender",
+    "start",
+    "end",
 )
 """Columns of a table of recordings. `recording` is the key (`ravdess/01-05-02-02-01-07`); `audio` and `video` are paths
-relative to the directory of the corpus, empty if there is none; unknown values are empty."""
+relative to the directory of the corpus, empty if there is none; `start` and `end` are those of a part of the files, in
+seconds, empty for the whole; unknown values are empty."""
 
 CHANNELS = ("speech", "song", "both")
 UNKNOWN_SPEAKER = "unknown"
@@ -88,7 +91,8 @@ class Corpus(ABC):
                 f"no {self.name} recording was found below {directory}; set their directory with data.root=DIR, or "
                 f"{self.how_to_get}"
             )
-        table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("recording", ignore_index=True)
+        empty = dict.fromkeys(COLUMNS, "")
+        table = pd.DataFrame([empty | row for row in rows]).sort_values("recording", ignore_index=True)
         return table if channel == "both" else table[table["channel"] == channel].reset_index(drop=True)
 
     @abstractmethod

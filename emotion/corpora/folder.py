@@ -1,6 +1,7 @@
 """Recordings in a directory of the user: in subdirectories named after emotions, or listed in a CSV file."""
 
 import logging
+import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -32,15 +33,25 @@ SPELLINGS = {
     "surprise": "surprised",
 }
 """Synonyms of the emotion labels."""
+_GENDERS = {"female": "female", "f": "female", "male": "male", "m": "male"}
+_NO_TIME = ("", "nat", "nan", "none", "null")
 _NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
 
 
 class _ListedFile(NamedTuple):
-    """One file, with its emotion and its speaker; an unlisted speaker is empty."""
+    """One file, or a part of it in seconds, with its emotion and its speaker; what is not listed is empty."""
 
     path: str
     emotion: str
     speaker: str = ""
+    gender: str = ""
+    start: str = ""
+    end: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """The end of the key of a part of a file, such as `@1.5-3`; empty for a whole file."""
+        return f"@{self.start}-{self.end}" if self.start or self.end else ""
 
 
 class Folder(Corpus):
@@ -50,8 +61,9 @@ class Folder(Corpus):
     one recording.
 
     Args:
-        table: CSV file with the columns `path` (relative to the directory, or absolute), `emotion` and optionally
-            `speaker`. None takes the emotion from the directories; if several directories of a path are named after
+        table: CSV file with the columns `path` or `file` (relative to the directory, or absolute) and `emotion`, and
+            optionally `speaker`, `gender`, and `start` and `end` of a part of the file (in seconds, or such as `0 days
+            00:00:01.5`). None takes the emotion from the directories; if several directories of a path are named after
             one, the level counts at which the largest part of directories, and then most emotions, are; then the
             innermost.
         speaker: Regular expression that matches the speaker in a path, such as `person..` in `happy/person07_3.wav`;
@@ -95,9 +107,9 @@ class Folder(Corpus):
         speakers = self._one_spelling({speaker for file in listed if (speaker := self._speaker_of(file))})
         rows: dict[str, dict[str, str]] = {}
         for file in listed:
-            key = f"{self.name}/{keys[file.path]}"
+            key = f"{self.name}/{keys[file.path]}{file.suffix}"
             row = rows.setdefault(key, dict.fromkeys(COLUMNS, "") | {"recording": key, "channel": "speech"})
-            row["emotion"] = file.emotion
+            row |= {"emotion": file.emotion, "gender": file.gender, "start": file.start, "end": file.end}
             row["speaker"] = speakers.get(self._speaker_of(file), row["speaker"] or UNKNOWN_SPEAKER)
             kind = media_kind(file.path)
             if kind != "audio":
@@ -145,7 +157,7 @@ class Folder(Corpus):
 
     def _from_csv(self, directory: Path, name: str) -> list[_ListedFile]:
         path = directory / Path(name).expanduser()
-        table = read_table(path, ("path", "emotion"))
+        table = read_table(path, ("path", "emotion"), {"file": "path"})
         if table.empty:
             raise EmotionError(f"{path} lists no recordings: it has no line after its header")
         if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
@@ -155,11 +167,16 @@ class Folder(Corpus):
                 raise EmotionError(f"{text}; {len(unknown):,} rows are left out with data.on_error=skip")
             self._report(f"{len(unknown):,} rows are left out, such as {text}")
             table = table.drop([line for line, _ in unknown])
-        speakers = table["speaker"] if "speaker" in table else pd.Series("", table.index)
         files = [
-            _ListedFile(_path_below(directory, cell, path, line), emotion, normalized(speaker))
-            for line, cell, word, speaker in zip(table.index, table["path"], table["emotion"], speakers, strict=True)
-            if (emotion := _emotion(word))
+            _ListedFile(
+                _path_below(directory, row["path"], path, line),
+                emotion,
+                normalized(row.get("speaker", "")),
+                _GENDERS.get(row.get("gender", "").lower(), ""),
+                *_part(row.get("start", ""), row.get("end", ""), path, line),
+            )
+            for line, row in zip(table.index, table.to_dict("records"), strict=True)
+            if (emotion := _emotion(row["emotion"]))
         ]
         repeated = [file.path for file, count in Counter(files).items() if count > 1]
         if repeated:
@@ -170,12 +187,13 @@ class Folder(Corpus):
         """Refuse, or skip, recordings with two emotions or two speakers."""
         labels: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for file in listed:
-            labels[keys[file.path]].add((file.emotion, file.speaker))
+            labels[keys[file.path] + file.suffix].add((file.emotion, file.speaker))
         wrong = {key: found for key, found in labels.items() if len(found) > 1 and _contradict(found)}
         if not wrong:
             return list(listed)
-        first = next(file.path for file in listed if keys[file.path] in wrong)
-        found = wrong[keys[first]]
+        first, found = next(
+            (file.path, wrong[key]) for file in listed if (key := keys[file.path] + file.suffix) in wrong
+        )
         words = (
             {emotion for emotion, _ in found} if len({e for e, _ in found}) > 1 else {speaker for _, speaker in found}
         )
@@ -186,7 +204,7 @@ class Folder(Corpus):
         if self.on_error == "raise":
             raise EmotionError(f"{text}; correct {self.table}, or leave them out with data.on_error=skip")
         self._report(f"{text}, and left out")
-        return [file for file in listed if keys[file.path] not in wrong]
+        return [file for file in listed if keys[file.path] + file.suffix not in wrong]
 
     def _speaker_of(self, file: _ListedFile) -> str:
         """Return the speaker of a file as written, or an empty string."""
@@ -212,6 +230,29 @@ class Folder(Corpus):
                 f"{' and '.join(several[0])}"
             )
         return {name: own[0] for own in spellings.values() for name in own}
+
+
+def _part(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
+    """Return start and end of a part of a file as seconds; empty where the part begins or ends with the file.
+
+    Raises:
+        EmotionError: one is not a time, or the part is empty.
+    """
+    seconds = []
+    for name, cell in (("start", start), ("end", end)):
+        try:
+            value = math.nan if cell.lower() in _NO_TIME else _seconds(cell)
+        except ValueError as error:
+            raise EmotionError(f"{table} line {line}: {name}={cell!r} is not a number of seconds or a time") from error
+        seconds.append(value)
+    first, last = seconds
+    if first < 0 or last <= (0 if math.isnan(first) else first):
+        raise EmotionError(f"{table} line {line}: there is nothing from {start or '0'} to {end}")
+    return "" if first == 0 or math.isnan(first) else f"{first:g}", "" if math.isnan(last) else f"{last:g}"
+
+
+def _seconds(cell: str) -> float:
+    return float(cell) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) else pd.Timedelta(cell).total_seconds()
 
 
 def _emotion(word: str) -> str | None:

@@ -3,7 +3,7 @@
 import csv
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +21,13 @@ _BYTE_ORDER_MARKS = {
 }
 
 
-def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, needed: Sequence[str], synonyms: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Read a CSV file; encoding and separator are detected.
 
     Args:
         path: CSV file.
         needed: Names of the required columns, in lower case.
+        synonyms: Names of columns by other names for them (default: none).
 
     Returns:
         Table of all cells as stripped text, with names of columns in lower case and line numbers as index.
@@ -36,10 +37,11 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """
     try:
         text = _decode(path.read_bytes())
-        header, rows = _rows(text, needed)
+        header, rows = _rows(text, [*needed, *(synonyms or {})])
     except (OSError, ValueError, csv.Error) as error:
         raise EmotionError(f"cannot read {path}: {error_message(error)}") from error
     header = [name.lower() for name in header]
+    header = [own if (own := (synonyms or {}).get(name)) and own not in header else name for name in header]
     while header and not header[-1]:  # a separator at the end of lines makes an empty column
         header.pop()
     if missing := sorted(set(needed) - set(header)):

@@ -18,7 +18,7 @@ from emotion.prepare.action_units import read_action_units
 from emotion.prepare.faces import prepare_faces
 from emotion.prepare.modalities import ActionUnits, Audio, Faces
 from emotion.prepare.store import Store
-from emotion.prepare.waveforms import prepare_waveforms
+from emotion.prepare.waveforms import parts_of, prepare_waveforms
 
 _BATCH = 32
 
@@ -83,9 +83,14 @@ def load_faces(table: pd.DataFrame, directory: Path, faces: Faces, sample_rate: 
         sample_rate: Sampling rate of the audio, in Hz.
     """
     has = table["video"] != ""
-    windows = {}
+    windows = parts = parts_of(table[has])
     if faces.follow_audio:
-        windows = dict(audible_windows(load_audio(table[has], directory, sample_rate).items, sample_rate, faces))
+        audio = load_audio(table[has], directory, sample_rate).items
+        begins = {recording: start for recording, (start, _) in parts.items()}
+        windows = {
+            recording: (round(begins.get(recording, 0.0) + start, 3), round(begins.get(recording, 0.0) + end, 3))
+            for recording, (start, end) in audible_windows(audio, sample_rate, faces)
+        }
     return _source(prepare_faces(table[has], directory, faces.options, windows), "faces", table["recording"][~has])
 
 

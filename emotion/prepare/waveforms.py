@@ -4,8 +4,10 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from emotion.files import cache_directory, fingerprint
@@ -19,6 +21,18 @@ log = logging.getLogger(__name__)
 
 FORMAT = 3  # part of the cache key: increment it when the stored samples change
 _BATCH = 64
+
+
+LATEST_S = 1e6
+"""Stands for the end of a file, in seconds."""
+
+
+def parts_of(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return start and end, in seconds, of the recordings that are parts of files, by key."""
+    if "start" not in table:
+        return {}
+    rows = zip(table["recording"], table["start"], table["end"], strict=True)
+    return {key: (float(start or 0), float(end or LATEST_S)) for key, start, end in rows if start or end}
 
 
 def prepare_waveforms(
@@ -37,18 +51,29 @@ def prepare_waveforms(
     Returns:
         Store with the column `waveforms`, shape (total,), int16.
     """
-    paths = dict(zip(table["recording"], table["audio"], strict=True))
-    sources = [(recording, *source_of(directory, path)) for recording, path in paths.items()]
+    paths, parts = dict(zip(table["recording"], table["audio"], strict=True)), parts_of(table)
+    sources = [(name, *source_of(directory, path), *parts.get(name, ())) for name, path in paths.items()]
     described = {"format": FORMAT, "sample_rate": sample_rate, "sources": sources}
     key = fingerprint(described | {"speech_only": True} if speech_only else described)
 
-    def decode(recording: str) -> PreparedItem:
+    def read(path: str) -> tuple[np.ndarray, list[str]]:
         notes: list[str] = []
+        return to_int16(read_audio(directory / path, sample_rate, notes.append)), notes
+
+    if parts:  # the parts of a file follow each other, and it is decoded once
+        read = lru_cache(maxsize=os.cpu_count())(read)
+
+    def decode(recording: str) -> PreparedItem:
         try:
-            waveform = read_audio(directory / paths[recording], sample_rate, notes.append)
+            samples, found = read(paths[recording])
         except MediaError as error:
             return PreparedItem(recording, {}, _relative(str(error)))
-        samples = to_int16(waveform)
+        notes = list(found)
+        if recording in parts:
+            start, end = (round(seconds * sample_rate) for seconds in parts[recording])
+            samples = samples[start:end]
+            if not len(samples):
+                return PreparedItem(recording, {}, f"{paths[recording]}: ends before {parts[recording][0]:g} s")
         if speech_only:
             speech = only_speech(samples, sample_rate)
             if not len(speech):
