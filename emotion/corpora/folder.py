@@ -248,7 +248,12 @@ def _part(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
     first, last = seconds
     if first < 0 or last <= (0 if math.isnan(first) else first):
         raise EmotionError(f"{table} line {line}: there is nothing from {start or '0'} to {end}")
-    return "" if first == 0 or math.isnan(first) else f"{first:g}", "" if math.isnan(last) else f"{last:g}"
+    return "" if first == 0 else _written(first), _written(last)
+
+
+def _written(seconds: float) -> str:
+    """Return a time with at most six decimals; empty for NaN."""
+    return "" if math.isnan(seconds) else f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
 def _seconds(cell: str) -> float:
