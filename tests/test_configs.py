@@ -31,6 +31,10 @@ NAMES = {
     "tess": [f"{speaker}_{word}_angry" for speaker in ("OAF", "YAF") for word in ("back", "bar", "base")],
     "savee": [f"{speaker}/a01" for speaker in ("DC", "JE", "JK", "KL")],
 }
+AUDFORMAT = {
+    "db.yaml": "name: own\ntables:\n  emotion:\n    type: filewise\n    columns:\n      emotion: {}\n",
+    "db.emotion.csv": "file,emotion\n" + "".join(f"{number}.wav,happy\n" for number in range(10)),
+}
 VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
 
 
@@ -80,6 +84,10 @@ def data_folder(tmp_path, monkeypatch):
         path = tmp_path / "own" / emotion / f"person{person}.wav"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.touch()
+    for name, content in AUDFORMAT.items():
+        path = tmp_path / "database" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
     for split, name in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest")):
         path = tmp_path / "fer2013" / split / "happy" / f"{name}_1.jpg"
         path.parent.mkdir(exist_ok=True, parents=True)
@@ -129,6 +137,8 @@ def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     folder = (
         ["data.corpus.speaker=person.", f"data.root={data_folder}/own"] if "data=folder" in (*corpus, choice) else []
     )
+    if choice == "data=audformat":
+        folder = [f"data.root={data_folder}/database", "labels=emotions"]
     if choice == "protocol=cross_corpus":
         folder = ["protocol.test_corpora=[ased]", "labels=emotions"]
     if "data=several" in (*corpus, choice):

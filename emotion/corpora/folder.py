@@ -160,7 +160,7 @@ class Folder(Corpus):
         table = read_table(path, ("path", "emotion"), {"file": "path"})
         if table.empty:
             raise EmotionError(f"{path} lists no recordings: it has no line after its header")
-        if unknown := [(line, cell) for line, cell in table["emotion"].items() if not _emotion(cell)]:
+        if unknown := [(line, cell) for line, cell in table["emotion"].items() if not known_emotion(cell)]:
             line, cell = unknown[0]
             text = f"{path} line {line}: {cell!r} is not a known emotion: {suggest(cell, [*KNOWN, *SPELLINGS])}"
             if self.on_error == "raise":
@@ -173,10 +173,10 @@ class Folder(Corpus):
                 emotion,
                 normalized(row.get("speaker", "")),
                 _GENDERS.get(row.get("gender", "").lower(), ""),
-                *_part(row.get("start", ""), row.get("end", ""), path, line),
+                *part_of_file(row.get("start", ""), row.get("end", ""), path, line),
             )
             for line, row in zip(table.index, table.to_dict("records"), strict=True)
-            if (emotion := _emotion(row["emotion"]))
+            if (emotion := known_emotion(row["emotion"]))
         ]
         repeated = [file.path for file, count in Counter(files).items() if count > 1]
         if repeated:
@@ -232,8 +232,14 @@ class Folder(Corpus):
         return {name: own[0] for own in spellings.values() for name in own}
 
 
-def _part(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
+def part_of_file(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
     """Return start and end of a part of a file as seconds; empty where the part begins or ends with the file.
+
+    Args:
+        start: Start, in seconds or such as `0 days 00:00:01.5`; empty for that of the file.
+        end: End, likewise.
+        table: Table in which they are, for the message.
+        line: Number of their line.
 
     Raises:
         EmotionError: one is not a time, or the part is empty.
@@ -260,7 +266,8 @@ def _seconds(cell: str) -> float:
     return float(cell) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) else pd.Timedelta(cell).total_seconds()
 
 
-def _emotion(word: str) -> str | None:
+def known_emotion(word: str) -> str | None:
+    """Return the emotion that a word of any spelling names, or None if there is none."""
     word = normalized(word).lower().replace(" ", "_").replace("-", "_")
     word = SPELLINGS.get(word, word)
     return word if word in KNOWN else None
@@ -278,12 +285,12 @@ def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             names[level].add(name)
     rank = {}
     for level, own in names.items():
-        found = [emotion for name in own if (emotion := _emotion(name))]
+        found = [emotion for name in own if (emotion := known_emotion(name))]
         rank[level] = (len(found) / len(own), len(set(found)), level)
     emotions, ambiguous = {}, []
     for path in paths:
         parts = enumerate(PurePosixPath(path).parts[:-1])
-        found = {level: emotion for level, name in parts if (emotion := _emotion(name))}
+        found = {level: emotion for level, name in parts if (emotion := known_emotion(name))}
         if found:
             emotions[path] = found[max(found, key=rank.__getitem__)]
             if len(set(found.values())) > 1:
