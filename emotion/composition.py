@@ -89,9 +89,11 @@ def restore_run(run_dir: Path) -> RestoredRun:
     Raises:
         EmotionError: `run_dir` is not a run directory, it is damaged, or its corpus is missing.
     """
+    from emotion.data.groups import fit_groups
+
     config = runs.load_config(runs.require(run_dir))
     classifier = load_classifier(run_dir, config)
     datamodule = datamodule_of(config, runs.load_recordings(run_dir))
     datamodule.setup()
-    datamodule.fit_groups(classifier.front_ends)
+    fit_groups(datamodule, classifier.front_ends)
     return RestoredRun(config, classifier, datamodule)

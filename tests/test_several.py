@@ -11,6 +11,7 @@ import torch
 from conftest import build_datamodule, typed_config
 from emotion import runs
 from emotion.batch import Batch
+from emotion.data.groups import fit_groups, is_transductive
 from emotion.data.sampler import EpochSampler
 from emotion.data.table import sampling_weights
 from emotion.errors import EmotionError
@@ -187,13 +188,13 @@ def test_statistics_of_groups_are_of_train_where_there_is_one(overrides, compose
     datamodule = build_datamodule(compose(*overrides, "protocol=cross_corpus", "protocol.test_corpora=[own]"))
     datamodule.setup()
     front_end = Levels(1, normalize)
-    datamodule.fit_groups([front_end])
+    fit_groups(datamodule, [front_end])
     table = datamodule.table
     used = table[(table["split"] == "train") | (table["corpus_index"] == 0) | (normalize == "speaker")]
     expected = (used["corpus_index"] + used["label"]).groupby(used[f"{normalize}_index"]).mean()
     np.testing.assert_allclose(front_end.group_mean[:, 0], expected, rtol=1e-5)
-    assert datamodule.is_transductive(normalize, "test")
-    assert datamodule.is_transductive(normalize, "dev") == (normalize == "speaker")
+    assert is_transductive(datamodule, normalize, "test")
+    assert is_transductive(datamodule, normalize, "dev") == (normalize == "speaker")
 
 
 def test_runs_are_evaluated_over_the_shared_classes_too(overrides, compose, tmp_path):

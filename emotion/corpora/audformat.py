@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus
-from emotion.corpora.folder import known_emotion, part_of_file
+from emotion.corpora.cells import known_emotion, part_of_file
 from emotion.errors import EmotionError, error_message, suggest
 
 log = logging.getLogger(__name__)

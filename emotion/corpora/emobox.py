@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus
-from emotion.corpora.folder import SPELLINGS
+from emotion.corpora.cells import SPELLINGS
 from emotion.corpora.named import CORPORA, NamedCorpus
 from emotion.corpora.tables import normalized
 from emotion.errors import EmotionError, error_message

@@ -1,9 +1,7 @@
 """Recordings in a directory of the user: in subdirectories named after emotions, or listed in a CSV file."""
 
 import logging
-import math
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,29 +10,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, SkippedFiles, media_files
-from emotion.corpora.tables import clean, normalized, read_table
+from emotion.corpora.cells import GENDERS, SPELLINGS, known_emotion, part_of_file, path_below
+from emotion.corpora.tables import normalized, read_table
 from emotion.errors import EmotionError, suggest
 from emotion.labels import KNOWN
 from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, media_kind
 
 log = logging.getLogger(__name__)
 
-SPELLINGS = {
-    "anger": "angry",
-    "boredom": "bored",
-    "calmness": "calm",
-    "disgusted": "disgust",
-    "fear": "fearful",
-    "happiness": "happy",
-    "joy": "happy",
-    "neutrality": "neutral",
-    "pleasant_surprise": "surprised",
-    "sadness": "sad",
-    "surprise": "surprised",
-}
-"""Synonyms of the emotion labels."""
-_GENDERS = {"female": "female", "f": "female", "male": "male", "m": "male"}
-_NO_TIME = ("", "nat", "nan", "none", "null")
 _NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
 
 
@@ -169,10 +152,10 @@ class Folder(Corpus):
             table = table.drop([line for line, _ in unknown])
         files = [
             _ListedFile(
-                _path_below(directory, row["path"], path, line),
+                path_below(directory, row["path"], path, line),
                 emotion,
                 normalized(row.get("speaker", "")),
-                _GENDERS.get(row.get("gender", "").lower(), ""),
+                GENDERS.get(row.get("gender", "").lower(), ""),
                 *part_of_file(row.get("start", ""), row.get("end", ""), path, line),
             )
             for line, row in zip(table.index, table.to_dict("records"), strict=True)
@@ -232,47 +215,6 @@ class Folder(Corpus):
         return {name: own[0] for own in spellings.values() for name in own}
 
 
-def part_of_file(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
-    """Return start and end of a part of a file as seconds; empty where the part begins or ends with the file.
-
-    Args:
-        start: Start, in seconds or such as `0 days 00:00:01.5`; empty for that of the file.
-        end: End, likewise.
-        table: Table in which they are, for the message.
-        line: Number of their line.
-
-    Raises:
-        EmotionError: one is not a time, or the part is empty.
-    """
-    seconds = []
-    for name, cell in (("start", start), ("end", end)):
-        try:
-            value = math.nan if cell.lower() in _NO_TIME else _seconds(cell)
-        except ValueError as error:
-            raise EmotionError(f"{table} line {line}: {name}={cell!r} is not a number of seconds or a time") from error
-        seconds.append(value)
-    first, last = seconds
-    if first < 0 or last <= (0 if math.isnan(first) else first):
-        raise EmotionError(f"{table} line {line}: there is nothing from {start or '0'} to {end}")
-    return "" if first == 0 else _written(first), _written(last)
-
-
-def _written(seconds: float) -> str:
-    """Return a time with at most six decimals; empty for NaN."""
-    return "" if math.isnan(seconds) else f"{seconds:.6f}".rstrip("0").rstrip(".")
-
-
-def _seconds(cell: str) -> float:
-    return float(cell) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) else pd.Timedelta(cell).total_seconds()
-
-
-def known_emotion(word: str) -> str | None:
-    """Return the emotion that a word of any spelling names, or None if there is none."""
-    word = normalized(word).lower().replace(" ", "_").replace("-", "_")
-    word = SPELLINGS.get(word, word)
-    return word if word in KNOWN else None
-
-
 def _emotions_of(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return emotions by path, and the paths whose directories name two different ones.
 
@@ -316,22 +258,3 @@ def _contradict(found: Iterable[tuple[str, str]]) -> bool:
     emotions, speakers = zip(*found, strict=True)
     known = {speaker.casefold() for speaker in speakers if speaker.lower() not in _NO_SPEAKER}
     return len(set(emotions)) > 1 or len(known) > 1
-
-
-def _path_below(directory: Path, cell: str, table: Path, line: int) -> str:
-    """Return a path of a table relative to the directory of the corpus.
-
-    Raises:
-        EmotionError: the path is not below that directory.
-    """
-    if "\\" in cell and not (directory / cell).exists():
-        cell = cell.replace("\\", "/")  # a path of Windows
-    path = Path(cell)
-    if path.is_absolute():
-        places = ((path, directory.absolute()), (path.parent.resolve() / path.name, directory.resolve()))
-        below = [place.relative_to(root) for place, root in places if place.is_relative_to(root)]
-        path = below[0] if below and ".." not in path.parts else path
-    if path.is_absolute() or ".." in path.parts or not path.name:
-        raise EmotionError(f"{table} line {line}: {cell!r} is not below the directory of the corpus")
-    forms = [path.as_posix(), *(unicodedata.normalize(form, path.as_posix()) for form in ("NFC", "NFD"))]
-    return next((form for form in forms if (directory / form).exists()), clean(forms[0]))

@@ -1,7 +1,7 @@
 """The LightningDataModule: the splits of a corpus as batches."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from emotion.batch import Batch, select_items
+from emotion.batch import Batch
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features
@@ -19,7 +19,6 @@ from emotion.data.sources import Source, load_action_units, load_audio, load_fac
 from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
-from emotion.features.normalization import FrontEnd
 from emotion.labels import classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Audio, Prepared
 from emotion.protocols import SPLITS, Protocol
@@ -180,50 +179,6 @@ class EmotionDataModule(pl.LightningDataModule):
     def all_batches(self) -> Iterator[Batch]:
         """Yield the batches of all splits that are not empty."""
         return self.batches(*(split for split in SPLITS if (self.table["split"] == split).any()))
-
-    def is_transductive(self, group: str | None, *splits: str) -> bool:
-        """Return True if normalisation by a group uses statistics of recordings of `splits`.
-
-        Args:
-            group: `speaker`, `corpus` or None.
-            *splits: The splits that are evaluated.
-        """
-        evaluated = self.table[self.table["split"].isin(splits)]
-        without_train = ~evaluated["corpus_index"].isin(self._trained_corpora)
-        return group == "speaker" or (group == "corpus" and bool(without_train.any()))
-
-    def fit_groups(self, front_ends: Iterable[FrontEnd]) -> None:
-        """Compute the statistics of speakers and corpora that front ends normalise by.
-
-        Args:
-            front_ends: Changed in place; those that do not normalise by groups stay as they are.
-        """
-        for front_end in front_ends:
-            if front_end.group:
-                number = int(self.table[f"{front_end.group}_index"].max()) + 1
-                front_end.fit_groups(self._group_batches(front_end.group), number)
-
-    def _group_batches(self, group: str) -> Iterator[Batch]:
-        """Yield what the statistics of groups are computed on: train if a corpus has it, for speakers everything."""
-        if group == "speaker":
-            yield from self.all_batches()
-            return
-        for split in SPLITS:
-            if (self.table["split"] == split).any():
-                for batch in self.batches(split):
-                    used = torch.isin(batch["corpus"], torch.tensor(self._trained_corpora)) == (split == "train")
-                    if used.any():
-                        yield batch if used.all() else select_items(batch, used)
-
-    @property
-    def trained_classes(self) -> set[str]:
-        """The classes that occur in the train split."""
-        return {self.classes[label] for label in self.table.loc[self.table["split"] == "train", "label"].unique()}
-
-    @property
-    def _trained_corpora(self) -> list[int]:
-        """Indices of the corpora with recordings in the train split."""
-        return self.table.loc[self.table["split"] == "train", "corpus_index"].unique().tolist()
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the train split in a new order every epoch; each of several processes gets its share.

@@ -15,6 +15,7 @@ from emotion.config.schema import TrainConfig
 from emotion.config.target import instantiate
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.groups import fit_groups, is_transductive
 from emotion.data.table import recordings_per_class
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
@@ -67,7 +68,7 @@ def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device
                 f"normalize=speaker needs the speaker of every recording; those of {unknown.sum():,} are unknown, such "
                 f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
             )
-    datamodule.fit_groups(classifier.front_ends)
+    fit_groups(datamodule, classifier.front_ends)
 
 
 def extra_metrics(config: TrainConfig) -> dict[str, Metric]:
@@ -141,7 +142,7 @@ def provenance(
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
         "speaker_independent": bool(speaker_independent),
-        "transductive": any(datamodule.is_transductive(end.group, *splits) for end in classifier.front_ends),
+        "transductive": any(is_transductive(datamodule, end.group, *splits) for end in classifier.front_ends),
         "seed": config.seed,
     }
 

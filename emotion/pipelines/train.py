@@ -218,7 +218,9 @@ def _evaluate(
     }
     evaluated = held_out["split"].unique()
     results |= chance(datamodule, *evaluated)
-    results |= shared_uar(held_out, datamodule.classes, datamodule.trained_classes)
+    results |= shared_uar(
+        held_out, datamodule.classes, set(predictions.loc[predictions["split"] == "train", "emotion"])
+    )
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent, evaluated)
     results["objective"] = kind.objective(config.training.monitor)
     results["min_confidence"] = _common_confidence(predictions, datamodule.classes)

@@ -64,21 +64,16 @@ def prepare_waveforms(
         read = lru_cache(maxsize=os.cpu_count())(read)
 
     def decode(recording: str) -> PreparedItem:
+        path = paths[recording]
         try:
-            samples, found = read(paths[recording])
+            samples, notes = read(path)
+            samples = _part(samples, path, sample_rate, parts.get(recording))
         except MediaError as error:
             return PreparedItem(recording, {}, _relative(str(error)))
-        notes = list(found)
-        if recording in parts:
-            start, end = (round(seconds * sample_rate) for seconds in parts[recording])
-            samples = samples[start:end]
-            if not len(samples):
-                return PreparedItem(recording, {}, f"{paths[recording]}: ends before {parts[recording][0]:g} s")
         if speech_only:
             speech = only_speech(samples, sample_rate)
-            if not len(speech):
-                notes.append(f"{paths[recording]}: no speech was detected in it, so all of it is used")
-            samples = speech if len(speech) else samples
+            silent = [] if len(speech) else [f"{path}: no speech was detected in it, so all of it is used"]
+            samples, notes = speech if len(speech) else samples, [*notes, *silent]
         return PreparedItem(recording, {"waveforms": samples}, note="; ".join(map(_relative, notes)))
 
     def _relative(text: str) -> str:
@@ -96,3 +91,17 @@ def prepare_waveforms(
     if len(notes := store.index["note"][store.index["note"] != ""]):
         log.warning("the audio of %d recordings is unusual, such as %s", len(notes), notes.iloc[0])
     return store
+
+
+def _part(samples: np.ndarray, path: str, sample_rate: int, part: tuple[float, float] | None) -> np.ndarray:
+    """Return the samples from start to end, in seconds; all if there is no part.
+
+    Raises:
+        MediaError: the file ends before the part.
+    """
+    if part is None:
+        return samples
+    start, end = (round(seconds * sample_rate) for seconds in part)
+    if not len(samples[start:end]):
+        raise MediaError(f"{path}: ends before {part[0]:g} s")
+    return samples[start:end]

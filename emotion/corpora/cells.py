@@ -1,0 +1,90 @@
+"""Cells of tables of recordings: emotions, paths, times and genders in the spellings of people and of other tools."""
+
+import math
+import re
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+
+from emotion.corpora.tables import clean, normalized
+from emotion.errors import EmotionError
+from emotion.labels import KNOWN
+
+SPELLINGS = {
+    "anger": "angry",
+    "boredom": "bored",
+    "calmness": "calm",
+    "disgusted": "disgust",
+    "fear": "fearful",
+    "happiness": "happy",
+    "joy": "happy",
+    "neutrality": "neutral",
+    "pleasant_surprise": "surprised",
+    "sadness": "sad",
+    "surprise": "surprised",
+}
+"""Synonyms of the emotion labels."""
+GENDERS = {"female": "female", "f": "female", "male": "male", "m": "male"}
+"""Genders by how they are written, in lower case."""
+_NO_TIME = ("", "nat", "nan", "none", "null")
+
+
+def known_emotion(word: str) -> str | None:
+    """Return the emotion that a word of any spelling names, or None if there is none."""
+    word = normalized(word).lower().replace(" ", "_").replace("-", "_")
+    word = SPELLINGS.get(word, word)
+    return word if word in KNOWN else None
+
+
+def part_of_file(start: str, end: str, table: Path, line: int) -> tuple[str, str]:
+    """Return start and end of a part of a file as seconds; empty where the part begins or ends with the file.
+
+    Args:
+        start: Start, in seconds or such as `0 days 00:00:01.5`; empty for that of the file.
+        end: End, likewise.
+        table: Table in which they are, for the message.
+        line: Number of their line.
+
+    Raises:
+        EmotionError: one is not a time, or the part is empty.
+    """
+    seconds = []
+    for name, cell in (("start", start), ("end", end)):
+        try:
+            value = math.nan if cell.lower() in _NO_TIME else _seconds(cell)
+        except ValueError as error:
+            raise EmotionError(f"{table} line {line}: {name}={cell!r} is not a number of seconds or a time") from error
+        seconds.append(value)
+    first, last = seconds
+    if first < 0 or last <= (0 if math.isnan(first) else first):
+        raise EmotionError(f"{table} line {line}: there is nothing from {start or '0'} to {end}")
+    return "" if first == 0 else _written(first), _written(last)
+
+
+def _written(seconds: float) -> str:
+    """Return a time with at most six decimals; empty for NaN."""
+    return "" if math.isnan(seconds) else f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def _seconds(cell: str) -> float:
+    return float(cell) if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell) else pd.Timedelta(cell).total_seconds()
+
+
+def path_below(directory: Path, cell: str, table: Path, line: int) -> str:
+    """Return a path of a table relative to the directory of the corpus.
+
+    Raises:
+        EmotionError: the path is not below that directory.
+    """
+    if "\\" in cell and not (directory / cell).exists():
+        cell = cell.replace("\\", "/")  # a path of Windows
+    path = Path(cell)
+    if path.is_absolute():
+        places = ((path, directory.absolute()), (path.parent.resolve() / path.name, directory.resolve()))
+        below = [place.relative_to(root) for place, root in places if place.is_relative_to(root)]
+        path = below[0] if below and ".." not in path.parts else path
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise EmotionError(f"{table} line {line}: {cell!r} is not below the directory of the corpus")
+    forms = [path.as_posix(), *(unicodedata.normalize(form, path.as_posix()) for form in ("NFC", "NFD"))]
+    return next((form for form in forms if (directory / form).exists()), clean(forms[0]))
