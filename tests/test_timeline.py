@@ -18,6 +18,7 @@ from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.audio import read_audio, stream_audio
 from emotion.media.files import MediaError
+from emotion.plots.figure import label_colors
 from emotion.prepare.faces import FaceCropper, FaceOptions
 from scenes import GREY, scene, write_video
 
@@ -106,7 +107,9 @@ def test_timeline_of_a_video_with_two_faces(train_in_process, video_overrides, f
     assert drawn[0].shape[1] == 640
     box = segments[0].boxes[0, 1:].round().astype(int)
     edge = drawn[0][box[1] : box[3], box[0]].astype(int)
-    assert np.ptp(edge, axis=1).mean() > 50  # coloured, unlike the background
+    colour = dict(zip(labels, label_colors(labels), strict=True))[segments[0].prediction.emotion]
+    expected = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    assert abs(edge.mean(axis=0) - expected).max() < 25
     corner = drawn[0][:50, :150].astype(int)
     assert abs(corner - GREY).max() < 40  # no audio-only prediction is drawn while there are faces
     assert not np.allclose(drawn[0][380:], drawn[-1][380:], atol=40)  # the time axis advances
