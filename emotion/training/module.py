@@ -24,6 +24,9 @@ from emotion.training.loss import cross_entropy
 log = logging.getLogger(__name__)
 
 
+_CALIBRATION = ("calibration_error", "brier_score", "aurc")
+
+
 class EmotionModule(pl.LightningModule):
     """A LightningModule that trains a classifier with cross-entropy, see `emotion.training.loss`.
 
@@ -91,7 +94,8 @@ class EmotionModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the dev metrics."""
         for key, value in self._compute_metrics("dev").items():
-            group = "dev_by_emotion" if "/" in key else "dev"  # TensorBoard shows the main metrics first
+            # TensorBoard shows the main metrics first.
+            group = "dev_by_emotion" if "/" in key else "dev_calibration" if key in _CALIBRATION else "dev"
             self.log(f"{group}/{key}", value, prog_bar=key == "uar")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
