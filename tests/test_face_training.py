@@ -58,8 +58,10 @@ def test_models_of_faces_are_trained_and_evaluated(train_in_process, compose, vi
 
 
 @pytest.mark.slow
-def test_cached_faces_do_not_change_the_weights(train_in_process, typed, tmp_path, monkeypatch):
+def test_cached_faces_do_not_change_the_weights(train_in_process, video_overrides, tmp_path, monkeypatch):
     monkeypatch.setenv("EMOTION_CACHE", str(tmp_path / "cache"))
     changes = ("model=face_cnn", "data.on_error=skip", "trainer.max_epochs=1", "faces.frames=2", "faces.size=24")
-    first, second = (load_weights(train_in_process(*typed, *changes, name=name)) for name in ("first", "second"))
+    first, second = (
+        load_weights(train_in_process(*video_overrides, *changes, name=name)) for name in ("first", "second")
+    )
     assert all(torch.equal(first[key], second[key]) for key in first)
