@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,3 +139,22 @@ def test_calibrating_again_after_a_resume_gives_the_same(two_runs, tmp_path, com
     one, other = (json.loads((run / "metrics.json").read_text()) for run in (two_runs[0], tmp_path / "run"))
     assert other["temperature"] == one["temperature"]
     assert other["test/loss"] == one["test/loss"]
+
+
+def test_overlays_and_live_lines_show_uncertain_predictions(face, tmp_path):
+    from emotion.inference.live import Estimate, _line
+    from emotion.inference.overlay import write_image_overlay
+    from emotion.inference.predictions import Prediction
+    from emotion.inference.timeline import Segment
+    from emotion.media.image import Image
+
+    prediction = Prediction("a.png", "uncertain", {"happy": 0.4, "sad": 0.35, "angry": 0.25}, ("face",))
+    cv2.imwrite(str(tmp_path / "a.png"), face)
+    width, height = Image(tmp_path / "a.png").size
+    boxes = np.array([[0.0, 10, 10, width - 10, height - 10]])
+    write_image_overlay(
+        tmp_path / "a.png", [Segment(0, 0, 1, boxes, prediction)], ("happy", "sad", "angry"), tmp_path / "b.png"
+    )
+    assert (cv2.imread(str(tmp_path / "b.png")) != cv2.imread(str(tmp_path / "a.png"))).any()
+    assert _line(Estimate(1.0, prediction)) == "0:01  uncertain 0.40  face"
+    assert _line(Estimate(1.0, Prediction("live", "no speech", {}, ()))) == "0:01  no speech"

@@ -215,3 +215,26 @@ def test_runs_are_evaluated_over_the_shared_classes_too(overrides, compose, tmp_
     (folder,) = (tmp_path / "run" / "evaluations").iterdir()
     again = json.loads((folder / "metrics.json").read_text())
     assert again["test/uar_shared"] == pytest.approx(metrics["test/uar_shared"])
+
+
+def test_files_that_two_corpora_hold_are_not_trained_on_and_tested(two_corpora, overrides, compose):
+    copy = two_corpora / "own" / "happy" / "person11_copy.wav"
+    shutil.copy(two_corpora / "own" / "happy" / "person11.wav", copy)
+    other = two_corpora / "ravdess" / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    twin = two_corpora / "own" / "happy" / "person12_twin.wav"
+    shutil.copy(other, twin)
+    try:
+        given = (*overrides, "protocol=cross_corpus", "protocol.test_corpora=[own]")
+        table = build_datamodule(compose(*given)).protocol.table.set_index("recording")
+        assert "ravdess/01-03-01-01-01-01" not in table.index
+        assert table.loc["own/happy/person12_twin", "split"] == "test"
+        pooled = [build_datamodule(compose(*overrides, f"protocol.fold={fold}")).protocol.table for fold in range(5)]
+        for table in pooled:
+            split = table.set_index("recording")["split"]
+            assert split.get("own/happy/person11") == split.get("own/happy/person11_copy")
+            assert (
+                len({split.get(key) for key in ("own/happy/person12_twin", "ravdess/01-03-01-01-01-01")} - {None}) == 1
+            )
+    finally:
+        copy.unlink()
+        twin.unlink()

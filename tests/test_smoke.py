@@ -1,6 +1,7 @@
 """Smoke tests: each command and each kind of model once, on small data; slow tests cover the details."""
 
 import importlib.util
+import inspect
 import json
 
 import pytest
@@ -96,3 +97,4 @@ def test_benchmarks_import_existing_names(path, monkeypatch):
     monkeypatch.syspath_prepend(path.parent)
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path))
     module.__spec__.loader.exec_module(module)
+    assert any(inspect.isfunction(own) and own.__module__ == module.__name__ for own in vars(module).values())

@@ -14,7 +14,7 @@ from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.labels import FROM_DATA, emotions_in, scheme
 from emotion.prepare.modalities import Prepared
-from emotion.protocols.definitions import OF_ANY_CORPUS
+from emotion.protocols.definitions import OF_ANY_CORPUS, OF_SEVERAL
 from emotion.protocols.generate import from_own_splits, from_saved_splits, make
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ def _protocol(
     if settings.name == corpus.own_protocol:
         own, folds = corpus.own_splits(directory, settings.fold)
         return from_own_splits(settings.name, rows, own, settings.fold, folds, settings.speaker_independent)
-    if corpus.may_hold_copies and settings.name in OF_ANY_CORPUS and settings.name != "all_test":
+    divides = settings.name in OF_ANY_CORPUS | OF_SEVERAL and settings.name != "all_test"
+    if corpus.may_hold_copies and divides:
         rows = _with_copies(directory, rows)
     return make(settings, corpus.name, rows, data.on_error)
 

@@ -117,7 +117,8 @@ def choose_branches(
     """Rewrite the choices of branches, and of their features, in Hydra's syntax.
 
     `model.branches.NAME=CHOICE` and `model.vector=CHOICE` choose in the group `model/branch`, and
-    `model.branches.NAME.features=CHOICE` in the group `features`. Choices that add a key get a `+`.
+    `model.branches.NAME.features=CHOICE` in the group `features`. Choices that add a key get a `+`, and options of the
+    corpora of `data=several` too.
 
     Args:
         arguments: Arguments of the command line.

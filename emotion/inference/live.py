@@ -114,10 +114,10 @@ def _line(estimate: Estimate) -> str:
     prediction = estimate.prediction
     if prediction is None:
         return f"{format_time(estimate.time)}  no audio and no face"
-    if not prediction.probabilities:
+    if prediction.confidence is None:
         return f"{format_time(estimate.time)}  {prediction.emotion}"
-    probability, modalities = prediction.probabilities[prediction.emotion], " and ".join(prediction.modalities)
-    return f"{format_time(estimate.time)}  {prediction.emotion} {probability:.2f}  {modalities}"
+    modalities = " and ".join(prediction.modalities)
+    return f"{format_time(estimate.time)}  {prediction.emotion} {prediction.confidence:.2f}  {modalities}"
 
 
 def _bars(estimate: Estimate, labels: tuple[str, ...]) -> "Table":

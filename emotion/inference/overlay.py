@@ -196,8 +196,8 @@ class _Artist:
         nearest = min(face.segments, key=lambda segment: abs((segment.start + segment.end) / 2 - time))
         prediction = nearest.prediction
         text, colour = prediction.emotion, self.colours.get(prediction.emotion, _GREY)
-        if prediction.probabilities:
-            text += f" {prediction.probabilities[prediction.emotion]:.2f}"
+        if prediction.confidence is not None:
+            text += f" {prediction.confidence:.2f}"
         size = max(0.5, self.longest / 1000)
         if nearest.face is None:
             if not nearest.start <= time <= nearest.end:  # the other segments have faces

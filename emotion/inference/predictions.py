@@ -26,6 +26,11 @@ class Prediction:
     modalities: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def confidence(self) -> float | None:
+        """The largest probability; None if there is no speech."""
+        return max(self.probabilities.values(), default=None)
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -130,11 +130,32 @@ def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, n_b
         >>> expected_calibration_error(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
         0.25
     """
+    confidence, accuracy, count = reliability_curve(truth, probabilities, n_bins)
+    return float((np.abs(confidence - accuracy) * count).sum() / count.sum())
+
+
+def reliability_curve(
+    truth: np.ndarray, probabilities: np.ndarray, n_bins: int = 15
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean confidence, accuracy and number of recordings of each bin of the confidence that has recordings.
+
+    Args:
+        truth: See `expected_calibration_error`.
+        probabilities: See `expected_calibration_error`.
+        n_bins: See `expected_calibration_error`.
+
+    Example:
+        >>> reliability_curve(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))
+        (array([0.75]), array([0.5]), array([2]))
+    """
     probabilities = np.asarray(probabilities, np.float64)
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     bin_index = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    difference = np.bincount(bin_index, confidence, n_bins) - np.bincount(bin_index, correct, n_bins)
-    return float(np.abs(difference).sum() / len(confidence))
+    count = np.bincount(bin_index, minlength=n_bins)
+    filled = count > 0
+    sums = (np.bincount(bin_index, own, n_bins)[filled] for own in (confidence, correct))
+    mean, accuracy = (total / count[filled] for total in sums)
+    return mean, accuracy, count[filled]
 
 
 def brier_score(truth: np.ndarray, probabilities: np.ndarray) -> float:

@@ -39,29 +39,24 @@ def plot_confusion_matrix(predictions: pd.DataFrame, classes: tuple[str, ...], t
     return figure
 
 
-def plot_calibration(predictions: pd.DataFrame, classes: tuple[str, ...], title: str, n_bins: int = 10) -> "Figure":
+def plot_calibration(predictions: pd.DataFrame, classes: tuple[str, ...], title: str) -> "Figure":
     """Plot accuracy over confidence (reliability diagram), and the error rate of the most confident recordings.
 
     Args:
         predictions: Predictions of one split.
         classes: Class names.
         title: Title of the figure.
-        n_bins: Number of bins of the confidence (default: 10).
     """
     truth, predicted = (pd.Index(classes).get_indexer(pd.Index(predictions[name])) for name in ("emotion", "predicted"))
     probabilities = predictions[list(classes)].to_numpy()
-    confidence, correct = probabilities.max(axis=1), predicted == truth
-    index = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    count = np.bincount(index, minlength=n_bins)
-    filled = count > 0
-    mean, accuracy = (np.bincount(index, own, n_bins)[filled] / count[filled] for own in (confidence, correct))
+    confidence, accuracy, count = metrics.reliability_curve(truth, probabilities)
     error = metrics.expected_calibration_error(truth, probabilities)
 
     figure, panels = new_panels(9, 4.2, columns=2)
     left, right = panels[0]
     left.plot([0, 1], [0, 1], color="grey", linestyle="--", label="calibrated")
-    left.plot(mean, accuracy, color=SERIES_STYLES[0][0], marker="o", label="model")
-    for place, height, number in zip(mean, accuracy, count[filled], strict=True):
+    left.plot(confidence, accuracy, color=SERIES_STYLES[0][0], marker="o", label="model")
+    for place, height, number in zip(confidence, accuracy, count, strict=True):
         left.annotate(f"{number}", (place, height), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
     left.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="confidence (recordings at the points)", ylabel="accuracy")
     left.set_title(f"calibration error {error:.3f}")

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,7 @@ def prepare_waveforms(
     described = {"format": FORMAT, "sample_rate": sample_rate, "sources": sources}
     key = fingerprint(described | {"speech_only": True} if speech_only else described)
 
-    def read(path: str) -> tuple[np.ndarray, list[str]]:
-        notes: list[str] = []
-        return to_int16(read_audio(directory / path, sample_rate, notes.append)), notes
-
+    read = partial(_read, directory, sample_rate)
     if parts:  # the parts of a file follow each other, and it is decoded once
         read = lru_cache(maxsize=os.cpu_count())(read)
 
@@ -69,15 +66,13 @@ def prepare_waveforms(
             samples, notes = read(path)
             samples = _part(samples, path, sample_rate, parts.get(recording))
         except MediaError as error:
-            return PreparedItem(recording, {}, _relative(str(error)))
+            return PreparedItem(recording, {}, _relative(str(error), directory))
         if speech_only:
             speech = only_speech(samples, sample_rate)
-            silent = [] if len(speech) else [f"{path}: no speech was detected in it, so all of it is used"]
-            samples, notes = speech if len(speech) else samples, [*notes, *silent]
-        return PreparedItem(recording, {"waveforms": samples}, note="; ".join(map(_relative, notes)))
-
-    def _relative(text: str) -> str:
-        return text.replace(f"{directory}{os.sep}", "")
+            if not len(speech):
+                notes = [*notes, f"{path}: no speech was detected in it, so all of it is used"]
+            samples = speech if len(speech) else samples
+        return PreparedItem(recording, {"waveforms": samples}, note="; ".join(notes))
 
     def decode_all(recordings: Sequence[str]) -> Iterator[PreparedItem]:
         """Decode in order, on all cores, with a bounded number of recordings in memory."""
@@ -91,6 +86,18 @@ def prepare_waveforms(
     if len(notes := store.index["note"][store.index["note"] != ""]):
         log.warning("the audio of %d recordings is unusual, such as %s", len(notes), notes.iloc[0])
     return store
+
+
+def _read(directory: Path, sample_rate: int, path: str) -> tuple[np.ndarray, list[str]]:
+    """Return the samples of a file, shape (T,), int16, and messages about it."""
+    notes: list[str] = []
+    samples = to_int16(read_audio(directory / path, sample_rate, notes.append))
+    return samples, [_relative(note, directory) for note in notes]
+
+
+def _relative(text: str, directory: Path) -> str:
+    """Return a message without the directory of the corpus."""
+    return text.replace(f"{directory}{os.sep}", "")
 
 
 def _part(samples: np.ndarray, path: str, sample_rate: int, part: tuple[float, float] | None) -> np.ndarray:

@@ -156,7 +156,7 @@ def _pooled(rows: list[Row]) -> Iterator[Fold]:
             train, dev = _without_dev([row for unit in units if unit not in tested for row in unit], corpus)
             fold["train"] += train
             fold["dev"] += dev
-        yield fold
+        yield _without_copies(fold)
 
 
 def _test_whole(rows: list[Row], tested: Collection[str]) -> Fold:
@@ -168,7 +168,16 @@ def _test_whole(rows: list[Row], tested: Collection[str]) -> Fold:
             train, dev = _without_dev(own, corpus)
             fold["train"] += train
             fold["dev"] += dev
-    return fold
+    return _without_copies(fold)
+
+
+def _without_copies(fold: Fold) -> Fold:
+    """Leave out of train what is in dev or test of another corpus as a copy, and out of dev what is in test."""
+    test, dev = ({row["copies"] for row in fold[split] if row.get("copies")} for split in ("test", "dev"))
+    return fold | {
+        "train": [row for row in fold["train"] if row.get("copies") not in test | dev],
+        "dev": [row for row in fold["dev"] if row.get("copies") not in test],
+    }
 
 
 def _without_dev(rows: list[Row], salt: str) -> tuple[list[Row], list[Row]]:

@@ -124,16 +124,20 @@ def fit(
         ) from error
     finally:
         _leave_processes(before)
-    if not trainer.is_global_zero:
-        return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main=False)
-    best = checkpoints / "best.ckpt"
+    is_main = trainer.is_global_zero
+    temperature = _load_best(settings, classifier, datamodule) if is_main else None
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature)
+
+
+def _load_best(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> float | None:
+    """Load the weights of the best epoch into the classifier and calibrate it; return the temperature, if any."""
+    best = settings.run_dir / "checkpoints" / "best.ckpt"
     if not best.exists():
         raise EmotionError(f"no epoch was finished, so there is no {best}; raise trainer.max_epochs")
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
-    temperature = None
-    if settings.training.calibrate:
-        temperature = calibrate(classifier, datamodule.batches("dev"), device_of(settings.trainer), best)
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), True, temperature)
+    if not settings.training.calibrate:
+        return None
+    return calibrate(classifier, datamodule.batches("dev"), device_of(settings.trainer), best)
 
 
 def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
