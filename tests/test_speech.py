@@ -15,6 +15,7 @@ from conftest import ROOT
 from emotion import runs
 from emotion.corpora.ravdess import Ravdess
 from emotion.inference import Predictor
+from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.audio import read_audio
 from emotion.media.int16 import to_int16
 from emotion.pipelines.train import train
@@ -159,6 +160,11 @@ def test_timelines_show_where_there_is_no_speech(speech_run, clip, tmp_path, com
     assert emotions.count("no speech") >= 2
     assert emotions[1] != "no speech"
     assert (tmp_path / "a.png").is_file()
+    predictor = Predictor.from_run(speech_run)
+    segments = list(predictor.timeline(tmp_path / "both.wav", window=2, hop=1))
+    (label,) = timeline_figure(segments, predictor.labels).axes[0].texts
+    assert label.get_text() == "no speech"
+    assert len(speech) / RATE < label.get_position()[0] < len(speech) / RATE + 4
 
 
 def test_detection_needs_no_torch(tmp_path):

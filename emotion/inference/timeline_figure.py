@@ -31,8 +31,8 @@ def timeline_figure(
     palette, last = label_colors(labels), max(segment.end for segment in segments) or 1.0  # an image has no duration
     for axes, face in zip(panels[:, 0], faces, strict=True):
         own = [segment for segment in segments if segment.face == face and segment.prediction.probabilities]
-        if not own:
-            axes.text(0.5, 0.5, NO_SPEECH, transform=axes.transAxes, ha="center", va="center", color="grey")
+        for start, end in _spans_without_speech(segments, own):
+            axes.text((start + end) / 2, 0.5, NO_SPEECH, ha="center", va="center", color="grey")
         for run in _without_gaps(own):
             axes.stackplot(*_curves(run, labels), colors=palette, labels=labels if run[0] is own[0] else (), lw=0)
         axes.set(xlim=(0, last), ylim=(0, 1), ylabel="probability" if face is None else f"face {face}")
@@ -62,6 +62,18 @@ def _without_gaps(segments: Sequence[Segment]) -> list[list[Segment]]:
         else:
             groups.append([segment])
     return groups
+
+
+def _spans_without_speech(segments: Sequence[Segment], spoken: Sequence[Segment]) -> list[tuple[float, float]]:
+    """Return start and end of the parts, in seconds, with windows without speech and none of `spoken`."""
+    spans = []
+    for run in _without_gaps([segment for segment in segments if not segment.prediction.probabilities]):
+        middle = (run[0].start + run[-1].end) / 2
+        start = max([run[0].start, *(segment.end for segment in spoken if segment.end <= middle)])
+        end = min([run[-1].end, *(segment.start for segment in spoken if segment.start >= middle)])
+        if not any(segment.start < middle < segment.end for segment in spoken):
+            spans.append((start, end))
+    return spans
 
 
 def _curves(segments: Sequence[Segment], labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
