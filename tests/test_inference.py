@@ -193,6 +193,8 @@ def test_json_contains_predictions_and_problems():
         "probabilities": {"calm": 0.75, "sad": 0.25},
         "modalities": ["audio"],
         "notes": ["no face"],
+        "distance": None,
+        "adapted_to": None,
     }
     assert second == {"name": "b", "problem": "why"}
 

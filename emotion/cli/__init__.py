@@ -24,6 +24,7 @@ _COMMANDS = (
     corpora.add_splits,
     results.add_report,
     results.add_trials,
+    results.add_temperature,
     results.add_robustness,
     results.add_figures,
 )

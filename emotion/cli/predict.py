@@ -60,6 +60,18 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
         help="Answer `uncertain` where no emotion has this probability; without P, the one that two thirds of the dev "
         "recordings of the model reach.",
     )
+    parser.add_argument(
+        "--adapt",
+        choices=("folder", "speaker"),
+        help="Normalise by what the given recordings show, all together or those of each speaker (the folder of a "
+        "file, or --speakers). An answer then depends on the other recordings.",
+    )
+    parser.add_argument(
+        "--speakers",
+        type=path,
+        metavar="CSV",
+        help="Table with the columns file and speaker; implies --adapt=speaker.",
+    )
     add_force(parser)
     parser.set_defaults(call=_predict)
 
@@ -91,7 +103,9 @@ def _predict(arguments: argparse.Namespace) -> None:
         _require_kind(media.files[0], arguments.overlay)
     predictor = _predictor(arguments)
     predictor.min_confidence = _required_confidence(arguments.min_confidence, predictor)
-    if arguments.timeline or figures or arguments.window is not None or arguments.hop is not None:
+    follows = bool(arguments.timeline or figures or arguments.window is not None or arguments.hop is not None)
+    _adapt(predictor, media.files, arguments, follows)
+    if follows:
         predictions = _timelines(predictor, media.files, arguments)
     else:
         predictions = track(predictor.predict(media.files), "predicting", len(media.files))
@@ -109,6 +123,30 @@ def _predict(arguments: argparse.Namespace) -> None:
         print(f"error: {printable(problem)}", file=sys.stderr)
     if problems or media.missing:
         sys.exit(1)
+
+
+def _adapt(predictor: "Predictor", files: Sequence[Path], arguments: argparse.Namespace, follows: bool) -> None:
+    from emotion.inference.speakers import groups_of
+
+    by = arguments.adapt or ("speaker" if arguments.speakers else None)
+    if by is None:
+        return
+    if arguments.speakers and by == "folder":
+        raise EmotionError(
+            "--speakers names speakers, but --adapt=folder takes all files as one group; use one of them"
+        )
+    if follows:
+        raise EmotionError(
+            "--adapt is for whole recordings; leave out --timeline, --window, --hop, --plot and --overlay"
+        )
+    groups = groups_of(files, by, arguments.speakers)
+    predictor.adapt(groups)
+    number = len(set(groups.values()))
+    print(
+        f"note: adapted to {number} {'group' if number == 1 else 'groups'} of {len(files)} recordings, without labels; "
+        "answers depend on all recordings of a group",
+        file=sys.stderr,
+    )
 
 
 def _required_confidence(value: float, predictor: "Predictor") -> float:

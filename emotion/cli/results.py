@@ -117,6 +117,25 @@ def _trials(arguments: argparse.Namespace) -> None:
     print(summarise(arguments.sweeps))
 
 
+def add_temperature(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion temperature`."""
+    parser = commands.add_parser(
+        "temperature", help="Fit training.temperature_factor on runs that test a corpus each, unlike those of training."
+    )
+    parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="Run directories, or folders of runs.")
+    parser.set_defaults(call=_temperature)
+
+
+def _temperature(arguments: argparse.Namespace) -> None:
+    from emotion.reports.runs import find_runs
+    from emotion.reports.tables import to_markdown
+    from emotion.reports.temperature import temperature_table
+
+    factor, table = temperature_table(find_runs(arguments.runs))
+    print(to_markdown(table.round(3).astype(str)), end="")
+    print(f"\ntraining.temperature_factor={factor:.2f}")
+
+
 def add_robustness(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion robustness`."""
     parser = commands.add_parser("robustness", help="Evaluate finished runs on corrupted recordings.")

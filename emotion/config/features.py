@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
-from emotion.config.fields import Positive
+from emotion.config.fields import NonNegativeInt, Positive
 from emotion.config.target import Target
 from emotion.errors import EmotionError
 
@@ -32,6 +32,9 @@ class FeaturesConfig:
     not."""
     cache: bool
     """Compute features once and keep them on disk."""
+    n_augmented_copies: NonNegativeInt = 0
+    """Number of augmented copies of each recording that are computed once and kept on disk; an epoch trains on all. 0
+    to augment anew in every epoch."""
 
     def check(self, key: str, sample_rate: int) -> None:
         """Refuse values that contradict each other.
@@ -43,11 +46,13 @@ class FeaturesConfig:
         Raises:
             EmotionError: names the key, the value and what is allowed.
         """
+        if self.n_augmented_copies and not self.cache:
+            raise EmotionError(f"{key}.n_augmented_copies={self.n_augmented_copies} needs {key}.cache=true")
         for name, target in self.sets.items():
             _check_feature_set(f"{key}.sets.{name}", target.arguments, sample_rate)
 
 
-COMMON = ("n_fft", "hop_length", "trim_db", "duration_s", "normalize", "cache")
+COMMON = ("n_fft", "hop_length", "trim_db", "duration_s", "normalize", "cache", "n_augmented_copies")
 """The keys of a branch's features that default to those of the group `features`."""
 
 

@@ -145,6 +145,8 @@ class TrainingConfig:
     """Decay of an exponential moving average of the weights, which is then evaluated; null for none."""
     calibrate: bool = True
     """Fit the temperature of the softmax on dev, after the best epoch was selected."""
+    temperature_factor: Positive = 1.0
+    """Factor of the temperature, if it is fitted; above 1 for recordings unlike those of dev: `emotion temperature`."""
     compile: bool = False
     """Compile the networks with torch.compile."""
 

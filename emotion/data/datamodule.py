@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 from emotion.batch import Batch
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged, RecordingDataset
-from emotion.data.feature_cache import cached_features
+from emotion.data.feature_cache import cached_features, copy_key
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces
 from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
@@ -90,6 +91,7 @@ class EmotionDataModule(pl.LightningDataModule):
         self.sources: dict[str, Ragged] = {}
         self.keys: dict[str, str] = {}
         self.features: dict[str, Ragged] = {}
+        self.copies: dict[str, tuple[int, Ragged]] = {}
         self.targets: torch.Tensor | None = None
         self._trains_on: set[str] = set()
         self._needs_waveform = False
@@ -130,7 +132,7 @@ class EmotionDataModule(pl.LightningDataModule):
     def cache_features(
         self, front_ends: Sequence[AudioFrontEnd], needs_waveform: bool = False, device: torch.device | str = "cpu"
     ) -> None:
-        """Serve cached features from now on; the train split has waveforms where features are augmented.
+        """Serve cached features from now on; the train split has waveforms, or copies, where features are augmented.
 
         Args:
             front_ends: Front ends that extract the features, on the CPU.
@@ -141,7 +143,15 @@ class EmotionDataModule(pl.LightningDataModule):
             end.features_key: cached_features(end, self.sources["waveform"], self.keys["waveform"], device=device)
             for end in front_ends
         }
-        self._trains_on = {end.features_key for end in front_ends if not end.augments_audio}
+        self.copies = {
+            end.features_key: (
+                end.n_augmented_copies,
+                cached_features(end, self.sources["waveform"], self.keys["waveform"], device=device, augmented=True),
+            )
+            for end in front_ends
+            if end.n_augmented_copies
+        }
+        self._trains_on = {end.features_key for end in front_ends if end.n_augmented_copies or not end.augments_audio}
         self._needs_waveform = needs_waveform
 
     def dataset(self, split: str, augmented: bool = False) -> RecordingDataset:
@@ -157,7 +167,15 @@ class EmotionDataModule(pl.LightningDataModule):
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
                 f"recordings exists in the {self.corpus.name} corpus (channel {self.channel})"
             )
-        features = {key: self.features[key] for key in (self._trains_on if augmented else self.features)}
+        numbers = np.zeros(len(rows), np.int64)
+        if augmented and self.copies:
+            copies = max(count for count, _ in self.copies.values())
+            numbers = np.repeat(np.arange(copies), len(rows))
+            rows = pd.concat([rows] * copies)
+        features = {
+            key: self._cached(key, rows["recording"], numbers, augmented)
+            for key in (self._trains_on if augmented else self.features)
+        }
         sources = dict(self.sources)
         if self.features and not self._needs_waveform and len(features) == len(self.features):
             del sources["waveform"]
@@ -168,6 +186,13 @@ class EmotionDataModule(pl.LightningDataModule):
             features,
             known_classes(self.table, len(self.classes)) if augmented else None,
         )
+
+    def _cached(self, key: str, recordings: pd.Series, numbers: np.ndarray, augmented: bool) -> Ragged:
+        """Return cached features of recordings; in training, of the copies of these numbers, if there are any."""
+        if not augmented or key not in self.copies:
+            return self.features[key].select(recordings.tolist())
+        count, copies = self.copies[key]
+        return copies.select([copy_key(name, number % count) for name, number in zip(recordings, numbers, strict=True)])
 
     def batches(self, *splits: str) -> Iterator[Batch]:
         """Yield the batches of splits in order, for statistics and evaluation."""
@@ -187,6 +212,8 @@ class EmotionDataModule(pl.LightningDataModule):
         """
         dataset = self.dataset("train", augmented=True)
         weights = sampling_weights(self.table, self.sampling_temperature)
+        if weights is not None:
+            weights = np.tile(weights, len(dataset) // len(weights))
         sampler = EpochSampler(len(dataset), self.seed, *self._process, weights)
         if self.trainer is not None:
             # A resumed fit fetches its first batch before Lightning sets the epoch of the sampler.

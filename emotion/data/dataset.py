@@ -55,7 +55,7 @@ class RecordingDataset(Dataset):
         sources: Arrays of each recording: `waveform` (int16 samples), `faces` (shape (total, H, W, 1 or 3)) and
             `action_units` (frames, shape (total, A)).
         targets: Share of each class for each item, shape (items, num_classes), or None.
-        features: Cached features of each recording, frames of shape (total, F), by their keys in a batch.
+        features: Cached features of each row of the table, frames of shape (total, F), by their keys in a batch.
         known_classes: Classes of each corpus, shape (n_corpora, num_classes), bool, or None.
     """
 
@@ -73,7 +73,7 @@ class RecordingDataset(Dataset):
         self.corpus = torch.tensor(table["corpus_index"].to_numpy(np.int64))
         self.targets, self.known_classes = targets, known_classes
         self.sources = {name: source.select(self.recordings) for name, source in sources.items()}
-        self.features = {key: source.select(self.recordings) for key, source in (features or {}).items()}
+        self.features = dict(features or {})
 
     def __len__(self) -> int:
         return len(self.recordings)

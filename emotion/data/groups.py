@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from emotion.batch import Batch, select_items
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
-from emotion.features.normalization import FrontEnd
+from emotion.errors import EmotionError, suggest
+from emotion.features.normalization import GROUPS, FrontEnd
 from emotion.protocols import SPLITS
 
 
@@ -35,6 +37,30 @@ def fit_groups(datamodule: EmotionDataModule, front_ends: Iterable[FrontEnd]) ->
         if front_end.group:
             number = int(datamodule.table[f"{front_end.group}_index"].max()) + 1
             front_end.fit_groups(_batches(datamodule, front_end.group), number)
+
+
+def adapt_to_groups(datamodule: EmotionDataModule, front_ends: Iterable[FrontEnd], split: str, group: str) -> None:
+    """Normalise by the statistics of the speakers or corpora of a split, see `FrontEnd.adapt`.
+
+    Args:
+        datamodule: Data module after `setup`.
+        front_ends: Changed in place; those that cannot be adapted stay as they are.
+        split: The split that is evaluated.
+        group: `speaker` or `corpus`.
+
+    Raises:
+        EmotionError: the group is unknown, the speaker of a recording is, or no front end can be adapted.
+    """
+    if group not in GROUPS:
+        raise EmotionError(f"adapt={group}: {suggest(group, GROUPS)}")
+    table = datamodule.table[datamodule.table["split"] == split]
+    if group == "speaker" and (table["speaker"] == UNKNOWN_SPEAKER).any():
+        raise EmotionError("adapt=speaker needs the speaker of every recording; use adapt=corpus")
+    adaptable = [front_end for front_end in front_ends if front_end.is_adaptable]
+    if not adaptable:
+        raise EmotionError(f"adapt={group}: no statistics of other recordings normalise the features of this model")
+    for front_end in adaptable:
+        front_end.adapt(datamodule.batches(split), int(datamodule.table[f"{group}_index"].max()) + 1, group)
 
 
 def _batches(datamodule: EmotionDataModule, group: str) -> Iterator[Batch]:

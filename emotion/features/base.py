@@ -108,12 +108,15 @@ class Representation(AcousticFeatures):
     Attributes:
         num_channels: Number of equal parts of the features, such as the layers of a network (default: 1).
         one_frame: True if there is one vector for each recording (default: False).
+        has_spectrum: True if `forward` takes a function that changes power spectra, as `FeatureStack.forward` does
+            (default: False).
         freeze: True if the weights are not trained, so that the features can be cached (default: True).
         lr_multiplier: Multiplier of the learning rate of trained weights (default: 1).
     """
 
     num_channels = 1
     one_frame = False
+    has_spectrum = False
     freeze = True
     lr_multiplier = 1.0
 

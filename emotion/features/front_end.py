@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from emotion.augment.base import Augmentation, FeatureAugmentation, SpectrumAugmentation, WaveformAugmentation
 from emotion.augment.mixup import mix_features
 from emotion.batch import Batch, get_audio
+from emotion.errors import EmotionError
 from emotion.features.base import Representation
 from emotion.features.normalization import FrontEnd
 from emotion.features.silence import trim_silence
@@ -30,6 +31,13 @@ class AudioFrontEnd(FrontEnd):
         description: Plain data that determines the features before normalisation, which are cached under its
             fingerprint.
         cache: Compute the features once (default: False).
+        n_augmented_copies: Number of augmented copies of each recording that are computed once; 0 (default) to augment
+            in every step.
+        augment_description: Plain data that determines the augmentations of waveforms and spectra, whose copies are
+            cached under its fingerprint.
+
+    Raises:
+        EmotionError: copies are asked for, but nothing augments audio.
     """
 
     def __init__(
@@ -42,6 +50,8 @@ class AudioFrontEnd(FrontEnd):
         augment: Iterable[Augmentation] = (),
         description: Mapping[str, Any] | None = None,
         cache: bool = False,
+        n_augmented_copies: int = 0,
+        augment_description: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(features.num_features, normalize)
         self.features, self.trim_db, self.num_channels = features, trim_db, features.num_channels
@@ -57,6 +67,12 @@ class AudioFrontEnd(FrontEnd):
         )
         self.samples = None if duration_s is None else round(duration_s * sample_rate)
         self.description, self.features_key, self.cache = description, fingerprint(description), cache
+        self.n_augmented_copies, self.augment_description = n_augmented_copies, augment_description
+        if n_augmented_copies and not self.augments_audio:
+            raise EmotionError(
+                f"features.n_augmented_copies={n_augmented_copies} needs augmentations of audio that apply to these "
+                "features, such as augment=[noise,equalizer]"
+            )
 
     @property
     def is_trainable(self) -> bool:
@@ -71,7 +87,11 @@ class AudioFrontEnd(FrontEnd):
     @property
     def lacks_spectrum(self) -> bool:
         """True if there are augmentations of spectra, but the features are not computed from spectra."""
-        return bool(self.spectrum_augmentations) and isinstance(self.features, Representation)
+        return (
+            bool(self.spectrum_augmentations)
+            and isinstance(self.features, Representation)
+            and not self.features.has_spectrum
+        )
 
     @property
     def is_cacheable(self) -> bool:

@@ -107,9 +107,36 @@ class FrontEnd(nn.Module):
             mean, std = self._statistics(batches, num_groups)
             self.group_mean, self.group_std = mean.to(self.mean), std.to(self.mean)
 
-    def _statistics(self, batches: Iterable[Batch], num_groups: int = 1) -> tuple[Tensor, Tensor]:
-        """Return mean and std of each feature over all frames of each group, each (num_groups, F)."""
-        count = torch.zeros(num_groups, 1, dtype=torch.float64)
+    @property
+    def is_adaptable(self) -> bool:
+        """True if `adapt` can be used: statistics of the train split or of groups normalise."""
+        return self.normalize == "train" or self.group is not None
+
+    @torch.no_grad()
+    def adapt(self, batches: Iterable[Batch], num_groups: int, group: str = "speaker") -> None:
+        """Normalise by the statistics of groups of recordings from now on, without labels.
+
+        The train split counts as one more recording of each group, if its statistics are known, so that a small group
+        changes little.
+
+        Args:
+            batches: Batches with the group of each recording.
+            num_groups: Number of groups.
+            group: Name of the groups in a batch, `speaker` (default) or `corpus`.
+        """
+        prior = (self.mean.cpu().double(), self.std.cpu().double()) if self.normalize == "train" else None
+        self.normalize = group
+        mean, std = self._statistics(batches, num_groups, prior)
+        self.group_mean, self.group_std = mean.to(self.mean), std.to(self.mean)
+
+    def _statistics(
+        self, batches: Iterable[Batch], num_groups: int = 1, prior: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean and std of each feature over all frames of each group, each (num_groups, F).
+
+        Mean and std of `prior`, shape (F,) each, count as those of one more recording of a group.
+        """
+        count, items = (torch.zeros(num_groups, 1, dtype=torch.float64) for _ in range(2))
         total, squares = (torch.zeros(num_groups, self.num_features, dtype=torch.float64) for _ in range(2))
         training = self.training
         self.eval()  # without augmentation
@@ -119,9 +146,16 @@ class FrontEnd(nn.Module):
             features, frames = features.cpu().double()[present], frames.cpu()[present]
             group = batch[self.group].cpu()[present] if self.group else torch.zeros_like(frames)
             count.index_add_(0, group, frames[:, None].double())
+            items.index_add_(0, group, torch.ones(len(group), 1, dtype=torch.float64))
             total.index_add_(0, group, features.sum(dim=2))  # zeros beyond an item's frames add nothing
             squares.index_add_(0, group, features.square().sum(dim=2))
         self.train(training)
+        if prior is not None:
+            mean, std = prior
+            frames_of_one = torch.where(items > 0, count / items, 1.0)
+            count = count + frames_of_one
+            total = total + frames_of_one * mean
+            squares = squares + frames_of_one * (std.square() + mean.square())
         count = count.clamp(min=1)
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)

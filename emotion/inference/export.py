@@ -101,7 +101,8 @@ class Onnx(ProgramFormat):
         written = cast(torch.onnx.ONNXProgram, program).model_proto
         onnx.helper.set_model_props(written, {KEY: description})
         onnx.save(written, path)
-        return OnnxModel(path)
+        model = OnnxModel(path)
+        return lambda recordings: model(recordings)[0]
 
 
 class Pt2(ProgramFormat):
@@ -233,7 +234,7 @@ def _example(network: Network) -> Recording:
 def _difference(network: Network, model: Predict, recordings: list[Recording]) -> float:
     """Return the maximum difference between probabilities of two models, over single recordings and one batch."""
     batches = [[recording] for recording in recordings] + [recordings]
-    return max(float(abs(network(batch) - model(batch)).max()) for batch in batches)
+    return max(float(abs(network(batch)[0] - model(batch)).max()) for batch in batches)
 
 
 def _files_to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:

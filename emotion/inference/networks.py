@@ -1,12 +1,13 @@
 """Networks of finished runs that predict recordings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from emotion import runs
 from emotion.batch import Batch, on_device
@@ -14,6 +15,7 @@ from emotion.composition import load_classifier, modalities_of
 from emotion.config.schema import TrainConfig
 from emotion.data.dataset import Ragged, gather
 from emotion.errors import EmotionError
+from emotion.features.front_end import AudioFrontEnd
 from emotion.inference.recordings import Recording
 from emotion.labels import classes
 from emotion.models.base import Classifier
@@ -31,6 +33,9 @@ class Network:
         labels: Emotions, in the order of the outputs.
         device: Device of the computation (default: cpu).
         min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
+
+    Attributes:
+        needs_groups: True if `adapt` must come before predictions.
     """
 
     def __init__(
@@ -46,10 +51,39 @@ class Network:
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device).eval()
         self.modalities, self.sample_rate, self.labels = modalities, sample_rate, labels
+        self.needs_groups = any(end.group for end in self._audio_front_ends)
+        self._group_of: dict[str, int] = {}
 
-    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Return probabilities, shape (B, C), float64."""
-        return self.classifier.probabilities(on_device(self.batch(recordings), self.device)).double().cpu().numpy()
+    def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `emotion.inference.predictor.Model`."""
+        distances: list[Tensor] = []
+        hooks = [
+            end.register_forward_hook(lambda end, inputs, output: distances.append(_mean_square(*output)))
+            for end in self._audio_front_ends
+            if end.normalize == "train"
+        ]
+        try:
+            probabilities = self.classifier.probabilities(on_device(self.batch(recordings), self.device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        distance = torch.stack(distances).amax(dim=0).double().cpu().numpy() if distances else None
+        return probabilities.double().cpu().numpy(), distance
+
+    @property
+    def _audio_front_ends(self) -> list[AudioFrontEnd]:
+        return [end for end in self.classifier.front_ends if isinstance(end, AudioFrontEnd)]
+
+    def adapt(self, read: Callable[[], Iterable[Sequence[Recording]]], group_of: Mapping[str, str]) -> None:
+        """See `emotion.inference.predictor.Model`."""
+        ends = [end for end in self._audio_front_ends if end.is_adaptable]
+        if not ends:
+            raise EmotionError("this model cannot be adapted: no statistics of other recordings normalise its audio")
+        groups = sorted(set(group_of.values()))
+        self._group_of = {name: groups.index(group) for name, group in group_of.items()}
+        for end in ends:
+            batches = (on_device(self.batch(recordings), self.device) for recordings in read())
+            end.adapt((batch for batch in batches if end.present(batch).any()), len(groups))
 
     def batch(self, recordings: Sequence[Recording]) -> Batch:
         """Return recordings as a batch; a missing modality has length 0."""
@@ -61,7 +95,9 @@ class Network:
             length = np.array([len(array) for array in arrays])
             values = np.concatenate([*arrays, nothing])
             sources[MODALITIES[modality]] = Ragged(values, names, length.cumsum() - length, length)
-        named = {"recording": [recording.name for recording in recordings]}
+        named: dict[str, Any] = {"recording": [recording.name for recording in recordings]}
+        if self._group_of:
+            named["speaker"] = torch.tensor([self._group_of[recording.name] for recording in recordings])
         return cast(Batch, gather(sources, range(len(recordings))) | named)  # without labels
 
     def _missing_input(self, modality: str) -> np.ndarray:
@@ -100,10 +136,14 @@ def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> P
     modalities = modalities_of(config)
     if not {"audio", "face"} & set(modalities):
         raise EmotionError(f"{run_dir} needs {' and '.join(modalities)}, which cannot be computed from a recording")
-    groups = {front_end.group for front_end in classifier.front_ends} - {None}
+    groups = {end.group for end in classifier.front_ends if not isinstance(end, AudioFrontEnd)} - {None}
     if groups:
         raise EmotionError(
-            f"{run_dir} normalises by {groups.pop()}, which is unknown for a file; train a model with "
-            "features.normalize=train"
+            f"{run_dir} normalises by {groups.pop()}, which is unknown for a file; train a model with normalize=train"
         )
     return modalities
+
+
+def _mean_square(features: Tensor, frames: Tensor) -> Tensor:
+    """Return the mean square of the features of each item, shape (B,); NaN for items without frames."""
+    return features.square().sum(dim=(1, 2)) / (frames * features.shape[1])

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,6 +74,8 @@ class OnnxModel:
         EmotionError: the file cannot be used.
     """
 
+    needs_groups = False
+
     def __init__(self, path: Path) -> None:
         try:
             import onnxruntime
@@ -106,7 +108,11 @@ class OnnxModel:
         self.modalities: Prepared = {name: (Faces if name == "face" else Audio).from_dict(ways[name]) for name in ways}
         self._inputs = inputs_of(self.modalities)
 
-    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Return probabilities, shape (B, C), float64."""
+    def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, None]:
+        """See `emotion.inference.predictor.Model`; the distance is not known."""
         probabilities = cast(np.ndarray, self.session.run(None, arrays_of(self.modalities, recordings))[0])
-        return probabilities.astype(np.float64)
+        return probabilities.astype(np.float64), None
+
+    def adapt(self, read: Callable[[], Iterable[Sequence[Recording]]], group_of: Mapping[str, str]) -> None:
+        """Refuse to adapt, since the statistics are constants of the file."""
+        raise EmotionError("an ONNX model cannot be adapted to recordings; use --run with the run it was exported from")

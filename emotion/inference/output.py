@@ -35,8 +35,8 @@ def show(outcomes: Sequence[Outcome], labels: Sequence[str], form: str = "table"
 def to_json(outcomes: Sequence[Outcome]) -> str:
     """Return a JSON list of objects.
 
-    Each has `name` and either `problem`, or `emotion`, `probabilities`, `modalities` and `notes`. Those of a timeline
-    also have `start` and `end`, in seconds, and `face`.
+    Each has `name` and either `problem`, or `emotion`, `probabilities`, `modalities`, `notes`, `distance` and
+    `adapted_to`. Those of a timeline also have `start` and `end`, in seconds, and `face`.
     """
     rows = [
         {"name": outcome.name, "problem": outcome.reason}
@@ -51,12 +51,12 @@ def to_json(outcomes: Sequence[Outcome]) -> str:
 def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     """Return CSV, one row for each outcome.
 
-    The columns are `name`, `emotion`, one for each label, `modalities`, `notes` and `problem`. In a
-    timeline `start`, `end` and `face` come after the name.
+    The columns are `name`, `emotion`, one for each label, `modalities`, `distance`, `adapted_to`, `notes` and
+    `problem`. In a timeline `start`, `end` and `face` come after the name.
     """
     text = io.StringIO()
     places = ("start", "end", "face") if any(isinstance(outcome, Segment) for outcome in outcomes) else ()
-    names = ["name", *places, "emotion", *labels, "modalities", "notes", "problem"]
+    names = ["name", *places, "emotion", *labels, "modalities", "distance", "adapted_to", "notes", "problem"]
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
     for outcome in outcomes:
@@ -66,9 +66,10 @@ def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
         else:
             reasons = {"modalities": _SEPARATOR.join(prediction.modalities), "notes": _SEPARATOR.join(prediction.notes)}
             probabilities = {label: f"{probability:.6f}" for label, probability in prediction.probabilities.items()}
-            writer.writerow(
-                {"name": prediction.name, "emotion": prediction.emotion} | _place(outcome) | probabilities | reasons
-            )
+            own = {"name": prediction.name, "emotion": prediction.emotion, "adapted_to": prediction.adapted_to}
+            if prediction.distance is not None:
+                own["distance"] = f"{prediction.distance:.3f}"
+            writer.writerow(own | _place(outcome) | probabilities | reasons)
     return text.getvalue()
 
 

@@ -18,6 +18,10 @@ class Prediction:
         probabilities: Probability of each emotion, with a sum of 1; empty if there is no speech.
         modalities: The modalities it is based on, such as `("audio", "face")`; empty if there is no speech.
         notes: Why other modalities of the model are missing.
+        distance: Mean square of the standardised features, which is 1 on average over the training recordings; None if
+            the model has none. Sounds other than speech are far away.
+        adapted_to: Group of recordings whose statistics normalised the features, or None. The prediction then depends
+            on the other recordings of the group.
     """
 
     name: str
@@ -25,6 +29,8 @@ class Prediction:
     probabilities: dict[str, float]
     modalities: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    distance: float | None = None
+    adapted_to: str | None = None
 
     @property
     def confidence(self) -> float | None:

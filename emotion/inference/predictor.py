@@ -1,7 +1,7 @@
 """Prediction of files and waveforms. torch is imported only if a run is loaded."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,15 +31,29 @@ class Model(Protocol):
         modalities: Modalities of the model, with the configuration of their preparation.
         sample_rate: Sampling rate of the audio, in Hz.
         min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
+        needs_groups: True if `adapt` must come before predictions.
     """
 
     labels: tuple[str, ...]
     modalities: Prepared
     sample_rate: int
     min_confidence: float | None
+    needs_groups: bool
 
-    def __call__(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Return probabilities, shape (B, C), float64."""
+    def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return probabilities, shape (B, C), float64, and `Prediction.distance`, shape (B,), if it is known."""
+        ...
+
+    def adapt(self, read: Callable[[], Iterable[Sequence[Recording]]], group_of: Mapping[str, str]) -> None:
+        """Normalise features by the statistics of groups of recordings, see `Predictor.adapt`.
+
+        Args:
+            read: Function that yields the recordings in batches; it may be called several times.
+            group_of: Name of the group by name of the recording.
+
+        Raises:
+            EmotionError: the model cannot be adapted.
+        """
         ...
 
 
@@ -66,6 +80,7 @@ class Predictor:
     def __init__(self, model: Model, min_confidence: float = 0.0) -> None:
         self.model, self.labels, self.min_confidence = model, model.labels, min_confidence
         self.reader = Reader(model.modalities, model.sample_rate)
+        self._group_of: Mapping[str, str] = {}
 
     @classmethod
     def from_run(cls, run_dir: str | Path, device: str = "cpu") -> "Predictor":
@@ -124,6 +139,29 @@ class Predictor:
                 predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
                 yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
 
+    def adapt(self, group_of: Mapping[str | Path, str]) -> None:
+        """Normalise features by what the recordings of each group show, without labels; then predict the same files.
+
+        Voices and rooms that differ from those of training then shift the answers less. Files that cannot be read are
+        left out.
+
+        Args:
+            group_of: Name of the group, such as the speaker, by path.
+
+        Raises:
+            EmotionError: the model cannot be adapted.
+        """
+        names = {str(path): group for path, group in group_of.items()}
+        self.model.adapt(lambda: self._readable(list(names)), names)
+        self._group_of = names
+
+    def _readable(self, paths: Sequence[str]) -> Iterator[list[Recording]]:
+        """Yield the recordings with input for the model, in batches."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(paths), _BATCH):
+                read = pool.map(self._read, paths[start : start + _BATCH])
+                yield from _batches(one for one in read if isinstance(one, Recording) and one.arrays)
+
     def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Segment]":
         """Predict a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""
         from emotion.inference.timeline import follow_emotions
@@ -156,13 +194,28 @@ class Predictor:
 
     def _predict_batch(self, recordings: list[Recording]) -> list[Prediction]:
         usable = [recording for recording in recordings if recording.arrays]
-        rows = iter(self.model(usable)) if usable else iter(())
-        return [self._prediction(one, next(rows)) if one.arrays else _no_speech(one) for one in recordings]
+        if self.model.needs_groups and not self._group_of:
+            raise EmotionError(
+                "this model normalises by speaker: predict recordings together, with --adapt=speaker or --adapt=folder"
+            )
+        rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
+        if usable:
+            probabilities, distances = self.model(usable)
+            rows = zip(probabilities, [None] * len(usable) if distances is None else distances.tolist(), strict=True)
+        return [self._prediction(one, *next(rows)) if one.arrays else _no_speech(one) for one in recordings]
 
-    def _prediction(self, recording: Recording, row: np.ndarray) -> Prediction:
+    def _prediction(self, recording: Recording, row: np.ndarray, distance: float | None) -> Prediction:
         probabilities = dict(zip(self.labels, row.tolist(), strict=True))
         emotion = self.labels[int(row.argmax())] if row.max() >= self.min_confidence else UNCERTAIN
-        return Prediction(recording.name, emotion, probabilities, tuple(recording.arrays), recording.notes)
+        return Prediction(
+            recording.name,
+            emotion,
+            probabilities,
+            tuple(recording.arrays),
+            recording.notes,
+            distance if "audio" in recording.arrays else None,
+            self._group_of.get(recording.name),
+        )
 
 
 def _no_speech(recording: Recording) -> Prediction:

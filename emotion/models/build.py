@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from emotion.augment.base import Augmentation
+from emotion.augment.base import Augmentation, SpectrumAugmentation, WaveformAugmentation
 from emotion.config.branch import (
     ActionUnitsBranchConfig,
     BranchConfig,
@@ -92,6 +92,12 @@ def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sam
         _augmentations(augment, sample_rate, features.hop_length),
         _description(features, sample_rate),
         features.cache,
+        features.n_augmented_copies,
+        {
+            name: {"_target_": target.name} | dict(target.arguments)
+            for name, target in augment.items()
+            if issubclass(target.resolve(), WaveformAugmentation | SpectrumAugmentation)
+        },
     )
 
 
@@ -115,7 +121,11 @@ def _features(features: FeaturesConfig, sample_rate: int) -> FeatureStack | Repr
 
 def _description(features: FeaturesConfig, sample_rate: int) -> dict[str, Any]:
     """Return plain data that determines features before normalisation."""
-    own = {key: value for key, value in vars(features).items() if key not in ("normalize", "cache", "sets")}
+    own = {
+        key: value
+        for key, value in vars(features).items()
+        if key not in ("normalize", "cache", "n_augmented_copies", "sets")
+    }
     sets = {name: {"_target_": target.name} | dict(target.arguments) for name, target in features.sets.items()}
     return own | {"sets": sets, "sample_rate": sample_rate}
 

@@ -17,6 +17,7 @@ from emotion.config.schema import TrainConfig
 from emotion.config.validate import validate
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.groups import adapt_to_groups
 from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
 from emotion.labels import OF_CORPUS, scheme
@@ -40,7 +41,7 @@ from emotion.training.fit import device_of
 
 log = logging.getLogger(__name__)
 
-_OWN_KEYS = ("run", "split", "without")
+_OWN_KEYS = ("run", "split", "without", "adapt")
 _OF_TRAINING = ("parameters", "epochs", "fit_seconds")
 
 
@@ -48,8 +49,8 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """Evaluate one split with a finished run, rebuilt from the run's own configuration.
 
     Args:
-        composed: `run`, `split` and `without`, and a composed configuration of which only the keys of `overrides` are
-            used.
+        composed: `run`, `split`, `without` and `adapt`, and a composed configuration of which only the keys of
+            `overrides` are used.
         overrides: Overrides of the command line.
 
     Returns:
@@ -73,10 +74,13 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     unseen = _refuse_training_recordings(run_dir, datamodule, split)
     device = device_of(config.trainer)
     cache_features(classifier, datamodule, device)
+    if composed.adapt:
+        adapt_to_groups(datamodule, classifier.front_ends, split, composed.adapt)
     predictions = predict(classifier, datamodule, split, device, _mask(lost, datamodule))
     results = _results(run_dir, config, classifier, datamodule, predictions, unseen, split)
-    suffix = f"_without_{lost}" if lost else ""
+    suffix = (f"_without_{lost}" if lost else "") + (f"_adapted_to_{composed.adapt}" if composed.adapt else "")
     results["name"] += suffix
+    results["transductive"] |= bool(composed.adapt)
     folder = run_dir / "evaluations" / f"{_evaluation_name(own, config)}-{split}{suffix}"
     write_results(folder, predictions, results, datamodule.classes, split)
     runs.write_config(folder, merged)

@@ -42,8 +42,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def calibrate(classifier: Classifier, batches: Iterable[Batch], device: torch.device, checkpoint: Path) -> float | None:
-    """Divide the output layer by the temperature of dev, in the classifier and in a checkpoint.
+def calibrate(
+    classifier: Classifier, batches: Iterable[Batch], device: torch.device, checkpoint: Path, factor: float = 1.0
+) -> float | None:
+    """Divide the output layer by the temperature of dev and a factor, in the classifier and in a checkpoint.
 
     Predictions stay the same and probabilities become calibrated everywhere the model is used: in fusions and in
     exported files too. The checkpoint keeps the weights of before, so that calibrating it again gives the same result.
@@ -53,9 +55,11 @@ def calibrate(classifier: Classifier, batches: Iterable[Batch], device: torch.de
         batches: Batches of dev.
         device: Device of the computation.
         checkpoint: Checkpoint of the best epoch.
+        factor: Factor of the temperature of dev (default: 1).
 
     Returns:
-        The temperature; None if the classifier ends in no linear layer, whose outputs are then left as they are.
+        The temperature, with its factor; None if the classifier ends in no linear layer, whose outputs are then left
+        as they are.
     """
     layer = _output_layer(classifier)
     if layer is None:
@@ -63,7 +67,7 @@ def calibrate(classifier: Classifier, batches: Iterable[Batch], device: torch.de
     content = AtomicCheckpoints().load_checkpoint(checkpoint)
     before = content.get(_UNCALIBRATED) or {name: value.clone() for name, value in layer.state_dict().items()}
     layer.load_state_dict(before)
-    temperature = fit_temperature(*_outputs(classifier.to(device), batches, device))
+    temperature = factor * fit_temperature(*_outputs(classifier.to(device), batches, device))
     for parameter in layer.parameters():
         parameter.div_(temperature)
     state = {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}

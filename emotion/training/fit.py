@@ -137,7 +137,8 @@ def _load_best(settings: FitSettings, classifier: Classifier, datamodule: Emotio
     classifier.load_state_dict(checkpoint_weights(AtomicCheckpoints().load_checkpoint(best)))
     if not settings.training.calibrate:
         return None
-    return calibrate(classifier, datamodule.batches("dev"), device_of(settings.trainer), best)
+    factor = settings.training.temperature_factor
+    return calibrate(classifier, datamodule.batches("dev"), device_of(settings.trainer), best, factor)
 
 
 def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
