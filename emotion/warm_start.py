@@ -25,7 +25,7 @@ from emotion.models.late_fusion import Fusion, MeanLogProbability
 _KEPT_KEYS = ("init_from", "freeze", "lr_multiplier", "n_augmented_copies")
 """Keys of a branch that are never taken from its initial run."""
 _INPUT_KEYS = {
-    "audio": ("data.sample_rate",),
+    "audio": ("data.sample_rate", "data.speech_only"),
     "action_units": ("action_units.columns", "action_units.pooling", "action_units.normalize"),
 }
 
@@ -147,6 +147,8 @@ def _features_of(composed: DictConfig, vector: str) -> dict[str, Any]:
     shared = to_plain(composed.features, resolve=True)
     branch = to_plain(OmegaConf.select(composed, f"model{vector}"), resolve=True)
     own = branch.get("features") or {}
+    for of_training in (shared, own):  # the augmentations are those of the new run
+        of_training.pop("n_augmented_copies", None)
     return {key: value for key, value in shared.items() if not own or key in COMMON} | own
 
 

@@ -163,9 +163,9 @@ def runs_of_corpora(tmp_path):
 
 def test_factors_of_other_corpora_calibrate(runs_of_corpora):
     factor, table = temperature_table(runs_of_corpora)
-    assert factor == pytest.approx(24 ** (1 / 3), rel=0.05)
-    assert table["factor"].tolist() == pytest.approx([2, 3, 4], rel=0.05)
-    assert table["factor_of_others"].tolist() == pytest.approx([12**0.5, 8**0.5, 6**0.5], rel=0.05)
+    assert factor == pytest.approx(24 ** (1 / 3), rel=0.1)
+    assert table["factor"].tolist() == pytest.approx([2, 3, 4], rel=0.15)
+    assert table["factor_of_others"].tolist() == pytest.approx([12**0.5, 8**0.5, 6**0.5], rel=0.15)
     assert (table["ece_of_others"] < table["ece"]).all()
     assert (table["accuracy_of_third"] > table["accuracy"]).all()
     with pytest.raises(EmotionError, match="at least two folds"):

@@ -5,7 +5,7 @@ import importlib
 import logging
 import sys
 
-from emotion.cli import corpora, models, predict, results
+from emotion.cli import adapt, corpora, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -19,6 +19,7 @@ _COMMANDS = (
     predict.add_predict,
     predict.add_demo,
     predict.add_live,
+    adapt.add_adapt,
     models.add_card,
     models.add_export,
     corpora.add_splits,
