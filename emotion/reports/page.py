@@ -24,6 +24,7 @@ from emotion.reports.robustness import format_robustness, robustness_table
 from emotion.reports.runs import Run
 from emotion.reports.systems import System, group_runs
 from emotion.reports.tables import compare_systems, format_systems, to_markdown
+from emotion.reports.temperature import temperature_table
 
 FILE = "page.yaml"
 _FIRST_VERSION = "0.1.0"  # did not write its version to metrics.json
@@ -185,6 +186,32 @@ def _hyperparameter_table(runs: list[Run], section: Section) -> str:
     return to_markdown(pd.DataFrame(rows))
 
 
+def _unseen_corpora_table(runs: list[Run], _: Section) -> str:
+    """Tabulate runs that test a whole corpus each, one row per system and corpus; see `temperature_table`."""
+    rows = []
+    for name in sorted({run.name for run in runs}):
+        system = [run for run in runs if run.name == name]
+        calibration = temperature_table(system)[1].set_index("fold")
+        for fold in calibration.index:
+            own = [run for run in system if run.metrics["fold"] == fold]
+            tested = own[0].predictions.query("split == 'test'")["recording"]
+            found, judged = [run.metrics for run in own], calibration.loc[fold]
+            low, high = (np.mean([metrics[f"test/uar_{end}"] for metrics in found]) for end in ("low", "high"))
+            row = {"system": name, "tested corpus": tested.iloc[0].partition("/")[0], "seeds": str(len(own))}
+            row |= {"recordings": f"{len(tested):,}", "UAR": _mean_and_std([one["test/uar"] for one in found])}
+            row["95 % CI (speakers)"] = f"{low:.2f} to {high:.2f}"
+            shared = [one.get("test/uar_shared", one["test/uar"]) for one in found]
+            row["UAR, shared classes"] = _mean_and_std(shared)
+            row["transductive"] = "yes" if found[0]["transductive"] else "no"
+            row |= {"ECE": f"{judged['ece']:.3f}", "ECE, factor of the others": f"{judged['ece_of_others']:.3f}"}
+            row |= {
+                "accuracy": f"{judged['accuracy']:.3f}",
+                "of the surest third": f"{judged['accuracy_of_third']:.3f}",
+            }
+            rows.append(row)
+    return to_markdown(pd.DataFrame(rows))
+
+
 TABLES: Mapping[str, Callable[[list[Run], Section], Any]] = {
     "systems": _systems_table,
     "recall": _recall_table,
@@ -192,6 +219,7 @@ TABLES: Mapping[str, Callable[[list[Run], Section], Any]] = {
     "robustness": _robustness_table,
     "reconstruction": _reconstruction_table,
     "hyperparameter": _hyperparameter_table,
+    "unseen_corpora": _unseen_corpora_table,
 }
 """The tables a section may have, by name."""
 
