@@ -1,14 +1,25 @@
 """Model card of the shipped model, with the metrics of its audio and face models."""
 
 import csv
+import json
 from pathlib import Path
 
 from emotion import runs
 from emotion.inference.shipped import DIRECTORY, PARTS
 
-_FOLDS, _ROBUSTNESS = "folds.csv", "robustness_of_folds.csv"
-"""Tables of the same experiment on all folds, as written by `emotion report --csv` and `emotion robustness --csv`."""
-_NOISE = ("white noise", 20.0)
+_UNSEEN, _ROBUSTNESS, _SOUNDS = "unseen_corpora.csv", "robustness_of_folds.csv", "other_sounds.json"
+"""Tables of `emotion report results/unseen_corpora/* --group-by protocol.fold --csv` and of `emotion robustness
+results/whisper_luna5 --csv`, and the result of `benchmarks/other_sounds.py`."""
+_CORRUPTIONS = (
+    ("none", 0.0),
+    ("white noise", 20.0),
+    ("babble", 20.0),
+    ("babble", 10.0),
+    ("telephone codec (G.711 µ-law)", 1.0),
+    ("reverberation", 0.6),
+)
+_TESTED = ("ASED (Amharic, five emotions)", "RAVDESS speech (English)", "TESS (English, two speakers)")
+"""What the folds of `_UNSEEN` test."""
 
 
 def card() -> str:
@@ -16,24 +27,32 @@ def card() -> str:
     text = (DIRECTORY / "card.md").read_text(encoding="utf-8")
     for part in PARTS:
         text = text.replace(f"{{{part}.parameters}}", f"{runs.load_metrics(DIRECTORY / part)['parameters']:,}")
+    sounds = json.loads((DIRECTORY / "audio" / _SOUNDS).read_text(encoding="utf-8"))
+    for key, value in sounds.items():
+        text = text.replace(f"{{{key}}}", f"{value:.1%}" if key == "called_speech" else str(value))
     head = ["| modality | evaluated on | UAR | accuracy |", "|---|---|---|---|"]
     return text.replace("{table}", "\n".join([*head, *_audio(DIRECTORY / "audio"), *_face(DIRECTORY / "face")]))
 
 
 def _audio(part: Path) -> list[str]:
-    own, folds = runs.load_metrics(part), _rows(part / _FOLDS)[0]
-    noisy = next(row for row in _rows(part / _ROBUSTNESS) if (row["corruption"], float(row["level"])) == _NOISE)
-    elsewhere = runs.load_metrics(part / "evaluations" / "ravdess_tess-cross-0-test")
-    return [
-        _row("audio", "RAVDESS speech of five unseen actors", own, "test/"),
-        _row(
-            "audio",
-            f"RAVDESS speech of all {folds['speakers']} actors: five folds of the same experiment, version 0.1.0",
-            folds,
-        ),
-        _row("audio", "the same with white noise, 20 dB SNR", noisy),
-        _row("audio", "TESS: two speakers, other words", elsewhere, "test/", with_interval=False),
-    ]
+    rows = []
+    for row in _rows(part / _UNSEEN):
+        adapted = ", adapted to each speaker" if "adapted" in row["system"] else ""
+        tested = _TESTED[int(row["protocol.fold"])]
+        rows.append(
+            _row(
+                "audio",
+                f"{tested}, of which nothing was trained on{adapted}",
+                row,
+                with_interval=int(row["speakers"]) > 2,
+            )
+        )
+    found = {(row["corruption"], float(row["level"])): row for row in _rows(part / _ROBUSTNESS)}
+    for corruption, level in _CORRUPTIONS:
+        row = found[corruption, level]
+        how = "" if corruption == "none" else f", {corruption} {level:g} {row['unit']}"
+        rows.append(_row("audio", f"RAVDESS speech, unseen actors, trained on it alone{how}", row))
+    return [*rows, _row("audio", "unseen speakers of the three corpora together", runs.load_metrics(part), "test/")]
 
 
 def _face(part: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Networks of finished runs that predict recordings."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,18 +57,23 @@ class Network:
 
     def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray | None]:
         """See `emotion.inference.predictor.Model`."""
-        distances: list[Tensor] = []
-        hooks = [
-            end.register_forward_hook(lambda end, inputs, output: distances.append(_mean_square(*output)))
-            for end in self._audio_front_ends
-            if end.normalize == "train"
-        ]
+        batch = on_device(self.batch(recordings), self.device)
+        ends = [end for end in self._audio_front_ends if end.normalize == "train"]
+        found: dict[AudioFrontEnd, Tensor] = {}
+        hooks = [end.register_forward_hook(partial(_keep_mean_square, found)) for end in ends]
         try:
-            probabilities = self.classifier.probabilities(on_device(self.batch(recordings), self.device))
+            probabilities = self.classifier.probabilities(batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        distance = torch.stack(distances).amax(dim=0).double().cpu().numpy() if distances else None
+        distance = None
+        if found:
+            # A fusion passes on the recordings that have the modality only.
+            distance = np.full((len(found), len(recordings)), np.nan)
+            for row, (end, values) in zip(distance, found.items(), strict=True):
+                present = end.present(batch).cpu().numpy()
+                row[present] = values.cpu().numpy()[present if len(values) == len(present) else slice(None)]
+            distance = distance.max(axis=0)
         return probabilities.double().cpu().numpy(), distance
 
     @property
@@ -144,6 +150,9 @@ def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> P
     return modalities
 
 
-def _mean_square(features: Tensor, frames: Tensor) -> Tensor:
-    """Return the mean square of the features of each item, shape (B,); NaN for items without frames."""
-    return features.square().sum(dim=(1, 2)) / (frames * features.shape[1])
+def _keep_mean_square(
+    found: dict[AudioFrontEnd, Tensor], end: AudioFrontEnd, _: object, output: tuple[Tensor, Tensor]
+) -> None:
+    """Keep the mean square of the features of each item, shape (B,), for a front end."""
+    features, frames = output
+    found[end] = features.square().sum(dim=(1, 2)) / (frames * features.shape[1])
