@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/few_labels.py RUN... --output results/few_labels.csv, with runs of unseen_corpora/whisper.
 
-For each number of clips per emotion, five draws from half of the speakers are fitted, and the other half is tested. ASED
-has other sentences for each emotion; its rows `other speakers and sentences` test sentences that were not labelled.
+For each number of clips per emotion, five draws from half of the speakers are fitted, and the other half is tested.
+ASED has other sentences for each emotion; its rows `other speakers and sentences` test sentences without labels.
 """
 
 import argparse

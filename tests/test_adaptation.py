@@ -132,6 +132,49 @@ def test_adapted_evaluations_are_transductive(trained, compose, demo_root):
         evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
+@pytest.fixture(scope="module")
+def labelled(demo_root, tmp_path_factory):
+    """Four recordings of three emotions by each of eight people."""
+    root = tmp_path_factory.mktemp("labelled")
+    for emotion, name in (("01", "neutral"), ("03", "happy"), ("05", "angry")):
+        (root / name).mkdir()
+        for path in sorted(demo_root.glob(f"Actor_0[1-8]/03-01-{emotion}-01-*.wav")):
+            (root / name / f"person{path.stem[-2:]}_{path.name}").symlink_to(path)
+    return root
+
+
+def test_a_model_is_fitted_to_labelled_recordings(command, trained, labelled, tmp_path, caplog):
+    caplog.set_level("INFO")
+    output = tmp_path / "my model"
+    done = command("adapt", labelled, "--from", trained, "--output", output, "--speaker", "person..")
+    assert done.returncode == 0, done.stderr
+    assert "protocol speakers5" in caplog.text
+    assert "labels: UAR " in caplog.text
+    metrics = runs.load_metrics(output)
+    assert metrics["speaker_independent"]
+    assert metrics["test/uar"] > 0.5
+    (answer,) = json.loads(
+        command("predict", next((labelled / "happy").iterdir()), "--run", output, "--format", "json").stdout
+    )
+    assert set(answer["probabilities"]) == {"neutral", "happy", "angry"}
+    again = command("adapt", labelled, "--from", trained, "--output", output)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "already holds a run" in again.stderr
+
+
+def test_a_table_names_speakers(command, trained, labelled, tmp_path, caplog):
+    caplog.set_level("INFO")
+    table = tmp_path / "labels.csv"
+    rows = [f"{path},{path.parent.name},{path.name[:8]}" for path in sorted(labelled.glob("*/*.wav"))]
+    table.write_text("\n".join(["file,emotion,speaker", *rows]) + "\n")
+    done = command("adapt", labelled, "--from", trained, "--output", tmp_path / "run", "--table", table)
+    assert done.returncode == 0, done.stderr
+    assert "protocol speakers5" in caplog.text
+    assert "speakers are unknown" not in caplog.text
+    command("adapt", labelled, "--from", trained, "--output", tmp_path / "other")
+    assert "speakers are unknown" in caplog.text
+
+
 @pytest.mark.slow
 def test_other_sounds_are_farther_than_speech(real_data):
     predictor = Predictor.shipped()

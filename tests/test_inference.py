@@ -47,7 +47,8 @@ def test_long_recordings_have_a_batch_of_their_own(trained, demo_root, tmp_path,
     alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
     monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
     sizes, model = [], predictor.model
-    monkeypatch.setattr(predictor, "model", lambda batch: sizes.append(len(batch)) or model(batch))
+    call = type(model).__call__
+    monkeypatch.setattr(type(model), "__call__", lambda own, batch: sizes.append(len(batch)) or call(own, batch))
     batched = [prediction.probabilities for prediction in predictor.predict([*short, tmp_path / "long.wav"])]
     assert sizes[-1] == 1
     assert sum(sizes) == 4

@@ -132,7 +132,7 @@ class _Network(nn.Module):
             mel: Log-mel spectrogram, shape (1, n_mels, n_frames), at most `_WINDOW` frames.
         """
         states = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
-        # Smart Turn was trained on the end of what was said, at the last positions.
+        # Smart Turn was trained on the end of speech, at the last positions.
         found = [states + self.positions[-states.shape[1] :]]
         for layer in self.layers:
             found.append(layer(found[-1]))

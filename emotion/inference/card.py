@@ -19,7 +19,7 @@ _CORRUPTIONS = (
     ("reverberation", 0.6),
 )
 _TESTED = ("ASED (Amharic, five emotions)", "RAVDESS speech (English)", "TESS (English, two speakers)")
-"""What the folds of `_UNSEEN` test."""
+"""The corpora that the folds of `_UNSEEN` test."""
 
 
 def card() -> str:

@@ -195,7 +195,7 @@ def _unseen_corpora_table(runs: list[Run], _: Section) -> str:
         for fold in calibration.index:
             own = [run for run in system if run.metrics["fold"] == fold]
             tested = own[0].predictions.query("split == 'test'")["recording"]
-            found, judged = [run.metrics for run in own], calibration.loc[fold]
+            found, fitted = [run.metrics for run in own], calibration.loc[fold]
             low, high = (np.mean([metrics[f"test/uar_{end}"] for metrics in found]) for end in ("low", "high"))
             row = {"system": name, "tested corpus": tested.iloc[0].partition("/")[0], "seeds": str(len(own))}
             row |= {"recordings": f"{len(tested):,}", "UAR": _mean_and_std([one["test/uar"] for one in found])}
@@ -203,10 +203,10 @@ def _unseen_corpora_table(runs: list[Run], _: Section) -> str:
             shared = [one.get("test/uar_shared", one["test/uar"]) for one in found]
             row["UAR, shared classes"] = _mean_and_std(shared)
             row["transductive"] = "yes" if found[0]["transductive"] else "no"
-            row |= {"ECE": f"{judged['ece']:.3f}", "ECE, factor of the others": f"{judged['ece_of_others']:.3f}"}
+            row |= {"ECE": f"{fitted['ece']:.3f}", "ECE, factor of the others": f"{fitted['ece_of_others']:.3f}"}
             row |= {
-                "accuracy": f"{judged['accuracy']:.3f}",
-                "of the surest third": f"{judged['accuracy_of_third']:.3f}",
+                "accuracy": f"{fitted['accuracy']:.3f}",
+                "of the surest third": f"{fitted['accuracy_of_third']:.3f}",
             }
             rows.append(row)
     return to_markdown(pd.DataFrame(rows))

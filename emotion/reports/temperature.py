@@ -17,7 +17,7 @@ _TINY = 1e-4  # minimum probability, the precision of stored results
 
 
 def temperature_table(runs: Sequence[Run]) -> tuple[float, pd.DataFrame]:
-    """Fit the factor of the temperature for each tested corpus, and judge it by the factors of the others.
+    """Fit the factor of the temperature for each tested corpus, and evaluate it with the factors of the others.
 
     Args:
         runs: Runs of one system; those of a fold test the same corpus.
@@ -45,9 +45,9 @@ def temperature_table(runs: Sequence[Run]) -> tuple[float, pd.DataFrame]:
     rows = []
     for fold, own in tested.items():
         of_others = math.exp(np.mean([value for other, value in logarithm.items() if other != fold]))
-        judged = [_judge(logits, truth, of_others) for logits, truth in own]
+        evaluated = [_evaluate(logits, truth, of_others) for logits, truth in own]
         row = {"fold": fold, "recordings": len(own[0][1]), "factor": math.exp(logarithm[fold])}
-        rows.append(row | {"factor_of_others": of_others} | pd.DataFrame(judged).mean().to_dict())
+        rows.append(row | {"factor_of_others": of_others} | pd.DataFrame(evaluated).mean().to_dict())
     return math.exp(np.mean(list(logarithm.values()))), pd.DataFrame(rows)
 
 
@@ -61,7 +61,7 @@ def _outputs(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return logits, table["emotion"].map(labels.index).to_numpy()
 
 
-def _judge(logits: np.ndarray, truth: np.ndarray, factor: float) -> dict[str, float]:
+def _evaluate(logits: np.ndarray, truth: np.ndarray, factor: float) -> dict[str, float]:
     before, after = (softmax(logits / divisor, axis=1) for divisor in (1.0, factor))
     correct, confidence = after.argmax(axis=1) == truth, after.max(axis=1)
     third = np.argsort(-confidence, kind="stable")[: len(truth) // 3]
