@@ -109,7 +109,7 @@ def test_copies_are_trained_on_and_evaluated_without(compose, demo_root, cache):
     datamodule = build_datamodule(composed)
     datamodule.setup()
     classifier = build_classifier(composed, len(datamodule.classes))
-    cache_features(classifier, datamodule, torch.device("cpu"))
+    cache_features(classifier, datamodule, torch.device("cpu"), training=True)
     train, clean, dev = (
         datamodule.dataset("train", augmented=True),
         datamodule.dataset("train"),
@@ -134,7 +134,7 @@ def test_copies_are_the_same_for_all_seeds(compose, demo_root, cache):
         datamodule = build_datamodule(composed)
         datamodule.setup()
         classifier = build_classifier(composed, len(datamodule.classes))
-        cache_features(classifier, datamodule, torch.device("cpu"))
+        cache_features(classifier, datamodule, torch.device("cpu"), training=True)
         ((_, copies),) = datamodule.copies.values()
         recording = datamodule.table["recording"].iloc[0]
         found.append(copies.select([copy_key(recording, 1)]).padded([0])[0])

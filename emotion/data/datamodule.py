@@ -130,7 +130,11 @@ class EmotionDataModule(pl.LightningDataModule):
             self.targets = soft_targets(votes, self.table["recording"], self.labels, self.classes)
 
     def cache_features(
-        self, front_ends: Sequence[AudioFrontEnd], needs_waveform: bool = False, device: torch.device | str = "cpu"
+        self,
+        front_ends: Sequence[AudioFrontEnd],
+        needs_waveform: bool = False,
+        device: torch.device | str = "cpu",
+        training: bool = False,
     ) -> None:
         """Serve cached features from now on; the train split has waveforms, or copies, where features are augmented.
 
@@ -138,6 +142,7 @@ class EmotionDataModule(pl.LightningDataModule):
             front_ends: Front ends that extract the features, on the CPU.
             needs_waveform: Serve waveforms as well, which another front end needs.
             device: See `cached_features`.
+            training: True to compute augmented copies too (default: False).
         """
         self.features = {
             end.features_key: cached_features(end, self.sources["waveform"], self.keys["waveform"], device=device)
@@ -149,7 +154,7 @@ class EmotionDataModule(pl.LightningDataModule):
                 cached_features(end, self.sources["waveform"], self.keys["waveform"], device=device, augmented=True),
             )
             for end in front_ends
-            if end.n_augmented_copies
+            if training and end.n_augmented_copies
         }
         self._trains_on = {end.features_key for end in front_ends if end.n_augmented_copies or not end.augments_audio}
         self._needs_waveform = needs_waveform

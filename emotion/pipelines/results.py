@@ -50,17 +50,20 @@ RESERVED = (
 _FEW = 10  # recordings of a class
 
 
-def cache_features(classifier: Classifier, datamodule: EmotionDataModule, device: torch.device) -> None:
+def cache_features(
+    classifier: Classifier, datamodule: EmotionDataModule, device: torch.device, training: bool = False
+) -> None:
     """Compute features that do not change in training once; fit the statistics of speakers or corpora.
 
     Args:
         classifier: Its front ends are changed in place.
         datamodule: Set up already; serves the features from now on.
         device: Device of networks that compute features.
+        training: True to compute augmented copies too (default: False).
     """
     audio = [front_end for front_end in classifier.front_ends if isinstance(front_end, AudioFrontEnd)]
     cacheable = [front_end for front_end in audio if front_end.is_cacheable]
-    datamodule.cache_features(cacheable, len(cacheable) < len(audio), device)
+    datamodule.cache_features(cacheable, len(cacheable) < len(audio), device, training)
     unknown = datamodule.table["speaker"] == UNKNOWN_SPEAKER
     for front_end in classifier.front_ends:
         if front_end.group == "speaker" and unknown.any():

@@ -143,7 +143,7 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
     else:
         pretraining = warm_start.pretraining_recordings(job.config.protocol, job.starts, datamodule.table)
         fresh = warm_start.load_initial_weights(classifier, job.config, job.starts)
-    cache_features(classifier, datamodule, device_of(job.config.trainer))
+    cache_features(classifier, datamodule, device_of(job.config.trainer), training=True)
     for encoder in fresh:
         malloc.trim()
         encoder.fit(lambda: datamodule.batches("train"))
