@@ -26,6 +26,7 @@ from emotion.corpora.folder import Folder
 from emotion.corpora.ravdess import Ravdess
 from emotion.errors import EmotionError
 from emotion.inference import Predictor, Problem, recordings
+from emotion.inference.predictions import NO_SPEECH
 from emotion.labels import EMOTIONS
 from emotion.prepare.waveforms import prepare_waveforms
 
@@ -58,15 +59,15 @@ def ten_hours(path):
 speech = np.sin(np.arange(RATE) / 9) * 0.3
 AUDIO_FILES = {
     "no samples": ("a.wav", lambda path: write_wav(path, np.zeros(0)), "holds no samples"),
-    "one sample": ("a.wav", lambda path: write_wav(path, np.full(1, 0.5)), "is silent"),
+    "one sample": ("a.wav", lambda path: write_wav(path, np.full(1, 0.5)), NO_SPEECH),
     "NaN": ("a.wav", lambda path: write_wav(path, np.full(RATE, np.nan), subtype="FLOAT"), "holds NaN or infinite"),
     "one infinite sample": (
         "a.wav",
         lambda path: write_wav(path, np.append(speech, np.inf), subtype="FLOAT"),
         "holds NaN or infinite",
     ),
-    "a constant (DC)": ("a.wav", lambda path: write_wav(path, np.full(RATE, 0.5)), "is silent"),
-    "digital silence": ("a.wav", lambda path: write_wav(path, np.zeros(RATE)), "is silent"),
+    "a constant (DC)": ("a.wav", lambda path: write_wav(path, np.full(RATE, 0.5)), NO_SPEECH),
+    "digital silence": ("a.wav", lambda path: write_wav(path, np.zeros(RATE)), NO_SPEECH),
     "samples far beyond full scale": (
         "a.wav",
         lambda path: write_wav(path, speech * 1e30, subtype="FLOAT"),
@@ -88,7 +89,11 @@ AUDIO_FILES = {
         lambda path: path.write_bytes(header(channels=60_000)),
         "cannot be decoded",
     ),
-    "a header of 4 GB": ("a.wav", lambda path: path.write_bytes(header(samples=2**32 - 1, data=speech_bytes())), None),
+    "a header of 4 GB": (
+        "a.wav",
+        lambda path: path.write_bytes(header(samples=2**32 - 1, data=speech_bytes())),
+        NO_SPEECH,
+    ),
     "an empty file": ("a.wav", lambda path: path.write_bytes(b""), "is empty"),
     "text": ("a.mp3", lambda path: path.write_text("not audio"), "cannot be decoded"),
     "a folder called a.wav": ("a.wav", lambda path: path.mkdir(), "no such file"),
@@ -194,6 +199,10 @@ def check_prediction(predictor, path, record_robustness, group, case, expected, 
         assert not isinstance(prediction, Problem) and sum(prediction.probabilities.values()) == pytest.approx(1)
         assert np.isfinite(list(prediction.probabilities.values())).all()
         record_robustness(group, case, "is predicted")
+    elif expected == NO_SPEECH:
+        assert not isinstance(prediction, Problem)
+        assert prediction.emotion == NO_SPEECH
+        record_robustness(group, case, f"is answered `no speech`: {'; '.join(prediction.notes)}")
     else:
         assert isinstance(prediction, Problem) and re.search(expected, prediction.reason), prediction
         record_robustness(group, case, prediction.reason, {str(folder): "DIR"})

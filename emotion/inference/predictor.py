@@ -63,10 +63,8 @@ class Predictor:
     Example:
         >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
         >>> prediction = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
-        >>> prediction.emotion in predictor.labels, prediction.modalities
-        (True, ('audio',))
-        >>> round(sum(prediction.probabilities.values()), 6)
-        1.0
+        >>> prediction.emotion, prediction.probabilities  # a tone
+        ('no speech', {})
 
     Args:
         model: The model.

@@ -151,7 +151,7 @@ class Reader:
                 del reasons["face"]
             if not has_no_speech:
                 raise MediaError(f"{path}: {'; '.join(dict.fromkeys(reasons.values()))}")
-        if "audio" in arrays:
+        if "audio" in arrays or has_no_speech:
             reasons |= {note: note.removeprefix(f"{path}: ") for note in oddities}
         return Recording(str(path), arrays, tuple(reasons.values()))
 
