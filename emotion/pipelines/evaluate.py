@@ -66,8 +66,9 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     own = runs.load_config(run_dir)
     saved = runs.load_composed(run_dir)
     merged = merge_run_config(saved, composed, _of_evaluation(overrides))
-    # Labels and channel of the model, not the defaults of the corpus.
+    # The labels and the input of the model, not the defaults of the corpus.
     merged.data.sample_rate, merged.labels = saved.data.sample_rate, saved.labels
+    merged.data.speech_only = saved.data.get("speech_only", False)
     config = validate(merged)
     classifier = load_classifier(run_dir, own)
     datamodule = _set_up_data(run_dir, config, _same_splits(saved, merged), split)
