@@ -1,6 +1,7 @@
 """`emotion adapt`."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from emotion.cli.outputs import path
@@ -39,4 +40,4 @@ def _adapt(arguments: argparse.Namespace) -> None:
 
     start = DIRECTORY / "audio" if arguments.start == "shipped" else Path(arguments.start)
     adapt(arguments.data, start, arguments.output, arguments.table, arguments.speaker)
-    print(f"\nnext: emotion predict FILE --run {arguments.output}")
+    print(f"\nnext: emotion predict FILE --run {shlex.quote(str(arguments.output))}")
