@@ -169,6 +169,11 @@ class ExportedModel(nn.Module):
         self.classifier, self.names = classifier, tuple(names)
         if any(isinstance(module, EstimatorHead) for module in classifier.modules()):
             raise EmotionError("a scikit-learn estimator cannot be exported to this format; use --format bundle")
+        groups = sorted(end.group for end in classifier.front_ends if end.group)
+        if groups:
+            raise EmotionError(
+                f"the model normalises by {groups[0]}, which is unknown to an exported file; use --format bundle"
+            )
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
         if any(isinstance(features, Representation) for features in stacks):
             raise EmotionError("speech encoders, VGGish and openSMILE cannot be exported; use --format bundle")
