@@ -62,12 +62,13 @@ def test_groups_are_all_files_or_folders_or_those_of_a_table(files, tmp_path):
     assert set(groups_of(files, "folder").values()) == {"all"}
     assert len(set(groups_of(files, "speaker").values())) == 3
     table = tmp_path / "speakers.csv"
-    table.write_text("file,speaker\n" + "".join(f"{file},{'ab'[n % 2]}\n" for n, file in enumerate(files)))
+    lines = "".join(f"{file};{'ab'[n % 2]}\r\n" for n, file in enumerate(files))
+    table.write_text(f"File;Speaker\r\n{lines}", encoding="utf-16")
     assert set(groups_of(files, "speaker", table).values()) == {"a", "b"}
     with pytest.raises(EmotionError, match="names no speaker of"):
         groups_of([*files, tmp_path / "other.wav"], "speaker", table)
-    table.write_text("path,speaker\n")
-    with pytest.raises(EmotionError, match="the columns file and speaker are required"):
+    table.write_text("name,speaker\nx,y\n")
+    with pytest.raises(EmotionError, match="lacks the column file; its columns are name, speaker"):
         groups_of(files, "speaker", table)
 
 
@@ -98,7 +99,7 @@ def test_the_command_line_marks_what_was_adapted(command, trained, files):
     [
         (["--adapt", "folder", "--timeline"], "--adapt is for whole recordings"),
         (["--adapt", "folder", "--speakers", "speakers.csv"], "use one of them"),
-        (["--speakers", "none.csv"], "none.csv cannot be read"),
+        (["--speakers", "none.csv"], "cannot read none.csv"),
     ],
 )
 def test_contradictions_are_refused(command, trained, files, arguments, message):

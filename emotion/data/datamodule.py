@@ -172,11 +172,9 @@ class EmotionDataModule(pl.LightningDataModule):
                 f"the {split} split of protocol {self.protocol.name} fold {self.protocol.fold} is empty: none of its "
                 f"recordings exists in the {self.corpus.name} corpus (channel {self.channel})"
             )
-        numbers = np.zeros(len(rows), np.int64)
-        if augmented and self.copies:
-            copies = max(count for count, _ in self.copies.values())
-            numbers = np.repeat(np.arange(copies), len(rows))
-            rows = pd.concat([rows] * copies)
+        copies = max((count for count, _ in self.copies.values()), default=1) if augmented else 1
+        numbers = np.repeat(np.arange(copies), len(rows))
+        rows = pd.concat([rows] * copies)
         features = {
             key: self._cached(key, rows["recording"], numbers, augmented)
             for key in (self._trains_on if augmented else self.features)

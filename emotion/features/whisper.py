@@ -25,7 +25,7 @@ class WhisperEncoder(Representation):
     """Hidden states of the first layers of Whisper tiny's encoder, at 50 Hz, or their statistics over a recording.
 
     Whisper: Radford et al. (2022), https://arxiv.org/abs/2212.04356. The weights are those of Smart Turn v3.2 (Daily,
-    2025, https://github.com/pipecat-ai/smart-turn, BSD 2-clause), which fine-tuned the encoder to hear from speech in
+    2025, https://github.com/pipecat-ai/smart-turn, BSD 2-clause), which fine-tuned the encoder to detect in speech of
     23 languages whether a speaker has finished. Layers 1 and 2 are packaged, with 8-bit weights, and are never trained.
 
     Recordings are scaled to one level. Those beyond 8 s are encoded in equal parts.

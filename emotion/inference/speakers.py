@@ -1,9 +1,9 @@
 """Groups of files whose recordings adapt a model: the speakers of a table or of subfolders, or all files."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from emotion.corpora.tables import read_table
 from emotion.errors import EmotionError
 
 COLUMNS = ("file", "speaker")
@@ -15,7 +15,7 @@ def groups_of(files: Sequence[Path], by: str, table: Path | None = None) -> dict
     Args:
         files: Files.
         by: `folder` for one group of all files; `speaker` for those of `table`, or the folder that holds each file.
-        table: CSV file with the columns `file` (relative to it) and `speaker` (default: none).
+        table: CSV file with the columns `file` or `path` (relative to it) and `speaker` (default: none).
 
     Raises:
         EmotionError: the table cannot be read, or lacks a file.
@@ -36,12 +36,7 @@ def _and_others(number: int) -> str:
 
 
 def _read(table: Path) -> dict[Path, str]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or ()
-            if not set(COLUMNS) <= set(names):
-                raise EmotionError(f"{table}: the columns {' and '.join(COLUMNS)} are required")
-            return {(table.parent / row["file"]).resolve(): row["speaker"] or "" for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EmotionError(f"{table} cannot be read: {error}") from error
+    rows = read_table(table, COLUMNS, {"path": "file"})
+    return {
+        (table.parent / file).resolve(): speaker for file, speaker in zip(rows["file"], rows["speaker"], strict=True)
+    }

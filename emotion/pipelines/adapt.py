@@ -1,7 +1,6 @@
 """A model for a few labelled recordings of one's own, on the features of a finished run."""
 
 import logging
-import re
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +11,7 @@ import torch
 from emotion import metrics, runs
 from emotion.composition import datamodule_of, load_classifier
 from emotion.config.compose import compose, quoted
+from emotion.corpora.tables import read_table
 from emotion.data.datamodule import EmotionDataModule
 from emotion.models.base import Classifier, Encoder
 from emotion.models.estimator import EstimatorHead
@@ -43,7 +43,7 @@ def adapt(root: Path, start: Path, run_dir: Path, table: Path | None = None, spe
     Raises:
         EmotionError: the recordings cannot be used, or `start` has no features to fit a model on.
     """
-    known = speaker or (table is not None and _names_speakers(table))
+    known = speaker or (table is not None and "speaker" in read_table(table, ["emotion"]))
     overrides = [
         *("data=folder", f"data.root={quoted(str(root.resolve()))}", "labels=from_data"),
         f"protocol={'speakers5' if known else 'random'}",
@@ -59,11 +59,6 @@ def adapt(root: Path, start: Path, run_dir: Path, table: Path | None = None, spe
     if not known:
         log.info("speakers are unknown, so recordings of one person may be in train and test: expect less of others")
     _report_labels(run_dir)
-
-
-def _names_speakers(table: Path) -> bool:
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        return "speaker" in re.split(r"[,;\t]", file.readline().strip().lower())
 
 
 def _report_labels(run_dir: Path) -> None:
