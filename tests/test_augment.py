@@ -122,7 +122,7 @@ def test_the_equalizer_stays_within_its_gain():
 
 
 def test_band_limits_are_the_response_of_butterworth_filters():
-    change = BandLimit(RATE, (300.0, 300.0), (3400.0, 3400.0), probability=1.0)
+    change = BandLimit(RATE, (300.0, 300.0), (3400.0, 3400.0), (24.0, 24.0), probability=1.0)
     power = torch.ones(1, 8001, 2)  # a bin each hertz
     response = 10 * change(power)[0, :, 0].log10()
     assert response[300] == pytest.approx(-3.01, abs=0.05) and response[3400] == pytest.approx(-3.01, abs=0.05)
