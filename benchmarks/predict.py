@@ -18,7 +18,6 @@ import torch
 
 from emotion.corpora.demo import Demo
 from emotion.inference import Predictor
-from emotion.inference.export import export
 from emotion.inference.shipped import DIRECTORY
 from emotion.media.audio import read_audio
 from emotion.media.video import read_frames
@@ -97,8 +96,7 @@ def main():
 
         bare = best([sys.executable, "-c", "import torch"])
         clip = corpus / "Actor_01" / f"03-{TAKES[0]}.wav"
-        export(DIRECTORY / "audio", folder / "audio.onnx", "onnx", [str(clip)])
-        for name, model in (("torch", ()), ("ONNX", ("--model", folder / "audio.onnx"))):
+        for name, model in (("torch", ("--run", DIRECTORY / "audio")), ("ONNX", ())):
             whole = best(command(clip, *model))
             print(f"time to prediction with {name} {whole:.2f} s, import torch {bare:.2f} s: ratio {whole / bare:.2f}")
 

@@ -11,6 +11,7 @@ import torch
 from emotion.errors import EmotionError
 from emotion.inference import Predictor, export
 from emotion.inference.bundle import bundle
+from emotion.inference.shipped import DIRECTORY
 from emotion.labels import EMOTIONS
 from emotion.media.audio import read_audio
 
@@ -60,12 +61,32 @@ def test_onnx_model_accepts_any_batch_size_and_length_and_ignores_padding(traine
     waveforms = [0.1 * random.standard_normal(length).astype(np.float32) for length in (1, 500, 16_000, 100_001)]
     padded = np.stack([np.pad(waveform, (0, 100_001 - len(waveform))) for waveform in waveforms])
     lengths = np.array([len(waveform) for waveform in waveforms])
-    (batched,) = session.run(None, {"waveform": padded, "waveform_length": lengths})
-    for waveform, row in zip(waveforms, batched, strict=True):
-        (alone,) = session.run(None, {"waveform": waveform[None], "waveform_length": np.array([len(waveform)])})
+    batched, distances = session.run(None, {"waveform": padded, "waveform_length": lengths})
+    for waveform, row, distance in zip(waveforms, batched, distances, strict=True):
+        alone, _ = session.run(None, {"waveform": waveform[None], "waveform_length": np.array([len(waveform)])})
         np.testing.assert_allclose(row, alone[0], atol=1e-5)
-        expected = predictor.predict_recordings([predictor.reader.from_waveform(waveform)])[0].probabilities
-        np.testing.assert_allclose(row, list(expected.values()), atol=2e-4)  # the run rounds waveforms to 16 bits
+        expected = predictor.predict_recordings([predictor.reader.from_waveform(waveform)])[0]
+        # The run rounds waveforms to 16 bits.
+        np.testing.assert_allclose(row, list(expected.probabilities.values()), atol=2e-4)
+        assert distance == pytest.approx(expected.distance, rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "tolerance", "megabytes"), [("onnx", 1e-4, 20), ("onnx_int8", 0.05, 5)])
+def test_layers_of_whisper_are_exported(real_data, tmp_path, form, tolerance, megabytes):
+    files = sorted((real_data / "ravdess" / "Audio_Speech_Actors_01-24" / "Actor_02").glob("*.flac"))[:4]
+    path = tmp_path / "model.onnx"
+    assert export.export(DIRECTORY / "audio", path, form, list(map(str, files))).difference < tolerance
+    assert path.stat().st_size < megabytes * 1e6
+    assert str(tmp_path.home()).encode() not in path.read_bytes()
+    run, exported = Predictor.from_run(DIRECTORY / "audio"), Predictor.from_file(path)
+    random = np.random.default_rng(0)
+    waveforms = [0.1 * random.standard_normal(length).astype(np.float32) for length in (100, 16_000, 200_001)]
+    for one, other in zip(
+        *(each.predict_recordings([each.reader.from_waveform(own) for own in waveforms]) for each in (run, exported)),
+        strict=True,
+    ):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +94,14 @@ def fusion_run(own_videos, tmp_path_factory):
     """Return a run of an LSTM and a CNN that resizes faces."""
     import hydra
 
-    from emotion.config.compose import DIRECTORY
+    from emotion.config.compose import DIRECTORY as CONFIGS
     from emotion.hydra_cli.overrides import choose_branches
     from emotion.pipelines.train import train
 
     run_dir = tmp_path_factory.mktemp("fusion") / "run"
     data = ["data=folder", f"data.root={own_videos}", "data.corpus.speaker=person..", "protocol=speakers5"]
     overrides = choose_branches([*data, *AUDIO_AND_FACE, *SMALL])
-    with hydra.initialize_config_dir(str(DIRECTORY), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
     train(config, run_dir, overrides)
     return run_dir
@@ -112,7 +133,7 @@ program = torch.export.load({str(path)!r}, extra_files=extra).module()
 names = list(json.loads(extra["emotion.json"])["inputs"])
 assert names == ["waveform", "waveform_length", "faces", "face_count"], names
 faces = torch.zeros(2, 3, 3, 112, 112, dtype=torch.uint8)
-probabilities = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
+(probabilities,) = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
 assert probabilities.shape == (2, 8) and torch.allclose(probabilities.sum(dim=1), torch.ones(2))
 assert "emotion" not in sys.modules
 """

@@ -20,6 +20,7 @@ from emotion.labels import OF_CORPUS, classes
 from emotion.pipelines.evaluate import evaluate
 
 SEVEN = list(OF_CORPUS["tess"])
+TOLERANCE = 0.05  # of the exported models, which compute in 8 bits
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,13 @@ def test_predictions_of_fifty_recordings_equal_those_of_evaluation(predictor, re
     assert len(expected) == 50
     root = real_data / "ravdess" / "Audio_Speech_Actors_01-24"
     files = [root / f"Actor_{name[-2:]}" / f"03-{name.split('/')[1]}.flac" for name in expected.index]
+    same = []
     for prediction, row in zip(predictor.predict(files), expected.itertuples(), strict=True):
         assert list(prediction.probabilities.values()) == pytest.approx(
-            [getattr(row, label) for label in SEVEN], abs=1e-4
+            [getattr(row, label) for label in SEVEN], abs=TOLERANCE
         )
-        assert prediction.emotion == row.predicted
+        same.append(prediction.emotion == row.predicted)
+    assert np.mean(same) > 0.9
 
 
 @pytest.mark.slow
@@ -81,7 +84,7 @@ def test_predictions_of_videos_are_the_mean_of_audio_and_face(predictor, clips):
         assert prediction.modalities == ("audio", "face")
         logs = [np.log(list(predict(clip).probabilities.values())) for predict in (audio, face)]
         joint = np.exp(np.mean(logs, axis=0))
-        assert list(prediction.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=1e-4)
+        assert list(prediction.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=TOLERANCE)
 
 
 @pytest.mark.slow
@@ -143,3 +146,17 @@ def test_card_states_metrics_and_out_of_scope_use():
     assert "Do not use it for decisions about people" in text
     done = subprocess.run([sys.executable, "-m", "emotion.cli", "card"], capture_output=True, text=True, check=True)
     assert done.stdout == text
+
+
+@pytest.mark.slow
+def test_audio_is_predicted_without_torch(real_data):
+    clip = next((real_data / "ravdess" / "Audio_Speech_Actors_01-24").rglob("*.flac"))
+    script = "import runpy, sys\ntry:\n    runpy.run_module('emotion.cli', run_name='__main__')\nfinally:\n"
+    script += "    print('torch' in sys.modules, file=sys.stderr)\n"
+    command = [sys.executable, "-c", script, "predict", str(clip), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["False"]
+    (prediction,) = json.loads(done.stdout)
+    reference = Predictor.from_run(DIRECTORY / "audio")(clip)
+    assert prediction["probabilities"] == pytest.approx(reference.probabilities, abs=TOLERANCE)
+    assert prediction["distance"] == pytest.approx(reference.distance, rel=0.05)

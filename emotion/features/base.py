@@ -38,11 +38,29 @@ class Signal:
     def power(self) -> Tensor:
         """The power spectrum, shape (B, 1 + n_fft // 2, N); Hann window and zero padding as in `librosa.stft`."""
         window = torch.hann_window(self.n_fft, device=self.waveform.device)
+        if torch.compiler.is_exporting() and self.n_fft & (self.n_fft - 1):
+            return self._power_by_products(window)
         spectrum = torch.stft(
             self.waveform, self.n_fft, self.hop_length, window=window, pad_mode="constant", return_complex=True
         )
         power = spectrum.real.square() + spectrum.imag.square()
         return power if self.warp is None else self.warp(power)
+
+    def _power_by_products(self, window: Tensor) -> Tensor:
+        """Return the power spectrum without a fast Fourier transform, for an even `n_fft`.
+
+        That of ONNX Runtime is many times slower than this where `n_fft` is no power of two. The window is symmetric
+        and zero at its start, so that samples which are equally far from the middle share their factors.
+        """
+        half = self.n_fft // 2
+        before, middle, after = self.framed_waveform[..., 1:].split([half - 1, 1, half - 1], dim=2)
+        time = torch.arange(1, half + 1, dtype=torch.int32, device=window.device)[:, None]
+        bins = torch.arange(half + 1, dtype=torch.int32, device=window.device)
+        angle = 2 * torch.pi * (time * bins % self.n_fft) / self.n_fft
+        factors = window[1 : half + 1, None]
+        real = torch.cat([before + after.flip(2), middle], dim=2) @ (factors * angle.cos())
+        imaginary = (before - after.flip(2)) @ (factors * angle.sin())[:-1]
+        return (real.square() + imaginary.square()).transpose(1, 2)
 
     @cached_property
     def magnitude(self) -> Tensor:
@@ -110,6 +128,8 @@ class Representation(AcousticFeatures):
         one_frame: True if there is one vector for each recording (default: False).
         has_spectrum: True if `forward` takes a function that changes power spectra, as `FeatureStack.forward` does
             (default: False).
+        hop_length: Step from one frame to the next, in samples, if models with these features can be exported; else
+            None (default).
         freeze: True if the weights are not trained, so that the features can be cached (default: True).
         lr_multiplier: Multiplier of the learning rate of trained weights (default: 1).
     """
@@ -117,6 +137,7 @@ class Representation(AcousticFeatures):
     num_channels = 1
     one_frame = False
     has_spectrum = False
+    hop_length: int | None = None
     freeze = True
     lr_multiplier = 1.0
 

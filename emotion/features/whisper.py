@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torchaudio.functional as audio_functional
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emotion.batch import frame_mask, mask_frames
 from emotion.errors import EmotionError
 from emotion.features.base import Representation, Signal
 
@@ -41,6 +42,7 @@ class WhisperEncoder(Representation):
     """
 
     has_spectrum = True
+    hop_length = _HOP
     bank: Tensor
 
     def __init__(
@@ -82,27 +84,101 @@ class WhisperEncoder(Representation):
         """
         signal = Signal(waveform, length, _N_FFT, _HOP, warp)
         with torch.no_grad():
-            items = [
-                self._encode(power[:, :count])
-                for power, count in zip(signal.power, signal.frames.tolist(), strict=True)
-            ]
-        frames = torch.tensor([len(item) for item in items], device=waveform.device)
-        return nn.utils.rnn.pad_sequence(items, batch_first=True).transpose(1, 2), frames
+            parts = _split(signal.frames, signal.power.shape[2])
+            states, counts = self.network(parts.of(self._log_mel(signal.power, signal.frames)), parts.size)
+            states = torch.stack([states[number] for number in self.layers])
+            pool = _statistics if self.one_frame else _join
+            return pool(states, counts, parts.item, waveform.shape[0])
 
-    def _encode(self, power: Tensor) -> Tensor:
-        """Return the features, shape (N, num_features), of a power spectrum of shape (n_bins, n_frames)."""
-        mel = self._log_mel(power)
-        parts = mel.tensor_split(-(-mel.shape[1] // _WINDOW), dim=1)
-        encoded = torch.cat([torch.stack(self.network(part[None]))[list(self.layers), 0] for part in parts], dim=1)
-        if self.one_frame:
-            return torch.stack([encoded.mean(dim=1), encoded.std(dim=1, correction=0)], dim=1).flatten()[None]
-        return encoded.transpose(0, 1).flatten(1)
+    def _log_mel(self, power: Tensor, frames: Tensor) -> Tensor:
+        """Return Whisper's log-mel spectrogram, shape (B, n_mels, N): the logarithm within 80 dB, over 4.
 
-    def _log_mel(self, power: Tensor) -> Tensor:
-        """Return Whisper's log-mel spectrogram, shape (n_mels, n_frames): the logarithm within 80 dB, over 4."""
-        scaled = power * (_POWER / power.mean().clamp(min=1e-10))
+        Args:
+            power: Power spectrum, shape (B, n_bins, N).
+            frames: Number of frames of each item, shape (B,).
+        """
+        power = mask_frames(power, frames)
+        mean = power.sum(dim=(1, 2)) / (frames * power.shape[1])
+        scaled = power * (_POWER / mean.clamp(min=1e-10))[:, None, None]
         logarithm = (self.bank @ scaled).clamp(min=1e-10).log10()
-        return torch.maximum(logarithm, logarithm.max() - 8) / 4 + 1
+        maximum = logarithm.amax(dim=(1, 2), keepdim=True)  # frames beyond the end have the lowest value
+        return mask_frames(torch.maximum(logarithm, maximum - 8) / 4 + 1, frames)
+
+
+class _Parts(NamedTuple):
+    """Parts of items, at most `_WINDOW` frames each; K of them.
+
+    Attributes:
+        item: Index of the item, shape (K,).
+        start: First frame within the item, shape (K,).
+        size: Number of frames, shape (K,); 0 where an item has fewer parts than others.
+        width: Maximum number of frames.
+    """
+
+    item: Tensor
+    start: Tensor
+    size: Tensor
+    width: int
+
+    def of(self, mel: Tensor) -> Tensor:
+        """Cut spectrograms, shape (B, n_mels, N), into parts, shape (K, n_mels, width), zero beyond their ends."""
+        place = torch.arange(self.width, device=mel.device)
+        index = (self.start[:, None] + place).clamp(max=mel.shape[2] - 1)
+        return mask_frames(mel.transpose(1, 2)[self.item[:, None], index].transpose(1, 2), self.size)
+
+
+def _split(frames: Tensor, size: int) -> _Parts:
+    """Return equal parts of each item.
+
+    Args:
+        frames: Number of frames of each item, shape (B,).
+        size: Maximum number of frames.
+    """
+    maximum = (size + _WINDOW - 1) // _WINDOW
+    index = torch.arange(frames.shape[0] * maximum, device=frames.device)
+    item = index // maximum
+    part = index - item * maximum  # ONNX has no remainder of a dynamic size
+    own = frames[item]
+    n_parts = (own + _WINDOW - 1) // _WINDOW
+    smaller, n_larger = own // n_parts, own % n_parts
+    sizes = (smaller + (part < n_larger)) * (part < n_parts)
+    return _Parts(item, part * smaller + torch.minimum(part, n_larger), sizes, cast(int, torch.sym_min(size, _WINDOW)))
+
+
+def _statistics(states: Tensor, counts: Tensor, item: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation over the frames of each item, shape (B, F, 1), and 1 for each item.
+
+    Args:
+        states: Hidden states of parts, shape (L, K, S, size).
+        counts: Number of frames of each part, shape (K,).
+        item: Index of the item of each part, shape (K,).
+        n_items: Number of items, B.
+    """
+    inside = frame_mask(counts, states.shape[2])[..., None]
+    belongs = (item == torch.arange(n_items, device=item.device)[:, None]).to(states.dtype)  # (B, K)
+    total = (belongs @ counts.to(states.dtype))[:, None]
+    mean = belongs @ (states * inside).sum(dim=2) / total  # (L, B, size)
+    deviation = (states - mean[:, item, None]) * inside
+    std = (belongs @ deviation.square().sum(dim=2) / total).sqrt()
+    pooled = torch.stack([mean, std], dim=1).flatten(0, 1)
+    return pooled.transpose(0, 1).flatten(1)[..., None], torch.ones_like(total[:, 0], dtype=torch.int64)
+
+
+def _join(states: Tensor, counts: Tensor, item: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """Return the frames of the parts of each item one after another, shape (B, F, N), and their number, shape (B,).
+
+    Args:
+        states: See `_statistics`.
+        counts: See `_statistics`.
+        item: See `_statistics`.
+        n_items: See `_statistics`.
+    """
+    parts = states.permute(1, 2, 0, 3).flatten(2)  # (K, S, F)
+    items: list[list[Tensor]] = [[] for _ in range(n_items)]
+    for part, count, number in zip(parts, counts.tolist(), item.tolist(), strict=True):
+        items[number].append(part[:count])
+    joined = nn.utils.rnn.pad_sequence([torch.cat(own) for own in items], batch_first=True)
+    return joined.transpose(1, 2), torch.zeros_like(counts[:n_items]).index_add(0, item, counts)
 
 
 class _Network(nn.Module):
@@ -125,18 +201,26 @@ class _Network(nn.Module):
         self.register_state_dict_post_hook(_leave_out)
         self.register_load_state_dict_pre_hook(_put_back)
 
-    def forward(self, mel: Tensor) -> list[Tensor]:
-        """Return the input of the first layer and the output of each, shape (1, N, size) each.
+    def forward(self, mel: Tensor, sizes: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the input of the first layer and the output of each, and the number of frames of each item.
 
         Args:
-            mel: Log-mel spectrogram, shape (1, n_mels, n_frames), at most `_WINDOW` frames.
+            mel: Log-mel spectrograms, shape (B, n_mels, N), at most `_WINDOW` frames, zero beyond each item's end.
+            sizes: Number of frames of each item, shape (B,).
+
+        Returns:
+            States, shape (B, S, size) each, arbitrary beyond each item's frames, and these, shape (B,).
         """
-        states = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
+        first = mask_frames(functional.gelu(self.conv1(mel)), sizes)
+        states, counts = functional.gelu(self.conv2(first)).transpose(1, 2), (sizes + 1) // 2
+        place = torch.arange(states.shape[1], device=mel.device)
         # Smart Turn was trained on the end of speech, at the last positions.
-        found = [states + self.positions[-states.shape[1] :]]
+        position = (len(self.positions) - counts[:, None] + place).clamp(max=len(self.positions) - 1)
+        found = [states + self.positions[position]]
+        outside = place >= counts.clamp(min=1)[:, None]  # an item without frames attends to one, to stay finite
         for layer in self.layers:
-            found.append(layer(found[-1]))
-        return found
+            found.append(layer(found[-1], src_key_padding_mask=outside))
+        return found, counts
 
 
 def _leave_out(network: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -18,21 +18,20 @@ import emotion
 from emotion import runs
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
-from emotion.errors import EmotionError
-from emotion.features.base import Representation
+from emotion.errors import EmotionError, counted
 from emotion.features.front_end import AudioFrontEnd
 from emotion.features.stack import FeatureStack
 from emotion.files import atomic_path
 from emotion.inference.formats import ExportFormat, ExportReport, load_format
-from emotion.inference.networks import Network, network_of
-from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OnnxModel, arrays_of, inputs_of
+from emotion.inference.networks import Network, mean_squares, network_of
+from emotion.inference.onnx_model import FORMAT, INPUTS, KEY, OUTPUTS, OnnxModel, arrays_of, inputs_of
+from emotion.inference.quantize import quantized
 from emotion.inference.recordings import Reader, Recording, find_media
 from emotion.models.base import Classifier
 from emotion.models.estimator import EstimatorHead
+from emotion.models.late_fusion import Fusion
 from emotion.prepare.modalities import Audio, Faces, faces_of
 
-TOLERANCE = 1e-4
-"""Maximum difference between probabilities of the exported and the original model."""
 _N_CHECKED = 8  # recordings
 _FRAME_MULTIPLE = 64  # the number of frames is a multiple of this: divisible by five poolings, enough for deltas
 _MAX_DURATION_S = 24 * 3600
@@ -48,6 +47,8 @@ class ProgramFormat(ExportFormat):
     """
 
     packages: tuple[str, ...] = ()
+    tolerance = 1e-4
+    """Maximum difference between probabilities of the exported and the original model."""
 
     @abstractmethod
     def write(self, network: Network, path: Path, description: str) -> Predict:
@@ -76,29 +77,43 @@ class ProgramFormat(ExportFormat):
                 difference = _difference(network, predict, recordings)
             except RuntimeError as error:
                 raise EmotionError(f"{path} was not written: exported, the model fails ({_shorten(error)})") from error
-            if not difference <= TOLERANCE:
+            if not difference <= self.tolerance:
                 raise EmotionError(
-                    f"{path} was not written: on {len(recordings)} recordings the exported model gives probabilities "
-                    f"that differ from those of {run_dir} by up to {difference:.1g}"
+                    f"{path} was not written: on {counted(len(recordings), 'recording')} the exported model gives "
+                    f"probabilities that differ from those of {run_dir} by up to {difference:.1g}"
                 )
         return ExportReport(difference, len(recordings))
 
 
 class Onnx(ProgramFormat):
-    """ONNX."""
+    """ONNX.
+
+    Args:
+        quantize: Store the weights of products of matrices in 8 bits, and compute these products in 8 bits; store
+            other weights in 16 bits (default: False). Probabilities may then differ by 0.05.
+    """
 
     output = "model.onnx"
     packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def __init__(self, quantize: bool = False) -> None:
+        self.quantize = quantize
+        if quantize:
+            self.tolerance = 0.05
 
     def write(self, network: Network, path: Path, description: str) -> Predict:
         """See `ProgramFormat.write`."""
         import onnx
 
-        names, outputs = inputs_of(network.modalities), ["probabilities"]
+        names, outputs = inputs_of(network.modalities), list(OUTPUTS)
         program = torch.onnx.export(
             _export_program(network), dynamo=True, verbose=False, input_names=names, output_names=outputs
         )
         written = cast(torch.onnx.ONNXProgram, program).model_proto
+        for node in written.graph.node:
+            del node.metadata_props[:]  # lines of source code, with the paths of this machine
+        if self.quantize:
+            written = quantized(written)
         onnx.helper.set_model_props(written, {KEY: description})
         onnx.save(written, path)
         model = OnnxModel(path)
@@ -120,7 +135,7 @@ class Pt2(ProgramFormat):
         @torch.no_grad()
         def predict(recordings: Sequence[Recording]) -> np.ndarray:
             arrays = arrays_of(network.modalities, recordings)
-            return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities))).numpy()
+            return program(*(torch.from_numpy(arrays[name]) for name in inputs_of(network.modalities)))[0].numpy()
 
         return predict
 
@@ -175,28 +190,35 @@ class ExportedModel(nn.Module):
                 f"the model normalises by {groups[0]}, which is unknown to an exported file; use --format bundle"
             )
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
-        if any(isinstance(features, Representation) for features in stacks):
+        hops = sorted({features.hop_length for features in stacks if features.hop_length})
+        if any(features.hop_length is None for features in stacks):
             raise EmotionError("speech encoders, VGGish and openSMILE cannot be exported; use --format bundle")
-        hops = sorted({features.hop_length for features in stacks if isinstance(features, FeatureStack)})
         if len(hops) > 1:
             raise EmotionError(
                 f"branches with features.hop_length={hops[0]} and {hops[1]} cannot be exported together; train one "
                 "with the same for all branches, or use --format bundle"
             )
         self.hop_length = hops[0] if hops else None
+        is_fusion = isinstance(classifier.encoder, Fusion)
+        ends = [end for end in classifier.front_ends if isinstance(end, AudioFrontEnd) and end.normalize == "train"]
+        self.measured = [] if is_fusion else ends  # a fusion passes on some of the recordings
+        is_pooled = any(isinstance(features, FeatureStack) for features in stacks)
+        self.frame_multiple = _FRAME_MULTIPLE if is_pooled else 1
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return probabilities, shape (B, C)."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return probabilities, shape (B, C), and `Prediction.distance`, shape (B,), if it is known."""
         batch = dict(zip(self.names, inputs, strict=True))
         if "waveform" in batch and self.hop_length:
             # Padding does not change outputs; torch.export needs a number of frames that every pooling divides.
-            samples, block = batch["waveform"].shape[1], _FRAME_MULTIPLE * self.hop_length
-            frames = ((samples + block - 1) // block + 1) * _FRAME_MULTIPLE
+            samples, block = batch["waveform"].shape[1], self.frame_multiple * self.hop_length
+            frames = ((samples + block - 1) // block + 1) * self.frame_multiple
             batch["waveform"] = nn.functional.pad(batch["waveform"], (0, (frames - 1) * self.hop_length - samples))
         if "faces" in batch:
             place = torch.arange(batch["faces"].shape[1], device=batch["faces"].device)
             batch["face_mask"] = place < batch["face_count"][:, None]
-        return self.classifier(batch).float().softmax(dim=1)
+        with mean_squares(self.measured) as found:
+            probabilities = self.classifier(batch).float().softmax(dim=1)
+        return probabilities, *found.values()
 
 
 def _export_program(network: Network) -> torch.export.ExportedProgram:

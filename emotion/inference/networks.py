@@ -1,6 +1,7 @@
 """Networks of finished runs that predict recordings."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -59,13 +60,8 @@ class Network:
         """See `emotion.inference.predictor.Model`."""
         batch = on_device(self.batch(recordings), self.device)
         ends = [end for end in self._audio_front_ends if end.normalize == "train"]
-        found: dict[AudioFrontEnd, Tensor] = {}
-        hooks = [end.register_forward_hook(partial(_keep_mean_square, found)) for end in ends]
-        try:
+        with mean_squares(ends) as found:
             probabilities = self.classifier.probabilities(batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
         distance = None
         if found:
             # A fusion passes on the recordings that have the modality only.
@@ -150,9 +146,20 @@ def _from_files(run_dir: Path, config: TrainConfig, classifier: Classifier) -> P
     return modalities
 
 
+@contextmanager
+def mean_squares(ends: Iterable[AudioFrontEnd]) -> Iterator[dict[AudioFrontEnd, Tensor]]:
+    """Yield a dictionary that receives the mean square of the features of each item, shape (B,), of each front end."""
+    found: dict[AudioFrontEnd, Tensor] = {}
+    hooks = [end.register_forward_hook(partial(_keep_mean_square, found)) for end in ends]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _keep_mean_square(
     found: dict[AudioFrontEnd, Tensor], end: AudioFrontEnd, _: object, output: tuple[Tensor, Tensor]
 ) -> None:
-    """Keep the mean square of the features of each item, shape (B,), for a front end."""
     features, frames = output
     found[end] = features.square().sum(dim=(1, 2)) / (frames * features.shape[1])

@@ -22,6 +22,8 @@ INPUTS = {
     "face_count": "(batch,) int64, number of frames of each recording; 0 if it has no face",
 }
 """The inputs of an exported model."""
+OUTPUTS = ("probabilities", "distance")
+"""The outputs of an exported model; the second is there if it is known."""
 _INPUTS_OF = {"audio": ("waveform", "waveform_length"), "face": ("faces", "face_count")}
 
 
@@ -108,10 +110,13 @@ class OnnxModel:
         self.modalities: Prepared = {name: (Faces if name == "face" else Audio).from_dict(ways[name]) for name in ways}
         self._inputs = inputs_of(self.modalities)
 
-    def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, None]:
-        """See `emotion.inference.predictor.Model`; the distance is not known."""
-        probabilities = cast(np.ndarray, self.session.run(None, arrays_of(self.modalities, recordings))[0])
-        return probabilities.astype(np.float64), None
+    def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `emotion.inference.predictor.Model`."""
+        probabilities, *distance = self.session.run(None, arrays_of(self.modalities, recordings))
+        return (
+            cast(np.ndarray, probabilities).astype(np.float64),
+            cast(np.ndarray, distance[0]).astype(np.float64) if distance else None,
+        )
 
     def adapt(self, read: Callable[[], Iterable[Sequence[Recording]]], group_of: Mapping[str, str]) -> None:
         """Refuse to adapt, since the statistics are constants of the file."""

@@ -108,10 +108,10 @@ class Predictor:
 
     @classmethod
     def shipped(cls) -> "Predictor":
-        """Load the model that comes with the package, see `emotion card`."""
-        from emotion.inference.shipped import shipped_network
+        """Load the model that comes with the package, see `emotion card`; predicting audio needs no torch."""
+        from emotion.inference.shipped import ShippedModel
 
-        return cls(shipped_network())
+        return cls(ShippedModel())
 
     def __call__(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction:
         """Predict one recording.

@@ -27,6 +27,8 @@ from emotion.prepare.tracking import MAX_GAP_S, FrameDetections, Tracker, boxes_
 
 log = logging.getLogger(__name__)
 
+MIN_WINDOW_S = 0.1
+"""Minimum duration of a window, in seconds."""
 _BATCH = 16
 _MIN_VISIBLE = 0.5
 """Minimum fraction of the frames of a window in which a face is visible, for a prediction of that face."""
@@ -85,6 +87,8 @@ def follow_emotions(
     Raises:
         EmotionError: the recording cannot be used.
     """
+    if window < MIN_WINDOW_S:
+        raise EmotionError(f"a window of {window:g} s is too short for an emotion; use at least {MIN_WINDOW_S:g} s")
     if not 0 < hop <= window:
         raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
     problems: list[str] = []

@@ -1,0 +1,59 @@
+"""Weights of ONNX models in 8 and 16 bits."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_MIN_SIZE = 4096  # elements of a constant that is stored in fewer bits
+
+
+def quantized(model: "ModelProto") -> "ModelProto":
+    """Return a smaller model whose products of matrices are computed in 8 bits.
+
+    Weights of these products have 8 bits and a scale for each output; their other factors are rounded to 8 bits when
+    the model runs. Weights of convolutions are stored in 8 bits too, other large constants in 16; both are computed
+    with in 32 bits.
+
+    Args:
+        model: Model with weights of 32 bits; it is left as it is.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "quantized.onnx"
+        quantize_dynamic(model, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        smaller = onnx.load(path)
+    _shrink_constants(smaller)
+    return smaller
+
+
+def _shrink_constants(model: "ModelProto") -> None:
+    """Store large constants in fewer bits, with nodes behind them that ONNX Runtime evaluates once, when it loads."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, nodes = model.graph, []
+    of_convolutions = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_SIZE:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        graph.initializer.remove(tensor)
+        stored, converted = f"{name}.stored", f"{name}.converted"
+        if name in of_convolutions:
+            scale = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True).clip(min=1e-12) / 127
+            graph.initializer.append(numpy_helper.from_array(np.round(values / scale).astype(np.int8), stored))
+            graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"))
+            nodes.append(helper.make_node("Cast", [stored], [converted], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Mul", [converted, f"{name}.scale"], [name]))
+        else:
+            graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
+            nodes.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
