@@ -14,6 +14,7 @@ from emotion.config.model import (
     ModelConfig,
     NeuralModelConfig,
 )
+from emotion.errors import EmotionError
 from emotion.models import build
 from emotion.models.base import Classifier
 from emotion.models.build import InputConfig
@@ -69,11 +70,6 @@ class ModelKind(ABC, Generic[Config]):
         return monitor
 
     @property
-    def refits(self) -> bool:
-        """True if dev is used for fitting after it has been evaluated."""
-        return False
-
-    @property
     def is_neural(self) -> bool:
         """True if the model is trained in epochs."""
         return True
@@ -106,6 +102,8 @@ class FusionKind(NeuralKind):
         """See `ModelKind.fit`; branches that are estimators are fitted first."""
         from emotion.training.branches import fit_branches
 
+        if settings.training.refit and estimator_encoders(classifier):
+            raise EmotionError("training.refit=true: branches that are estimators are not fitted again; leave it out")
         fit_branches(self.model, settings, classifier, datamodule)
         return super().fit(settings, classifier, datamodule)
 
@@ -133,6 +131,8 @@ class AutoencoderKind(ModelKind[AutoencoderModelConfig]):
         """See `ModelKind.fit`."""
         from emotion.training.reconstruction import fit_autoencoder
 
+        if settings.training.refit:
+            raise EmotionError("training.refit=true: an autoencoder is not fitted again; leave it out")
         return fit_autoencoder(self.model.train_emotion, settings, classifier, datamodule)
 
     def objective(self, monitor: str) -> str:
@@ -162,11 +162,6 @@ class EstimatorKind(ModelKind[EstimatorModelConfig]):
     def num_parameters(self, classifier: Classifier) -> int:
         """See `ModelKind.num_parameters`; of trees, the number of nodes."""
         return super().num_parameters(classifier) + _estimator(classifier).size
-
-    @property
-    def refits(self) -> bool:
-        """See `ModelKind.refits`."""
-        return self.model.refit
 
     @property
     def is_neural(self) -> bool:

@@ -342,7 +342,7 @@ def test_branches_are_initialised_from_runs_with_other_features_and_estimators(t
     for override, message in (
         ("features=log_mel", "features=log_mel cannot be changed|features cannot be changed"),
         ("model.branches.vector.grid={C:[1.0]}", "model.branches.vector.grid cannot be changed"),
-        ("model.branches.vector.refit=true", "dev selects the epoch"),
+        ("training.refit=true", "branches that are estimators are not fitted again"),
         ("protocol.fold=1", "was trained or selected on"),
     ):
         with pytest.raises(EmotionError, match=message):

@@ -135,7 +135,7 @@ def test_grid_search_uses_dev_and_scaling_uses_train(train_in_process, compose):
 def test_refit_uses_train_and_dev(train_in_process, compose):
     overrides = (*SIMPLE, "model.grid={C:[0.001,0.1]}", "training.class_weights=false")
     before = train_in_process(*overrides, name="before")
-    run_dir = train_in_process(*overrides, "model.refit=true", name="refitted")
+    run_dir = train_in_process(*overrides, "training.refit=true", name="refitted")
     old, new = (runs.load_metrics(path) for path in (before, run_dir))
     assert {key: old[key] for key in old if key.startswith(("train/", "dev/"))} == {
         key: new[key] for key in new if key.startswith(("train/", "dev/"))

@@ -18,6 +18,7 @@ from emotion.data.table import class_weights
 from emotion.errors import EmotionError
 from emotion.labels import EMOTIONS
 from emotion.pipelines.evaluate import evaluate
+from emotion.pipelines.train import train
 from emotion.training.module import EmotionModule
 
 QUICK = ("data.batch_size=64", "trainer.max_epochs=4", "optimizer.lr=0.005")
@@ -457,3 +458,41 @@ def test_classes_have_equal_weight_in_the_loss(real_data, compose):
     totals = np.bincount(labels) * weights
     np.testing.assert_allclose(totals, totals[0], rtol=1e-6)
     assert weights[EMOTIONS.index("neutral")] == pytest.approx(2 * weights[EMOTIONS.index("calm")])
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_anew_on_train_and_dev(train_in_process, compose):
+    overrides = ("trainer.max_epochs=2", "data.batch_size=64", "model.backbone.channels=[4]")
+    before = train_in_process(*overrides, name="before")
+    refitted = train_in_process(*overrides, "training.refit=true", name="refitted")
+    old, new = (runs.load_metrics(path) for path in (before, refitted))
+    assert {key: old[key] for key in old if key.startswith("dev/")} == {
+        key: new[key] for key in new if key.startswith("dev/")
+    }
+    assert old["test/loss"] != new["test/loss"]
+    assert new["temperature"] == old["temperature"]
+    splits = runs.load_splits(refitted)
+    assert set(splits.loc[splits["split"] == "refit", "recording"]) == set(
+        splits.loc[splits["split"] == "dev", "recording"]
+    )
+
+    def evaluate_split(split):
+        overrides = [f"run={refitted}", f"split={split}"]
+        return evaluate(compose(*overrides, config_name="evaluate"), overrides)
+
+    assert evaluate_split("test")["test/uar"] == new["test/uar"]
+    with pytest.raises(EmotionError, match="64 of the 64 recordings of this dev split were used to train"):
+        evaluate_split("dev")
+
+
+@pytest.mark.slow
+def test_a_network_trained_anew_is_resumed_as_others_are(train_in_process, compose):
+    overrides = ("trainer.max_epochs=3", "data.batch_size=64", "model.backbone.channels=[4]", "scheduler=constant")
+    whole = train_in_process(*overrides, "training.refit=true", name="whole")
+    part = train_in_process(*overrides, "training.refit=true", "trainer.max_epochs=1", name="part")
+    resumed = [f"resume={part}", "trainer.max_epochs=3"]
+    train(compose(*resumed), part, resumed)
+    one, other = (runs.load_metrics(path) for path in (whole, part))
+    assert {key: one[key] for key in one if key.startswith(("dev/", "test/"))} == {
+        key: other[key] for key in other if key.startswith(("dev/", "test/"))
+    }

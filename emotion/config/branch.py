@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, Len
 
 from emotion.config.features import FeaturesConfig
-from emotion.config.fields import Count, Dropout, Only, Positive
+from emotion.config.fields import Count, Dropout, Positive
 from emotion.config.target import Target
 
 Modality = Literal["audio", "face", "action_units"]
@@ -167,8 +167,6 @@ class EstimatorConfig:
     """Parameters to search on dev."""
     scaling: Literal["standard", "quantiles"] = "standard"
     """Scaling of vectors."""
-    refit: bool = False
-    """Fit again on train and dev after the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +175,6 @@ class EstimatorBranchConfig(EstimatorConfig, BranchConfig):
 
     input: Literal["vector"]
     vector: NetworkBranchConfig
-    refit: Annotated[bool, Only(False, "dev selects the epoch of the fusion")] = False
-    """Always false: dev selects the epoch of the fusion."""
 
     @property
     def modality(self) -> Modality:

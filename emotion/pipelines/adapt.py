@@ -48,7 +48,7 @@ def adapt(root: Path, start: Path, run_dir: Path, table: Path | None = None, spe
         *("data=folder", f"data.root={quoted(str(root.resolve()))}", "labels=from_data"),
         f"protocol={'speakers5' if known else 'random'}",
         *("model=logistic_regression", f"model.vector.init_from={quoted(str(start.resolve()))}"),
-        *("model.grid.C=[0.0001,0.001,0.01,0.1]", "model.refit=true"),
+        *("model.grid.C=[0.0001,0.001,0.01,0.1]", "training.refit=true"),
         f"name={quoted(run_dir.name)}",
     ]
     if table:

@@ -81,7 +81,7 @@ def _train(job: Job, hints: bool) -> float:
         job.run_dir,
         job.composed,
         job.overrides,
-        _splits_table(job, kind, datamodule, pretraining),
+        _splits_table(job, datamodule, pretraining),
         job.starts,
     )
     if process_rank() == 0 and not job.resume_from:
@@ -151,10 +151,10 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
     return pretraining
 
 
-def _splits_table(job: Job, kind: ModelKind, datamodule: EmotionDataModule, pretraining: pd.DataFrame) -> pd.DataFrame:
+def _splits_table(job: Job, datamodule: EmotionDataModule, pretraining: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `splits.csv`; recordings that were removed before a resume were trained on nevertheless."""
     table = datamodule.table
-    refitted = table[(table["split"] == "dev") & kind.refits]
+    refitted = table[(table["split"] == "dev") & job.config.training.refit]
     parts = [table, pretraining, refitted.assign(split=runs.REFIT)]
     if job.splits is not None:
         parts.append(job.splits[~job.splits["recording"].isin(table["recording"])])
@@ -191,7 +191,7 @@ def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
 def _predict(
     config: TrainConfig, classifier: Classifier, datamodule: EmotionDataModule, fitted: Fitted
 ) -> pd.DataFrame:
-    """Predict every split; an estimator with `refit` is fitted again before test."""
+    """Predict every split; with `training.refit`, the classifier is fitted again before test."""
     device = device_of(config.trainer)
     predictions = [predict(classifier, datamodule, split, device) for split in ("train", "dev")]
     if fitted.refit:

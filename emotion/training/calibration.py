@@ -68,13 +68,20 @@ def calibrate(
     before = content.get(_UNCALIBRATED) or {name: value.clone() for name, value in layer.state_dict().items()}
     layer.load_state_dict(before)
     temperature = factor * fit_temperature(*_outputs(classifier.to(device), batches, device))
-    for parameter in layer.parameters():
-        parameter.div_(temperature)
+    scale_outputs(classifier, temperature)
     state = {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}
     content["state_dict"] = content["state_dict"] | state
     content[_UNCALIBRATED] = before
     AtomicCheckpoints().save_checkpoint(content, checkpoint)
     return temperature
+
+
+@torch.no_grad()
+def scale_outputs(classifier: Classifier, temperature: float) -> None:
+    """Divide the output layer of a classifier, if it is a linear one, by a temperature."""
+    layer = _output_layer(classifier)
+    for parameter in layer.parameters() if layer else ():
+        parameter.div_(temperature)
 
 
 def _output_layer(classifier: Classifier) -> nn.Linear | None:

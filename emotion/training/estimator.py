@@ -50,7 +50,7 @@ def fit_estimator(
 ) -> Fitted:
     """Fit the head of a classifier with each point of a grid; keep the best one on dev.
 
-    With `model.refit`, the best one is fitted again on train and dev, as in scikit-learn's searches. The encoder and
+    With `training.refit`, the best one is fitted again on train and dev, as in scikit-learn's searches. The encoder and
     the scaling of its features are still those of train.
 
     Args:
@@ -76,7 +76,7 @@ def fit_estimator(
         head.fit(both.values, both.labels, both.weights(of_classes))
         _save(classifier, run_dir)
 
-    return Fitted(0, time.monotonic() - started, process_rank() == 0, refit=refit if model.refit else None)
+    return Fitted(0, time.monotonic() - started, process_rank() == 0, refit=refit if settings.training.refit else None)
 
 
 def weights_of_classes(settings: FitSettings, datamodule: EmotionDataModule) -> np.ndarray | None:

@@ -7,11 +7,13 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import EMAWeightAveraging, Timer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import distributed
 
@@ -20,16 +22,20 @@ from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfi
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import class_weights
-from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
+from emotion.errors import EmotionError, counted, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
-from emotion.training.calibration import calibrate
-from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, build_callbacks
+from emotion.training.calibration import calibrate, scale_outputs
+from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
 from emotion.training.module import EmotionModule
 from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
 
+SELECTED = "selected.ckpt"
+"""Checkpoint of the epoch that dev selected, if `best.ckpt` was trained on dev too."""
+INITIAL = "initial.ckpt"
+"""Checkpoint of the weights before the first step of a run with `training.refit`."""
 _OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """Environment variables that Lightning sets for the processes of a fit."""
 
@@ -72,7 +78,7 @@ class Fitted:
         seconds: Duration, including that before an interruption.
         is_main: False in the helper processes of a distributed fit.
         temperature: Temperature by which the logits were divided, see `emotion.training.calibration`, or None.
-        refit: Function that fits the head on dev as well, to be called once dev has been evaluated, or None.
+        refit: Function that fits the classifier on train and dev, to be called once dev has been evaluated, or None.
     """
 
     epochs: int
@@ -101,8 +107,17 @@ def fit(
     """
     require_device(settings.trainer)
     run_dir, checkpoints = settings.run_dir, settings.run_dir / "checkpoints"
+    refits = settings.training.refit
+    if refits and settings.trainer.devices not in (1, "auto"):
+        raise EmotionError("training.refit=true needs one device: set trainer.devices=1")
+    if (checkpoints / SELECTED).exists():  # of a resumed run; its other checkpoint has seen dev
+        (checkpoints / SELECTED).replace(checkpoints / "best.ckpt")
     if not classifier.is_trainable:
+        if refits:
+            raise EmotionError("training.refit=true: nothing is trained, since all weights come from finished runs")
         return _kept(classifier, checkpoints)
+    if refits:
+        _keep_initial_weights(settings, classifier)
     timer = Timer()  # its time is kept in checkpoints
     trainer = _trainer(settings, timer)
     if settings.training.compile:
@@ -126,7 +141,56 @@ def fit(
         _leave_processes(before)
     is_main = trainer.is_global_zero
     temperature = _load_best(settings, classifier, datamodule) if is_main else None
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature)
+    refit = partial(_refit, settings, classifier, datamodule, temperature) if refits else None
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature, refit)
+
+
+def _keep_initial_weights(settings: FitSettings, classifier: Classifier) -> None:
+    """Write the weights before the first step, which a resumed run needs for its refit."""
+    path = settings.run_dir / "checkpoints" / INITIAL
+    if not settings.resume_from:
+        AtomicCheckpoints().save_checkpoint({"state_dict": classifier.state_dict()}, path)
+    elif not path.exists():
+        raise EmotionError(
+            f"{settings.run_dir} was started without training.refit=true, which cannot be added now; leave it out"
+        )
+
+
+def _refit(
+    settings: FitSettings,
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    temperature: float | None,
+) -> None:
+    """Train a classifier from its initial weights on train and dev, for as many epochs as dev selected.
+
+    The result replaces `best.ckpt`, which becomes `SELECTED`. The temperature is that of the selected epoch, since no
+    recordings are left to fit another one.
+    """
+    best = settings.run_dir / "checkpoints" / "best.ckpt"
+    content = AtomicCheckpoints().load_checkpoint(best)
+    epochs = int(content["epoch"]) + 1
+    log.info("training anew on train and dev, for %s", counted(epochs, "epoch"))
+    classifier.load_state_dict(AtomicCheckpoints().load_checkpoint(best.with_name(INITIAL))["state_dict"])
+    joined = datamodule.with_dev_in_train()
+    callbacks: list[pl.Callback] = [ReseedEachEpoch(settings.seed), StagedLearning()]
+    if settings.training.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=settings.training.ema_decay))
+    arguments: dict[str, Any] = settings.trainer.arguments() | {"max_epochs": epochs, "limit_val_batches": 0}
+    trainer = pl.Trainer(
+        **arguments,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(_module(settings, classifier, joined), joined)
+    if temperature is not None:
+        scale_outputs(classifier, temperature)
+    best.replace(best.with_name(SELECTED))
+    content["state_dict"] |= {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}
+    AtomicCheckpoints().save_checkpoint(content, best)
 
 
 def _load_best(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> float | None:

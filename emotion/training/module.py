@@ -87,8 +87,9 @@ class EmotionModule(pl.LightningModule):
         figures = self._compute_metrics("train")
         self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
         self.log("learning_rate", cast(Optimizer, self.optimizers()).param_groups[0]["lr"])
-        dev = self.trainer.callback_metrics
-        message = f"train loss {figures['loss']:.3f}  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
+        dev, message = self.trainer.callback_metrics, f"train loss {figures['loss']:.3f}"
+        if "dev/uar" in dev:  # not if dev is trained on too
+            message += f"  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
         self._report_epoch(message)
 
     def on_validation_epoch_end(self) -> None:
