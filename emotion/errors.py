@@ -55,6 +55,16 @@ def error_message(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a regular noun in the singular or plural.
+
+    Example:
+        >>> counted(1, "recording"), counted(1440, "recording")
+        ('1 recording', '1,440 recordings')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return a hint with the most similar known words, or with all of them.
 

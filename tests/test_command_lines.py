@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import emotion
 from conftest import ROOT
 
 FAST = ("trainer.max_epochs=2", "data.batch_size=64")
@@ -192,3 +193,12 @@ def test_prepare_splits_and_report_commands(tmp_path, demo_root):
     assert re.search(r"ravdess +loso24 +24 folds", result.stdout)
     result = run("-m", "emotion.cli", "report", "nowhere", cwd=tmp_path)
     assert "no finished run" in error_line(result)
+
+
+def test_help_and_version_are_short():
+    for script, example in (("train.py", "emotion train -m protocol.fold"), ("evaluate.py", "emotion evaluate run=")):
+        result = run(script, "--help", cwd=ROOT)
+        assert result.returncode == 0
+        assert example in result.stdout
+        assert "_target_" not in result.stdout
+    assert run("-m", "emotion.cli", "--version", cwd=ROOT).stdout == f"emotion {emotion.__version__}\n"

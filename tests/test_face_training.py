@@ -32,14 +32,14 @@ def test_faces_and_audio_cover_the_same_interval(compose, video_overrides):
 
 @pytest.mark.slow
 def test_recordings_without_a_face_are_counted(compose, video_overrides, caplog):
-    for handling, count, use in (("skip", 40, "are skipped"), ("allow_missing_modality", 41, "use their other mod")):
+    for handling, count, use in (("skip", 40, "skipped"), ("allow_missing_modality", 41, "their other mod")):
         config = compose(
             *video_overrides, "model=late_fusion", "model.branches.face=face_cnn", f"data.on_error={handling}"
         )
         datamodule = build_datamodule(config)
         with caplog.at_level("WARNING"):
             datamodule.setup()
-        assert f"1 recordings have no face and {use}" in caplog.text
+        assert f"1 recording without face: {use}" in caplog.text
         assert len(datamodule.table) == count
         assert all(len(batch["label"]) for batch in datamodule.all_batches())
 

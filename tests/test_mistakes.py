@@ -143,6 +143,9 @@ def test_files_in_place_of_folders_are_refused(command, tmp_path, demo_root, arg
         ("model.backbone.channels=[]", "model.backbone.channels=[]: a list of at least 1 values, each an integer"),
         ("features.duration_s=1e9", "features.duration_s=1000000000.0: a number greater than 0 and at most 3600"),
         ("~optimizer.lr", "optimizer.lr is missing"),
+        ("~model", "~model: a group cannot be left out; choose a file of it with model=NAME, such as action_units"),
+        ("seed", "seed has no value: arguments are KEY=VALUE"),
+        ("+trainer.max_time=foo", "trainer.max_time=foo: null (results would depend on the speed of the machine"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_written(command, tmp_path, override, message):

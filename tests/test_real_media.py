@@ -299,6 +299,19 @@ def test_wrong_suffixes_are_ignored(tmp_path, form, suffix):
     assert decibels(waveform) == pytest.approx(decibels(audio), abs=0.5)
 
 
+def test_truncated_wav_files_are_used_with_a_note(tmp_path):
+    soundfile.write(tmp_path / "whole.wav", voice(), 48_000)
+    data, notes = (tmp_path / "whole.wav").read_bytes(), []
+    (tmp_path / "part.wav").write_bytes(data[: len(data) // 2])
+    assert len(read_audio(tmp_path / "part.wav", RATE, notes.append)) == pytest.approx(1.25 * RATE, abs=10)
+    assert notes == [f"{tmp_path}/part.wav: is cut off; its header states 1.3 more seconds"]
+    read_audio(tmp_path / "whole.wav", RATE, notes.append)
+    streamed = data[:40] + b"\xff\xff\xff\xff" + data[44:]  # as written to a pipe
+    (tmp_path / "streamed.wav").write_bytes(streamed)
+    read_audio(tmp_path / "streamed.wav", RATE, notes.append)
+    assert len(notes) == 1
+
+
 def test_flac_files_of_unknown_length_are_read(tmp_path):
     soundfile.write(tmp_path / "clip.flac", voice(), 48_000)
     data = bytearray((tmp_path / "clip.flac").read_bytes())

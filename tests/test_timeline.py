@@ -148,6 +148,7 @@ def test_command_prints_timelines_and_refuses_wrong_arguments(trained, speech, t
     assert cv2.imread(str(tmp_path / "plot.png")).shape[1] > 1000
     for arguments, message in (
         ([speech, "--timeline", "--hop", "4"], "0 < hop <= window"),
+        ([speech, "--window", "0.0001"], "a window of 0.0001 s is too short for an emotion; use at least 0.1 s"),
         ([speech, tmp_path / "text.mp4", "--plot", tmp_path / "p.png"], "shows one recording; 2 were given"),
         ([speech, "--overlay", tmp_path / "o.mp4"], "has no video"),
         ([speech, "--overlay", tmp_path / "o.avi"], "must be .mp4"),

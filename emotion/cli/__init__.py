@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 
+import emotion
 from emotion.cli import adapt, corpora, models, predict, results
 from emotion.errors import one_line_errors
 
@@ -38,6 +39,7 @@ def main() -> None:
             _run_hydra(sys.argv[1])
             return
         parser = argparse.ArgumentParser(prog="emotion", description=__doc__)
+        parser.add_argument("--version", action="version", version=f"emotion {emotion.__version__}")
         commands = parser.add_subparsers(required=True, metavar="COMMAND")
         for name, description in _HYDRA.items():
             commands.add_parser(name, help=description)

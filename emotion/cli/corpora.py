@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
-from emotion.errors import shown_command
+from emotion.errors import counted, shown_command
 
 if TYPE_CHECKING:
     from emotion.data.datamodule import EmotionDataModule
@@ -44,7 +44,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     datamodule = datamodule_of(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():
-        print(f"prepared {len(items.length):,} recordings, {_amount(name, items.length.sum(), datamodule.sample_rate)}")
+        amount = _amount(name, items.length.sum(), datamodule.sample_rate)
+        print(f"prepared {counted(len(items.length), 'recording')}, {amount}")
     if arguments.contact_sheet:
         _draw_contact_sheet(datamodule, arguments.contact_sheet)
 

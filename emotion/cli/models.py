@@ -5,6 +5,7 @@ from pathlib import Path
 
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.config.compose import DIRECTORY, choices
+from emotion.errors import counted
 
 
 def add_card(commands: "argparse._SubParsersAction") -> None:
@@ -52,7 +53,7 @@ def _export(arguments: argparse.Namespace) -> None:
     shown = f"wrote {output}, {size / 1e6:.1f} MB"
     if checked:
         shown += (
-            f": on {checked.recordings} recordings its probabilities differ by at most {checked.difference:.0e} from "
-            "those of the run"
+            f": on {counted(checked.recordings, 'recording')} its probabilities differ by at most "
+            f"{checked.difference:.0e} from those of the run"
         )
     print(shown)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
-from emotion.errors import EmotionError, printable
+from emotion.errors import EmotionError, counted, printable
 
 if TYPE_CHECKING:
     from emotion.inference import Predictor, Problem
@@ -115,7 +115,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         output.show(outcomes, predictor.labels, arguments.format)
         done = len({output.name_of(outcome) for outcome in outcomes})
-        print(f"interrupted: {done} of {len(media.files)} recordings are predicted", file=sys.stderr)
+        print(f"interrupted: {done} of {counted(len(media.files), 'recording')} predicted", file=sys.stderr)
         sys.exit(130)
     output.show(outcomes, predictor.labels, arguments.format)
     problems = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if isinstance(outcome, Problem)]
@@ -141,10 +141,9 @@ def _adapt(predictor: "Predictor", files: Sequence[Path], arguments: argparse.Na
         )
     groups = groups_of(files, by, arguments.speakers)
     predictor.adapt(groups)
-    number = len(set(groups.values()))
     print(
-        f"note: adapted to {number} {'group' if number == 1 else 'groups'} of {len(files)} recordings, without labels; "
-        "answers depend on all recordings of a group",
+        f"note: adapted to {counted(len(set(groups.values())), 'group')} of {counted(len(files), 'recording')}, "
+        "without labels; answers depend on all recordings of a group",
         file=sys.stderr,
     )
 

@@ -4,7 +4,7 @@ import functools
 import json
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -113,7 +113,9 @@ def describe(annotation: Any) -> str:
         return ", or ".join(map(describe, arguments))
     if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Sequence)):
         length = f"{len(arguments)} values" if origin is tuple and ... not in arguments else _length(bounds)
-        return f"a list of {length}, each {describe(arguments[0])}"
+        return f"a list of {length}" + (f", each {describe(arguments[0])}" if arguments[0] is not Any else "")
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"keys with values, each {describe(arguments[1])},"
     return "keys and values"
 
 
@@ -126,6 +128,8 @@ def written(value: Any) -> str:
     """
     if isinstance(value, list | tuple):
         return f"[{','.join(map(written, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{written(own)}' for key, own in value.items())}}}"
     return str(value).lower() if value is True or value is False else "null" if value is None else str(value)
 
 

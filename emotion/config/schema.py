@@ -147,6 +147,8 @@ class TrainingConfig:
     """Fit the temperature of the softmax on dev, after the best epoch was selected."""
     temperature_factor: Positive = 1.0
     """Factor of the temperature, if it is fitted; above 1 for recordings unlike those of dev: `emotion temperature`."""
+    refit: bool = False
+    """Train anew on train and dev after selection on dev: a network for the selected number of epochs."""
     compile: bool = False
     """Compile the networks with torch.compile."""
 
@@ -194,6 +196,7 @@ class TrainerConfig:
 EXTRA_TRAINER_FIELDS: Mapping[str, Any] = {
     "num_nodes": Count,
     "min_epochs": _OptionalCount,
+    "max_time": Annotated[Any, Only(None, "results would depend on the speed of the machine; use trainer.max_epochs")],
     "max_steps": Annotated[int, Only(-1, "use trainer.max_epochs")],
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
     "benchmark": bool | None,

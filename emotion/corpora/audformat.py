@@ -15,7 +15,7 @@ import yaml
 
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus
 from emotion.corpora.cells import known_emotion, part_of_file
-from emotion.errors import EmotionError, error_message, suggest
+from emotion.errors import EmotionError, counted, error_message, suggest
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class Audformat(Corpus):
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
         speakers = table.loc[table["speaker"] != UNKNOWN_SPEAKER, "speaker"].nunique()
-        return f"audformat: {len(table):,} recordings, {speakers or 'unknown'} speakers"
+        who = counted(speakers, "speaker") if speakers else "unknown speakers"
+        return f"audformat: {counted(len(table), 'recording')}, {who}"
 
     def _tables(self, header: Mapping[str, Any]) -> list[str]:
         having = [name for name, table in header["tables"].items() if self.column in (table.get("columns") or {})]

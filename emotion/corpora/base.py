@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, counted
 
 COLUMNS = (
     "recording",
@@ -261,5 +261,5 @@ def describe_count(found: int, documented: int, what: str) -> str:
         '1,009 of 1,012 song recordings (3 missing)'
     """
     if found == documented:
-        return f"{found:,} {what} recordings, complete"
-    return f"{found:,} of {documented:,} {what} recordings ({documented - found:,} missing)"
+        return f"{counted(found, f'{what} recording')}, complete"
+    return f"{found:,} of {counted(documented, f'{what} recording')} ({documented - found:,} missing)"

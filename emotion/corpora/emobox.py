@@ -17,7 +17,7 @@ from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus
 from emotion.corpora.cells import SPELLINGS
 from emotion.corpora.named import CORPORA, NamedCorpus
 from emotion.corpora.tables import normalized
-from emotion.errors import EmotionError, error_message
+from emotion.errors import EmotionError, counted, error_message
 from emotion.labels import KNOWN
 from emotion.media.suffixes import AUDIO_SUFFIXES
 
@@ -86,7 +86,7 @@ class EmoBox(Corpus):
         """See `Corpus.describe`."""
         speakers = table.loc[table["speaker"] != UNKNOWN_SPEAKER, "speaker"].nunique()
         known = f"{speakers} speakers" if speakers else "speakers unknown"
-        return f"{self.name}: {len(table):,} recordings of EmoBox's metadata, {known}"
+        return f"{self.name}: {counted(len(table), 'recording')} of EmoBox's metadata, {known}"
 
     def _key(self, entry: dict[str, Any]) -> str:
         return f"{self.name}/{entry['key']}"

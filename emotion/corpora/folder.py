@@ -12,7 +12,7 @@ import pandas as pd
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, SkippedFiles, media_files
 from emotion.corpora.cells import GENDERS, SPELLINGS, known_emotion, part_of_file, path_below
 from emotion.corpora.tables import normalized, read_table
-from emotion.errors import EmotionError, suggest
+from emotion.errors import EmotionError, counted, suggest
 from emotion.labels import KNOWN
 from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, media_kind
 
@@ -106,10 +106,10 @@ class Folder(Corpus):
         """See `Corpus.describe`."""
         counts, known = table["emotion"].value_counts(), table["speaker"] != UNKNOWN_SPEAKER
         speakers = table.loc[known, "speaker"].nunique()
-        who = f"{speakers} speaker{'' if speakers == 1 else 's'}" if speakers else "speakers unknown"
+        who = f"{counted(speakers, 'speaker')}" if speakers else "speakers unknown"
         if speakers and not known.all():
-            who += f" and {(~known).sum():,} recordings of unknown speakers"
-        return f"folder: {len(table):,} recordings, {who}: " + ", ".join(
+            who += f" and {counted((~known).sum(), 'recording')} of unknown speakers"
+        return f"folder: {counted(len(table), 'recording')}, {who}: " + ", ".join(
             f"{n} {emotion}" for emotion, n in counts.items()
         )
 

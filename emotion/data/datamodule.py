@@ -1,5 +1,6 @@
 """The LightningDataModule: the splits of a corpus as batches."""
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from emotion.data.feature_cache import cached_features, copy_key
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces
 from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
-from emotion.errors import EmotionError, suggest
+from emotion.errors import EmotionError, counted, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Audio, Prepared
@@ -197,6 +198,12 @@ class EmotionDataModule(pl.LightningDataModule):
         count, copies = self.copies[key]
         return copies.select([copy_key(name, number % count) for name, number in zip(recordings, numbers, strict=True)])
 
+    def with_dev_in_train(self) -> "EmotionDataModule":
+        """Return a data module with the same arrays whose train split holds the dev split too."""
+        joined = copy.copy(self)
+        joined._table = self.table.assign(split=self.table["split"].replace("dev", "train"))
+        return joined
+
     def batches(self, *splits: str) -> Iterator[Batch]:
         """Yield the batches of splits in order, for statistics and evaluation."""
         for split in splits:
@@ -275,9 +282,9 @@ class EmotionDataModule(pl.LightningDataModule):
         partial = self.on_error == "allow_missing_modality"
         for modality, source in sources.items():
             if len(source.absent):
-                use = "use their other modalities" if partial and len(sources) > 1 else "are skipped"
+                use = "their other modalities are used" if partial and len(sources) > 1 else "skipped"
                 what = modality.replace("_", " ")
-                log.warning("%s recordings have no %s and %s", f"{len(source.absent):,}", what, use)
+                log.warning("%s without %s: %s", counted(len(source.absent), "recording"), what, use)
         has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
         return has.any(axis=1) if partial else has.all(axis=1)
 

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from emotion import malloc, runs
-from emotion.config.compose import DIRECTORY, compose, config_directories
+from emotion.config.compose import DIRECTORY, choices, compose, config_directories
 from emotion.errors import TRACEBACK_VARIABLE, EmotionError, one_line_errors, suggest
 from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
 
@@ -32,6 +32,7 @@ def command_line(config_name: str) -> Iterator[None]:
         multirun = bool({"-m", "--multirun"} & set(sys.argv[1:]))
         directories = config_directories(sys.argv[1:])
         sys.argv[1:] = choose_branches(quote_paths(sys.argv[1:], multirun), config_name, directories)
+        _check_form(sys.argv[1:], directories)
         typed = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         overrides = check_overrides(typed, config_name, directories)
         _check_run_directories(overrides)
@@ -40,6 +41,21 @@ def command_line(config_name: str) -> Iterator[None]:
             raise EmotionError("evaluate.py needs run=RUN_DIR, a run directory of train.py")
         with explained(overrides, config_name, directories):
             yield
+
+
+def _check_form(arguments: Sequence[str], directories: Sequence[Path]) -> None:
+    """Refuse arguments that are no overrides, and the removal of a group."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        is_value = before.startswith("-") and before not in ("-m", "--multirun")  # such as of --config-dir
+        if argument.startswith("-") or "=" in argument or is_value:
+            continue
+        if not argument.startswith("~"):
+            raise EmotionError(f"{argument} has no value: arguments are KEY=VALUE, such as model=audio_lstm or seed=1")
+        if known := choices(argument[1:], directories):
+            raise EmotionError(
+                f"{argument}: a group cannot be left out; choose a file of it with {argument[1:]}=NAME, such as "
+                f"{', '.join(sorted(known)[:3])}"
+            )
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from emotion.media.files import (
     require_file,
 )
 from emotion.media.highpass import filter_chunks
-
-if TYPE_CHECKING:
-    pass
+from emotion.media.riff import missing_seconds
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +30,7 @@ RATES = (1_000, 768_000)
 MAX_SAMPLES = 100_000_000
 """Maximum number of samples that `read_audio` reads before resampling: 35 minutes at 48 kHz."""
 
+_MISSING_S = 0.05  # shorter ends are rounding of headers
 Report = Callable[[str], None]
 """Function that receives a message about an oddity of a recording that can be used nevertheless."""
 
@@ -140,6 +138,8 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
         raise MediaError(
             f"{path}: has a sampling rate of {header.rate} Hz; {RATES[0]:,} to {RATES[1]:,} Hz are supported"
         )
+    if (missing := missing_seconds(path)) > _MISSING_S:
+        report(f"{path}: is cut off; its header states {missing:.1f} more seconds")
     opened = iter([chunks])  # the first pass reads the open file; a second one opens it again
 
     def read() -> Iterator[np.ndarray]:
