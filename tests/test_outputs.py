@@ -212,7 +212,7 @@ def test_predictions_are_printed_on_interruption(cli, clip, trained, monkeypatch
     monkeypatch.setattr(Predictor, "predict", interrupt_after(3)(Predictor.predict))
     status, printed, errors = cli("predict", *(file.name for file in files), "--run", trained, "--format", form)
     assert status == 130 and NAMES[form](printed) == ["0.wav", "1.wav", "2.wav"]
-    assert errors == "interrupted: 3 of 5 recordings are predicted\n"
+    assert errors == "interrupted: 3 of 5 recordings predicted\n"
 
 
 def test_timelines_are_printed_on_interruption(cli, clip, trained, monkeypatch):
