@@ -115,7 +115,7 @@ def describe(annotation: Any) -> str:
         length = f"{len(arguments)} values" if origin is tuple and ... not in arguments else _length(bounds)
         return f"a list of {length}" + (f", each {describe(arguments[0])}" if arguments[0] is not Any else "")
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"keys with values, each {describe(arguments[1])},"
+        return f"keys with {describe(arguments[1])} each"
     return "keys and values"
 
 

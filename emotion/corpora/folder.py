@@ -106,7 +106,7 @@ class Folder(Corpus):
         """See `Corpus.describe`."""
         counts, known = table["emotion"].value_counts(), table["speaker"] != UNKNOWN_SPEAKER
         speakers = table.loc[known, "speaker"].nunique()
-        who = f"{counted(speakers, 'speaker')}" if speakers else "speakers unknown"
+        who = counted(speakers, "speaker") if speakers else "speakers unknown"
         if speakers and not known.all():
             who += f" and {counted((~known).sum(), 'recording')} of unknown speakers"
         return f"folder: {counted(len(table), 'recording')}, {who}: " + ", ".join(

@@ -22,20 +22,17 @@ from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfi
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import class_weights
-from emotion.errors import EmotionError, counted, is_not_writable, shown_command, suggest
+from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_weights
-from emotion.training.calibration import calibrate, scale_outputs
+from emotion.training.calibration import calibrate
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
 from emotion.training.module import EmotionModule
 from emotion.training.process import process_rank
+from emotion.training.refit import keep_initial_weights, refit, restore_selected
 
 log = logging.getLogger(__name__)
 
-SELECTED = "selected.ckpt"
-"""Checkpoint of the epoch that dev selected, if `best.ckpt` was trained on dev too."""
-INITIAL = "initial.ckpt"
-"""Checkpoint of the weights before the first step of a run with `training.refit`."""
 _OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """Environment variables that Lightning sets for the processes of a fit."""
 
@@ -110,14 +107,13 @@ def fit(
     refits = settings.training.refit
     if refits and settings.trainer.devices not in (1, "auto"):
         raise EmotionError("training.refit=true needs one device: set trainer.devices=1")
-    if (checkpoints / SELECTED).exists():  # of a resumed run; its other checkpoint has seen dev
-        (checkpoints / SELECTED).replace(checkpoints / "best.ckpt")
+    restore_selected(checkpoints)
     if not classifier.is_trainable:
         if refits:
             raise EmotionError("training.refit=true: nothing is trained, since all weights come from finished runs")
         return _kept(classifier, checkpoints)
     if refits:
-        _keep_initial_weights(settings, classifier)
+        keep_initial_weights(classifier, checkpoints, settings.resume_from is not None)
     timer = Timer()  # its time is kept in checkpoints
     trainer = _trainer(settings, timer)
     if settings.training.compile:
@@ -141,37 +137,13 @@ def fit(
         _leave_processes(before)
     is_main = trainer.is_global_zero
     temperature = _load_best(settings, classifier, datamodule) if is_main else None
-    refit = partial(_refit, settings, classifier, datamodule, temperature) if refits else None
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature, refit)
+    train_on_both = partial(_train_on_both, settings, classifier, datamodule)
+    again = partial(refit, classifier, checkpoints, temperature, train_on_both) if refits else None
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature, again)
 
 
-def _keep_initial_weights(settings: FitSettings, classifier: Classifier) -> None:
-    """Write the weights before the first step, which a resumed run needs for its refit."""
-    path = settings.run_dir / "checkpoints" / INITIAL
-    if not settings.resume_from:
-        AtomicCheckpoints().save_checkpoint({"state_dict": classifier.state_dict()}, path)
-    elif not path.exists():
-        raise EmotionError(
-            f"{settings.run_dir} was started without training.refit=true, which cannot be added now; leave it out"
-        )
-
-
-def _refit(
-    settings: FitSettings,
-    classifier: Classifier,
-    datamodule: EmotionDataModule,
-    temperature: float | None,
-) -> None:
-    """Train a classifier from its initial weights on train and dev, for as many epochs as dev selected.
-
-    The result replaces `best.ckpt`, which becomes `SELECTED`. The temperature is that of the selected epoch, since no
-    recordings are left to fit another one.
-    """
-    best = settings.run_dir / "checkpoints" / "best.ckpt"
-    content = AtomicCheckpoints().load_checkpoint(best)
-    epochs = int(content["epoch"]) + 1
-    log.info("training anew on train and dev, for %s", counted(epochs, "epoch"))
-    classifier.load_state_dict(AtomicCheckpoints().load_checkpoint(best.with_name(INITIAL))["state_dict"])
+def _train_on_both(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule, epochs: int) -> None:
+    """Train on train and dev for a number of epochs, without an evaluation."""
     joined = datamodule.with_dev_in_train()
     callbacks: list[pl.Callback] = [ReseedEachEpoch(settings.seed), StagedLearning()]
     if settings.training.ema_decay:
@@ -186,11 +158,6 @@ def _refit(
         enable_model_summary=False,
     )
     trainer.fit(_module(settings, classifier, joined), joined)
-    if temperature is not None:
-        scale_outputs(classifier, temperature)
-    best.replace(best.with_name(SELECTED))
-    content["state_dict"] |= {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}
-    AtomicCheckpoints().save_checkpoint(content, best)
 
 
 def _load_best(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> float | None:
