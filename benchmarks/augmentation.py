@@ -16,10 +16,10 @@ from emotion.composition import datamodule_of, kind_of
 from emotion.config.compose import compose
 from emotion.config.target import instantiate
 from emotion.config.validate import validate
-from emotion.training.loss import cross_entropy
+from emotion.training.loss import batch_loss
 
 SPECTRUM = ("vtlp", "equalizer", "band_limit", "reverberation", "colored_noise", "babble")
-OTHERS = ("clipping", "gain", "noise", "time_shift", "speed", "spec_augment", "mixup")
+OTHERS = ("clipping", "codec", "gain", "noise", "time_shift", "speed", "spec_augment", "mixup")
 CHOICES = {
     **{name: name for name in (*SPECTRUM, *OTHERS)},
     "recording conditions": f"[{','.join((*SPECTRUM[1:], 'clipping'))}]",
@@ -42,8 +42,8 @@ def seconds_of_steps(classifier, batches, mixup):
     optimizer = torch.optim.AdamW(classifier.parameters())
     start = time.perf_counter()
     for original in batches:
-        batch = original if mixup is None else mixup(dict(original), 8)
-        loss = cross_entropy(classifier(batch), batch.get("target", batch["label"]), None, None, 0.1)
+        batch = original if mixup is None else mixup(dict(original))
+        loss = batch_loss(classifier(batch), batch, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -24,7 +24,7 @@ class Batch(TypedDict, total=False):
     label_mask: Tensor
     """Classes that count in the loss, shape (B, C), bool: those that occur in the corpus of a recording."""
     target: Tensor
-    """Share of each class, shape (B, C), float32: of several annotators, or of `Mixup`."""
+    """Share of each class, shape (B, C), float32, if recordings have several annotators."""
     waveform: Tensor
     """Mono audio, full scale [-1, 1], shape (B, T), float32, zero beyond each recording's end."""
     waveform_length: Tensor

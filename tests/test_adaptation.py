@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.io import wavfile
 from sounds import RATE, sounds
 
 from conftest import build_classifier
@@ -53,6 +54,15 @@ def test_the_train_split_counts_as_one_recording():
     assert (end.group_mean[1], end.group_std[1]) == (pytest.approx(2.0), pytest.approx(3.0))  # without recordings
 
 
+@pytest.mark.parametrize("normalize", ["train", "speaker"])
+def test_statistics_of_train_are_of_all_groups_and_serve_adaptation(normalize):
+    end, values = Given(1, normalize), torch.tensor([[[2.0]], [[4.0]], [[6.0]]])
+    end.fit([given(values, [0, 1, 1])])
+    assert (end.mean, end.std) == (pytest.approx(4.0), pytest.approx(np.sqrt(8 / 3)))
+    end.adapt([given(torch.full((1, 1, 1), 8.0), [0])], 1)
+    assert end.group_mean == pytest.approx(6.0)
+
+
 @pytest.fixture(scope="module")
 def files(demo_root):
     return sorted(demo_root.glob("Actor_0[123]/03-01-0[1-5]-01-01-01-*.wav"))
@@ -94,10 +104,28 @@ def test_the_command_line_marks_what_was_adapted(command, trained, files):
     assert "adapted to 3 groups of 15 recordings, without labels" in done.stderr
 
 
+def test_a_timeline_adapts_to_all_windows(command, trained, files, tmp_path):
+    rate, samples = wavfile.read(files[0])
+    pause = np.zeros(rate // 2, samples.dtype)
+    clips = [wavfile.read(file)[1] for file in files[:5]]
+    wavfile.write(tmp_path / "long.wav", rate, np.concatenate([part for clip in clips for part in (clip, pause)]))
+    arguments = ("predict", tmp_path / "long.wav", "--run", trained, "--timeline", "--format", "json")
+    plain, adapted = (json.loads(command(*arguments, *more).stdout) for more in ((), ("--adapt", "folder")))
+    assert [segment["start"] for segment in plain] == [segment["start"] for segment in adapted]
+    assert {segment["adapted_to"] for segment in adapted} == {"all"}
+    predictor = Predictor.from_run(trained)
+    predictor.adapt({tmp_path / "long.wav": "all"}, (3.0, 1.0))
+    expected = [segment.prediction.probabilities for segment in predictor.timeline(tmp_path / "long.wav")]
+    assert [segment["probabilities"] for segment in adapted] == [pytest.approx(own, abs=1e-4) for own in expected]
+    assert any(one["probabilities"] != other["probabilities"] for one, other in zip(plain, adapted, strict=True))
+    done = command(*arguments, "--adapt", "folder", "--hop", "0")
+    assert done.returncode != 0
+    assert "0 < hop <= window" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--adapt", "folder", "--timeline"], "--adapt is for whole recordings"),
         (["--adapt", "folder", "--speakers", "speakers.csv"], "use one of them"),
         (["--speakers", "none.csv"], "cannot read none.csv"),
     ],

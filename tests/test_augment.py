@@ -4,9 +4,12 @@ import math
 
 import pytest
 import torch
+import torchaudio
+from scipy.io import wavfile
 
 from conftest import build_classifier, make_batch, typed_config
 from emotion.augment.channel import Babble, BandLimit, ColoredNoise, Equalizer, Reverberation
+from emotion.augment.codec import Codec
 from emotion.augment.mixup import Mixup, mix_features
 from emotion.augment.spectrum import SpecAugment, Vtlp
 from emotion.augment.waveform import Clipping, Gain, Noise, PitchShift, Speed, TimeShift
@@ -14,12 +17,14 @@ from emotion.batch import frame_mask
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.features.base import Signal
+from emotion.media.codec import CODECS
 from emotion.models.build import build_front_end
 
 RATE = 16_000
 AUDIO_AUGMENTATIONS = {
     "noise": Noise((0.0, 20.0), probability=1.0),
     "clipping": Clipping((0.2, 0.6), probability=1.0),
+    "codec": Codec(RATE, probability=1.0),
     "gain": Gain((-6.0, 6.0), probability=1.0),
     "time_shift": TimeShift(RATE, 0.2, probability=1.0),
     "speed": Speed((0.9, 1.1), probability=1.0),
@@ -79,6 +84,17 @@ def test_noise_has_the_requested_snr():
     assert ratio.min() > 9.7
     assert ratio.max() < 20.3
     assert ratio.max() - ratio.min() > 5
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_codecs_change_a_voice_but_not_its_time(demo_root, name):
+    rate, samples = wavfile.read(sorted(demo_root.glob("Actor_01/03-*.wav"))[0])
+    voice = torchaudio.functional.resample(torch.from_numpy(samples / 32768).float(), rate, RATE)
+    changed = Codec(RATE, (name,), probability=1.0)(voice[None], torch.tensor([len(voice)]))[0][0]
+    assert changed.shape == voice.shape
+    levels = [one.unfold(0, 160, 160).square().mean(dim=1).sqrt() for one in (voice, changed)]  # of 10 ms each
+    assert torch.corrcoef(torch.stack(levels))[0, 1] > 0.9
+    assert 0.001 < (changed - voice).norm() / voice.norm() < 1.2
 
 
 CONDITIONS = {
@@ -233,17 +249,17 @@ def test_vtlp_warps_frequencies_below_the_boundary_and_keeps_the_ends(factor):
         torch.testing.assert_close(source, ramp[0, :, 0], atol=1e-2, rtol=0)
 
 
-def test_mixup_mixes_features_and_labels_with_the_same_weights():
+def test_mixup_mixes_features_with_partners():
     batch = {"label": torch.arange(64) % 8}
     frames = torch.arange(1, 65)
     features = torch.nn.functional.one_hot(batch["label"], 8).float()[:, :, None] * frame_mask(frames, 64)[:, None]
-    changed = Mixup(0.5)(batch, 8)
-    assert "target" not in batch
-    torch.testing.assert_close(changed["target"].sum(dim=1), torch.ones(64))
+    changed = Mixup(0.5)(batch)
+    assert "mix_weight" not in batch
     assert changed["mix_weight"].min() >= 0.5
     assert 0.01 < (1 - changed["mix_weight"]).mean() < 0.4
     result, length = mix_features(features, frames, changed)
-    torch.testing.assert_close(result[:, :, 0], changed["target"])
+    hot, weight = features[:, :, 0], changed["mix_weight"][:, None]
+    torch.testing.assert_close(result[:, :, 0], weight * hot + (1 - weight) * hot[changed["mix_partner"]])
     assert torch.equal(length, torch.maximum(frames, frames[changed["mix_partner"]]))
     assert mix_features(features, frames, batch)[0] is features
 
@@ -253,6 +269,7 @@ def test_mixup_mixes_features_and_labels_with_the_same_weights():
     [
         (lambda: Noise((20.0, 10.0)), "lower bound above the upper one"),
         (lambda: Mixup(0.0), "greater than 0"),
+        (lambda: Codec(RATE, ("opsu",)), "codec 'opsu': .*opus"),
         (lambda: Vtlp(RATE, boundary_hz=9000.0), "between 0 and 8000 Hz"),
     ],
 )

@@ -291,7 +291,6 @@ def test_speaker_normalisation_uses_each_speakers_own_clips(utterances):
     front_end = AudioFrontEnd(stack(LogMel), RATE, normalize="speaker")
     batch = batch_of(utterances, [1, 0, 1, 0])
     front_end.fit([batch])
-    assert not front_end.mean.any()
     front_end.fit_groups([batch], 2)
     features, frames = front_end(batch)
     for speaker in (0, 1):

@@ -10,6 +10,7 @@ import torch
 
 from conftest import build_datamodule, typed_config
 from emotion import runs
+from emotion.augment.mixup import Mixup
 from emotion.batch import Batch
 from emotion.data.groups import fit_groups, is_transductive
 from emotion.data.sampler import EpochSampler
@@ -17,7 +18,7 @@ from emotion.data.table import sampling_weights
 from emotion.errors import EmotionError
 from emotion.pipelines.evaluate import evaluate
 from emotion.pipelines.train import train
-from emotion.training.loss import cross_entropy
+from emotion.training.loss import batch_loss
 
 SMALL = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
 
@@ -130,7 +131,7 @@ def test_labels_that_a_corpus_lacks_do_not_count(overrides, compose):
     names = {tuple(np.array(datamodule.classes)[mask]) for mask in batch["label_mask"].numpy()}
     assert names == {datamodule.classes, ("happy", "sad", "angry")}
     logits = torch.randn(len(dataset), 8, requires_grad=True)
-    cross_entropy(logits, batch["label"], batch["label_mask"], label_smoothing=0.1).backward()
+    batch_loss(logits, batch, label_smoothing=0.1).backward()
     assert not logits.grad[~batch["label_mask"]].any()
     assert logits.grad[batch["label_mask"]].abs().min() > 0
 
@@ -145,10 +146,34 @@ def test_the_masked_loss_equals_that_of_torch_on_the_known_classes():
         few = {key: value for key, value in few.items() if key != "weights"}
         given = {**options, **({"weights": weights} if "weight" in few else {})}
         expected = torch.nn.functional.cross_entropy(logits[:, :3], label, **few)
-        torch.testing.assert_close(cross_entropy(logits, label, mask, **given), expected)
+        torch.testing.assert_close(batch_loss(logits, {"label": label, "label_mask": mask}, **given), expected)
         expected = torch.nn.functional.cross_entropy(logits[:, :3], shares, **few)
         soft = torch.cat([shares, torch.zeros(6, 2)], dim=1)
-        torch.testing.assert_close(cross_entropy(logits, soft, mask, **given), expected)
+        torch.testing.assert_close(
+            batch_loss(logits, {"label": label, "target": soft, "label_mask": mask}, **given), expected
+        )
+
+
+def test_the_loss_of_a_mixture_is_that_of_the_mixed_label():
+    torch.manual_seed(0)
+    logits, label, weights = torch.randn(64, 5), torch.arange(64) % 5, torch.tensor([1.0, 2, 0.5, 3, 1])
+    batch = Mixup(0.5)({"label": label})
+    hot, weight = torch.nn.functional.one_hot(label, 5).float(), batch["mix_weight"][:, None]
+    mixed = weight * hot + (1 - weight) * hot[batch["mix_partner"]]
+    expected = torch.nn.functional.cross_entropy(logits, mixed, weights, label_smoothing=0.1)
+    torch.testing.assert_close(batch_loss(logits, batch, weights, label_smoothing=0.1), expected)
+
+
+def test_mixtures_teach_no_corpus_that_it_lacks_the_classes_of_another():
+    logits, mask = torch.zeros(2, 3, requires_grad=True), torch.tensor([[True, True, False], [True, True, True]])
+    batch = {"label": torch.tensor([0, 1]), "label_mask": mask, "mix_partner": torch.tensor([1, 0])}
+    batch_loss(logits, batch | {"mix_weight": torch.tensor([1.0, 1.0])}).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad * 2, torch.tensor([[-1 / 2, 1 / 2, 0], [1 / 3, -2 / 3, 1 / 3]]))
+    logits.grad = None
+    batch_loss(logits, batch | {"mix_weight": torch.tensor([0.75, 0.75])}).backward()
+    # The other class of the second corpus is pushed down by the share of its own item alone.
+    torch.testing.assert_close(logits.grad[:, 2] * 2, torch.tensor([0.25 / 3, 0.75 / 3]))
 
 
 def test_a_temperature_balances_the_classes_of_the_corpora():

@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emotion.augment.base import Augmentation
 from emotion.batch import Batch
@@ -12,9 +12,10 @@ from emotion.errors import EmotionError
 
 
 class Mixup(Augmentation):
-    """Mix each item, and its label, with another item of the batch (Zhang et al., 2018).
+    """Mix each item with another item of the batch (Zhang et al., 2018).
 
-    https://arxiv.org/abs/1710.09412. Each modality is mixed after normalisation.
+    https://arxiv.org/abs/1710.09412. Each modality is mixed after normalisation, and so are the losses of both labels,
+    see `emotion.training.loss.batch_loss`.
 
     Args:
         alpha: Parameter of the symmetric Beta distribution of the weights (default: 0.2); small values mix little.
@@ -26,17 +27,13 @@ class Mixup(Augmentation):
             raise EmotionError(f"augment.mixup.alpha={alpha:g} must be greater than 0; leave out mixup for none")
         self.alpha = alpha
 
-    def forward(self, batch: Batch, num_classes: int) -> Batch:
-        """Draw the mixture of a batch: add `mix_weight`, `mix_partner` and `target`, see `Batch`."""
+    def forward(self, batch: Batch) -> Batch:
+        """Draw the mixture of a batch: add `mix_weight` and `mix_partner`, see `Batch`."""
         label = batch["label"]
         alpha = torch.full((len(label),), self.alpha, device=label.device)
         drawn = torch.distributions.Beta(alpha, alpha).sample()
         weight, partner = torch.maximum(drawn, 1 - drawn), torch.randperm(len(label), device=label.device)
-        hot = batch.get("target", nn.functional.one_hot(label, num_classes).float())
-        drawn = {"mix_weight": weight, "mix_partner": partner}
-        if "label_mask" in batch:
-            drawn["label_mask"] = batch["label_mask"] | batch["label_mask"][partner]
-        return cast(Batch, batch | drawn | {"target": weight[:, None] * hot + (1 - weight[:, None]) * hot[partner]})
+        return cast(Batch, batch | {"mix_weight": weight, "mix_partner": partner})
 
 
 def mix_features(features: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

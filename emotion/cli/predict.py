@@ -64,7 +64,7 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
         "--adapt",
         choices=("folder", "speaker"),
         help="Normalise by what the given recordings show, all together or those of each speaker (the folder of a "
-        "file, or --speakers). An answer then depends on the other recordings.",
+        "file, or --speakers). An answer then depends on the other recordings, in a timeline on all windows.",
     )
     parser.add_argument(
         "--speakers",
@@ -135,12 +135,8 @@ def _adapt(predictor: "Predictor", files: Sequence[Path], arguments: argparse.Na
         raise EmotionError(
             "--speakers names speakers, but --adapt=folder takes all files as one group; use one of them"
         )
-    if follows:
-        raise EmotionError(
-            "--adapt is for whole recordings; leave out --timeline, --window, --hop, --plot and --overlay"
-        )
     groups = groups_of(files, by, arguments.speakers)
-    predictor.adapt(groups)
+    predictor.adapt(groups, _windows(arguments) if follows else None)
     print(
         f"note: adapted to {counted(len(set(groups.values())), 'group')} of {counted(len(files), 'recording')}, "
         "without labels; answers depend on all recordings of a group",

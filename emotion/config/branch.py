@@ -21,7 +21,7 @@ class HeadConfig:
     hidden: list[Count]
     """Widths of the hidden layers; empty for a linear head."""
     dropout: Dropout
-    """Dropout after each hidden layer."""
+    """Dropout after each hidden layer; of the embedding without hidden layers."""
 
 
 @dataclass(frozen=True, kw_only=True)

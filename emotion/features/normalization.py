@@ -1,6 +1,7 @@
 """Base class of front ends, with normalisation of features."""
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,12 +86,14 @@ class FrontEnd(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Compute the statistics of `train` normalisation; does nothing for other ones.
+        """Compute the statistics of the train split; does nothing for normalisations that do not use them.
+
+        Normalisations by groups use them in `adapt` alone.
 
         Args:
             batches: Batches of the train split.
         """
-        if self.normalize == "train":
+        if self.is_adaptable:
             mean, std = self._statistics(batches)
             self.mean.copy_(mean[0])
             self.std.copy_(std[0])
@@ -116,35 +119,36 @@ class FrontEnd(nn.Module):
     def adapt(self, batches: Iterable[Batch], num_groups: int, group: str = "speaker") -> None:
         """Normalise by the statistics of groups of recordings from now on, without labels.
 
-        The train split counts as one more recording of each group, if its statistics are known, so that a small group
-        changes little.
+        The train split counts as one more recording of each group, so that a small group changes little.
 
         Args:
             batches: Batches with the group of each recording.
             num_groups: Number of groups.
             group: Name of the groups in a batch, `speaker` (default) or `corpus`.
         """
-        prior = (self.mean.cpu().double(), self.std.cpu().double()) if self.normalize == "train" else None
+        prior = (self.mean.cpu().double(), self.std.cpu().double())
         self.normalize = group
         mean, std = self._statistics(batches, num_groups, prior)
         self.group_mean, self.group_std = mean.to(self.mean), std.to(self.mean)
 
     def _statistics(
-        self, batches: Iterable[Batch], num_groups: int = 1, prior: tuple[Tensor, Tensor] | None = None
+        self, batches: Iterable[Batch], num_groups: int | None = None, prior: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return mean and std of each feature over all frames of each group, each (num_groups, F).
 
+        Without `num_groups`, all recordings are one group.
         Mean and std of `prior`, shape (F,) each, count as those of one more recording of a group.
         """
-        count, items = (torch.zeros(num_groups, 1, dtype=torch.float64) for _ in range(2))
-        total, squares = (torch.zeros(num_groups, self.num_features, dtype=torch.float64) for _ in range(2))
+        by_group, rows = num_groups is not None, num_groups or 1
+        count, items = (torch.zeros(rows, 1, dtype=torch.float64) for _ in range(2))
+        total, squares = (torch.zeros(rows, self.num_features, dtype=torch.float64) for _ in range(2))
         training = self.training
         self.eval()  # without augmentation
         for batch in batches:
             features, frames = self.compute_features(batch)
             present = self.present(batch).cpu()
             features, frames = features.cpu().double()[present], frames.cpu()[present]
-            group = batch[self.group].cpu()[present] if self.group else torch.zeros_like(frames)
+            group = batch[cast(str, self.group)].cpu()[present] if by_group else torch.zeros_like(frames)
             count.index_add_(0, group, frames[:, None].double())
             items.index_add_(0, group, torch.ones(len(group), 1, dtype=torch.float64))
             total.index_add_(0, group, features.sum(dim=2))  # zeros beyond an item's frames add nothing

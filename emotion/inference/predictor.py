@@ -137,7 +137,7 @@ class Predictor:
                 predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
                 yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
 
-    def adapt(self, group_of: Mapping[str | Path, str]) -> None:
+    def adapt(self, group_of: Mapping[str | Path, str], windows: tuple[float, float] | None = None) -> None:
         """Normalise features by what the recordings of each group show, without labels; then predict the same files.
 
         Voices and rooms that differ from those of training then shift the answers less. Files that cannot be read are
@@ -145,12 +145,17 @@ class Predictor:
 
         Args:
             group_of: Name of the group, such as the speaker, by path.
+            windows: Duration of windows and step between them, in seconds, before a `timeline` (default: whole
+                recordings).
 
         Raises:
             EmotionError: the model cannot be adapted.
         """
         names = {str(path): group for path, group in group_of.items()}
-        self.model.adapt(lambda: self._readable(list(names)), names)
+        if windows is None:
+            self.model.adapt(lambda: self._readable(list(names)), names)
+        else:
+            self.model.adapt(lambda: _batches(self._windows(list(names), *windows)), names)
         self._group_of = names
 
     def _readable(self, paths: Sequence[str]) -> Iterator[list[Recording]]:
@@ -159,6 +164,13 @@ class Predictor:
             for start in range(0, len(paths), _BATCH):
                 read = pool.map(self._read, paths[start : start + _BATCH])
                 yield from _batches(one for one in read if isinstance(one, Recording) and one.arrays)
+
+    def _windows(self, paths: Sequence[str], window: float, hop: float) -> Iterator[Recording]:
+        """Yield the audio of the windows of recordings."""
+        from emotion.inference.timeline import audio_recordings
+
+        for path in paths:
+            yield from audio_recordings(self.reader, Path(path), window, hop)
 
     def timeline(self, path: str | Path, window: float = 3.0, hop: float = 1.0) -> "Iterator[Segment]":
         """Predict a long recording window by window, see `emotion.inference.timeline.follow_emotions`."""

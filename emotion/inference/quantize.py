@@ -16,8 +16,8 @@ def quantized(model: "ModelProto") -> "ModelProto":
     """Return a smaller model whose products of matrices are computed in 8 bits.
 
     Weights of these products have 8 bits and a scale for each output; their other factors are rounded to 8 bits when
-    the model runs. Weights of convolutions are stored in 8 bits too, other large constants in 16; both are computed
-    with in 32 bits.
+    the model runs. Weights of convolutions are stored in 8 bits too, other large constants in 16, also of integers that
+    fit; both are computed with in 32 bits.
 
     Args:
         model: Model with weights of 32 bits; it is left as it is.
@@ -37,12 +37,16 @@ def _shrink_constants(model: "ModelProto") -> None:
     """Store large constants in fewer bits, with nodes behind them that ONNX Runtime evaluates once, when it loads."""
     from onnx import TensorProto, helper, numpy_helper
 
+    types: dict[int, type] = {TensorProto.FLOAT: np.float16, TensorProto.INT32: np.uint16}
     graph, nodes = model.graph, []
     of_convolutions = {node.input[1] for node in graph.node if node.op_type == "Conv"}
     for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_SIZE:
+        if tensor.data_type not in types or np.prod(tensor.dims) < _MIN_SIZE:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor)
+        shorter = values.astype(types[tensor.data_type])
+        if tensor.data_type == TensorProto.INT32 and not np.array_equal(shorter, values):
+            continue
         graph.initializer.remove(tensor)
         stored, converted = f"{name}.stored", f"{name}.converted"
         if name in of_convolutions:
@@ -52,8 +56,8 @@ def _shrink_constants(model: "ModelProto") -> None:
             nodes.append(helper.make_node("Cast", [stored], [converted], to=TensorProto.FLOAT))
             nodes.append(helper.make_node("Mul", [converted, f"{name}.scale"], [name]))
         else:
-            graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
-            nodes.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+            graph.initializer.append(numpy_helper.from_array(shorter, stored))
+            nodes.append(helper.make_node("Cast", [stored], [name], to=tensor.data_type))
     nodes += graph.node
     del graph.node[:]
     graph.node.extend(nodes)

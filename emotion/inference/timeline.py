@@ -87,10 +87,7 @@ def follow_emotions(
     Raises:
         EmotionError: the recording cannot be used.
     """
-    if window < MIN_WINDOW_S:
-        raise EmotionError(f"a window of {window:g} s is too short for an emotion; use at least {MIN_WINDOW_S:g} s")
-    if not 0 < hop <= window:
-        raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
+    _require_windows(window, hop)
     problems: list[str] = []
     has_segments = False
     waiting = _read(reader, path, float(window), float(hop), problems)
@@ -101,6 +98,32 @@ def follow_emotions(
             yield Segment(start, end, face, boxes, prediction)
     if not has_segments:
         raise MediaError("; ".join(dict.fromkeys(problems)) or f"{path}: no face was found on it")
+
+
+def _require_windows(window: float, hop: float) -> None:
+    if window < MIN_WINDOW_S:
+        raise EmotionError(f"a window of {window:g} s is too short for an emotion; use at least {MIN_WINDOW_S:g} s")
+    if not 0 < hop <= window:
+        raise EmotionError(f"a timeline needs 0 < hop <= window; got a window of {window:g} s and a hop of {hop:g} s")
+
+
+def audio_recordings(reader: Reader, path: Path, window: float, hop: float) -> Iterator[Recording]:
+    """Yield the audio of the windows of a recording up to the first damage, without silence; none for an image.
+
+    Args:
+        reader: Reader of the model.
+        path: Audio file, video or image.
+        window: Duration of a window, in seconds.
+        hop: Step from one window to the next, in seconds, at most `window`.
+
+    Raises:
+        EmotionError: the windows are too short, or have gaps.
+    """
+    _require_windows(window, hop)
+    if "audio" in reader.modalities and not is_image(path):
+        for samples in _stop_at_damage(audio_windows(path, reader.sample_rate, window, hop, lambda _: None), []):
+            with suppress(MediaError):  # silence, or no speech
+                yield Recording(str(path), {"audio": reader.usable_samples(samples, str(path))}, ())
 
 
 _Read = tuple[Recording, float, float, int | None, np.ndarray]

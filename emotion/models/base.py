@@ -230,6 +230,8 @@ class FrameEncoder(BackboneEncoder[ImageFrontEnd, ImageBackbone]):
 class MlpHead(nn.Sequential):
     """Multilayer perceptron from embeddings to logits; each hidden layer is linear, batch norm, ReLU and dropout.
 
+    Without hidden layers, the dropout is of the embedding.
+
     Args:
         embed_dim: Size of the embedding.
         num_classes: Number of classes.
@@ -239,7 +241,9 @@ class MlpHead(nn.Sequential):
 
     def __init__(self, embed_dim: int, num_classes: int, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         widths = [embed_dim, *hidden]
-        super().__init__(*hidden_layers(widths, dropout), nn.Linear(widths[-1], num_classes))
+        # Without dropout there is no layer for it, so that the weights keep their names.
+        first: list[nn.Module] = [nn.Dropout(dropout)] if dropout and not hidden else []
+        super().__init__(*first, *hidden_layers(widths, dropout), nn.Linear(widths[-1], num_classes))
 
 
 def hidden_layers(widths: Sequence[int], dropout: float) -> list[nn.Module]:

@@ -19,7 +19,7 @@ from emotion.config.schema import OptimizerConfig, SchedulerConfig
 from emotion.config.target import instantiate
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
-from emotion.training.loss import cross_entropy
+from emotion.training.loss import batch_loss
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,9 @@ class EmotionModule(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
         if self.mixup is not None:
-            batch = self.mixup(batch, len(self.classes))
+            batch = self.mixup(batch)
         logits = self.classifier(batch)
-        target, mask = batch.get("target", batch["label"]), batch.get("label_mask")
-        loss = cross_entropy(logits, target, mask, self.class_weights, self.label_smoothing)
+        loss = batch_loss(logits, batch, self.class_weights, self.label_smoothing)
         self._store_outputs("train", logits, batch["label"])
         return loss
 
