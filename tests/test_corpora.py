@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -293,3 +295,27 @@ def test_missing_folders_are_refused(tmp_path):
         Folder().locate(str(tmp_path / "nowhere"))
     with pytest.raises(EmotionError, match="no folder recording"):
         Folder().scan(tmp_path)
+
+
+LEAVE_A_CONTEXT = """
+import gc, sys
+from pathlib import Path
+import av, numpy
+from emotion.corpora.demo import Demo
+
+gc.collect()
+gc.disable()
+reformatter = av.video.reformatter.VideoReformatter()
+reformatter.reformat(av.VideoFrame.from_ndarray(numpy.zeros((720, 1280, 3), numpy.uint8), "rgb24"), 640, 360, "yuv420p")
+cycle = [reformatter]
+cycle.append(cycle)
+del reformatter, cycle
+gc.enable()
+Demo().ensure_video(Path(sys.argv[1]), ["demo/" + take for take in Demo().takes()[:2]])
+"""
+
+
+def test_rendering_videos_does_not_wait_for_threads_of_the_parent(tmp_path):
+    (tmp_path / "Actor_01").mkdir()
+    subprocess.run([sys.executable, "-c", LEAVE_A_CONTEXT, tmp_path], check=True, timeout=120)
+    assert len(list(tmp_path.rglob("*.mp4"))) == 2

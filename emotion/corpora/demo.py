@@ -3,10 +3,11 @@
 It tests the software only; results on it say nothing about models.
 """
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -45,19 +46,25 @@ class Demo(Ravdess):
     def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:
         """See `Corpus.ensure_video`."""
         takes = [recording.split("/")[1] for recording in recordings]
-        # Drawing holds the interpreter's lock, so processes are faster than threads.
-        self._render(directory, takes, "mp4", _write_video, ProcessPoolExecutor)
+        # Drawing holds the interpreter's lock, so processes are faster than threads. They must not collect what the
+        # parent left: to free a context of FFmpeg waits for its threads, which a forked process does not have.
+        self._render(directory, takes, "mp4", _write_video, partial(ProcessPoolExecutor, initializer=gc.freeze))
 
     def _render(
-        self, directory: Path, takes: list[str], kind: str, write: Callable[[Path, str], None], pool_class: type
+        self,
+        directory: Path,
+        takes: list[str],
+        kind: str,
+        write: Callable[[Path, str], None],
+        pool: Callable[[int | None], Executor],
     ) -> None:
         complete = directory / f".{kind}-complete"
         if complete.exists():
             return
         with locked(directory / f".{kind}.lock", waiting_for=f"another process renders the demo corpus ({kind})"):
             missing = [take for take in takes if not _path(directory, take, kind).exists()]
-            with pool_class(os.cpu_count()) as pool:
-                done = pool.map(partial(write, directory), missing)
+            with pool(os.cpu_count()) as workers:
+                done = workers.map(partial(write, directory), missing)
                 for _ in track(done, f"rendering the demo corpus ({kind})", len(missing)):
                     pass
             if len(takes) == len(self.takes()):
