@@ -109,18 +109,18 @@ def test_a_timeline_adapts_to_all_windows(command, trained, files, tmp_path):
     pause = np.zeros(rate // 2, samples.dtype)
     clips = [wavfile.read(file)[1] for file in files[:5]]
     wavfile.write(tmp_path / "long.wav", rate, np.concatenate([part for clip in clips for part in (clip, pause)]))
-    arguments = ("predict", tmp_path / "long.wav", "--run", trained, "--timeline", "--format", "json")
-    plain, adapted = (json.loads(command(*arguments, *more).stdout) for more in ((), ("--adapt", "folder")))
-    assert [segment["start"] for segment in plain] == [segment["start"] for segment in adapted]
+    long, predictor = tmp_path / "long.wav", Predictor.from_run(trained)
+    plain = list(predictor.timeline(long))
+    done = command("predict", long, "--run", trained, "--timeline", "--adapt", "folder", "--format", "json")
+    adapted = json.loads(done.stdout)
+    assert [segment["start"] for segment in adapted] == [segment.start for segment in plain]
     assert {segment["adapted_to"] for segment in adapted} == {"all"}
-    predictor = Predictor.from_run(trained)
-    predictor.adapt({tmp_path / "long.wav": "all"}, (3.0, 1.0))
-    expected = [segment.prediction.probabilities for segment in predictor.timeline(tmp_path / "long.wav")]
-    assert [segment["probabilities"] for segment in adapted] == [pytest.approx(own, abs=1e-4) for own in expected]
-    assert any(one["probabilities"] != other["probabilities"] for one, other in zip(plain, adapted, strict=True))
-    done = command(*arguments, "--adapt", "folder", "--hop", "0")
-    assert done.returncode != 0
-    assert "0 < hop <= window" in done.stderr
+    predictor.adapt({long: "all"}, (3.0, 1.0))
+    for segment, before, after in zip(adapted, plain, predictor.timeline(long), strict=True):
+        assert segment["probabilities"] == pytest.approx(after.prediction.probabilities, abs=1e-4)
+        assert segment["probabilities"] != pytest.approx(before.prediction.probabilities, abs=1e-4)
+    with pytest.raises(EmotionError, match="0 < hop <= window"):
+        predictor.adapt({long: "all"}, (3.0, 0.0))
 
 
 @pytest.mark.parametrize(
