@@ -136,6 +136,12 @@ def test_contradictions_are_refused(command, trained, files, arguments, message)
     assert message in done.stderr
 
 
+def test_nothing_is_adapted_to_missing_files(command, trained, tmp_path):
+    done = command("predict", tmp_path / "none.wav", "--run", trained, "--adapt", "folder")
+    assert done.returncode != 0
+    assert done.stderr == f"error: {tmp_path}/none.wav: no such file\n"
+
+
 def test_a_model_of_speakers_predicts_with_adaptation_only(train_in_process, demo_root, files):
     small = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
     predictor = Predictor.from_run(train_in_process(f"data.root={demo_root}", "features.normalize=speaker", *small))

@@ -129,7 +129,7 @@ def _adapt(predictor: "Predictor", files: Sequence[Path], arguments: argparse.Na
     from emotion.inference.speakers import groups_of
 
     by = arguments.adapt or ("speaker" if arguments.speakers else None)
-    if by is None:
+    if by is None or not files:
         return
     if arguments.speakers and by == "folder":
         raise EmotionError(
