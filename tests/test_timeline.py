@@ -14,8 +14,8 @@ import soundfile
 from emotion.errors import EmotionError
 from emotion.inference import Predictor, output
 from emotion.inference.overlay import write_overlay
-from emotion.inference.timeline import face_windows
 from emotion.inference.timeline_figure import timeline_figure
+from emotion.inference.windows import face_windows
 from emotion.media.audio import read_audio, stream_audio
 from emotion.media.files import MediaError
 from emotion.plots.figure import label_colors

@@ -1,7 +1,10 @@
 """Augmentation by lossy audio codecs."""
 
+from typing import Annotated
+
 import torch
 import torchaudio.functional
+from annotated_types import Len
 from torch import Tensor
 
 from emotion.augment.base import WaveformAugmentation, choose_items
@@ -14,7 +17,7 @@ class Codec(WaveformAugmentation):
 
     Args:
         sample_rate: Sampling rate, in Hz.
-        codecs: Names in `emotion.media.codec.CODECS`, one of which is drawn for each item.
+        codecs: Names in `emotion.media.codec.CODECS`, one of which is drawn for each item (default: all).
         probability: Probability that an item is changed (default: 0.2).
 
     Raises:
@@ -24,7 +27,7 @@ class Codec(WaveformAugmentation):
     def __init__(
         self,
         sample_rate: int,
-        codecs: tuple[str, ...] = ("g711_alaw", "amr_nb", "g722", "opus", "mp3"),
+        codecs: Annotated[tuple[str, ...], Len(1)] = tuple(CODECS),
         probability: UnitInterval = 0.2,
     ) -> None:
         super().__init__()

@@ -46,8 +46,8 @@ class Demo(Ravdess):
     def ensure_video(self, directory: Path, recordings: Iterable[str]) -> None:
         """See `Corpus.ensure_video`."""
         takes = [recording.split("/")[1] for recording in recordings]
-        # Drawing holds the interpreter's lock, so processes are faster than threads. They must not collect what the
-        # parent left: to free a context of FFmpeg waits for its threads, which a forked process does not have.
+        # Drawing holds the interpreter's lock, so processes are faster than threads. A forked process must not
+        # collect garbage of this one: freeing a context of FFmpeg would wait for threads that only this one has.
         self._render(directory, takes, "mp4", _write_video, partial(ProcessPoolExecutor, initializer=gc.freeze))
 
     def _render(
