@@ -155,6 +155,13 @@ def test_wrong_values_are_refused_before_anything_is_written(command, tmp_path, 
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+@pytest.mark.parametrize(("group", "message"), [("optimizer", "AdamW takes no foo"), ("scheduler", "takes no foo")])
+def test_unknown_arguments_are_refused_before_the_data_are_read(compose, tmp_path, group, message):
+    given = ["data=ravdess", f"data.root={tmp_path / 'missing'}", f"+{group}.foo=1"]
+    with pytest.raises(EmotionError, match=message):
+        train(compose(*given), tmp_path / "run", given)
+
+
 def test_an_empty_grid_is_refused(command):
     result = command("train", "model=svm", "model.grid.C=[]")
     assert result.returncode == 1

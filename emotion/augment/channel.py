@@ -173,7 +173,7 @@ class ColoredNoise(_OfSomeItems):
         curve = 10 ** (slope * _octaves(own, self.nyquist) / 10)
         # Exponentially distributed; torch's own function is several times slower.
         noise = curve[..., None] * torch.rand_like(own).clamp_(min=1e-7).log_().neg_()
-        return own + noise * _scale(own, noise, self.snr_db)
+        return torch.addcmul(own, noise, _scale(own, noise, self.snr_db))
 
 
 class Babble(_OfSomeItems):
@@ -195,12 +195,12 @@ class Babble(_OfSomeItems):
         """See `_OfSomeItems.change`; all voices are equally loud."""
         if len(batch) == 1:
             return own
-        total = torch.zeros_like(own)
-        for _ in range(self.n_voices):
-            others = (rows + torch.randint(1, len(batch), rows.shape, device=rows.device)) % len(batch)
-            voice = batch[others]
-            total = total + voice / voice.mean(dim=(1, 2), keepdim=True).clamp(min=1e-20)
-        return own + total * _scale(own, total, self.snr_db)
+        shape = (len(rows), self.n_voices)
+        others = (rows[:, None] + torch.randint(1, len(batch), shape, device=rows.device)) % len(batch)
+        factor = 1 / batch.mean(dim=(1, 2)).clamp(min=1e-20)
+        weights = own.new_zeros(len(rows), len(batch)).scatter_add(1, others, factor[others])
+        total = (weights @ batch.flatten(1)).view_as(own)
+        return torch.addcmul(own, total, _scale(own, total, self.snr_db))
 
 
 def _octaves(power: Tensor, nyquist: float) -> Tensor:
@@ -212,8 +212,9 @@ def _octaves(power: Tensor, nyquist: float) -> Tensor:
 def _scale(own: Tensor, noise: Tensor, snr_db: tuple[float, float]) -> Tensor:
     """Return the factor of noise for a drawn signal-to-noise ratio, shape (K, 1, 1)."""
     # Frames beyond the end of an item have no power.
-    sounding = own.sum(dim=1, keepdim=True) > 0
-    signal = own.sum(dim=(1, 2), keepdim=True)
-    level = (noise * sounding).sum(dim=(1, 2), keepdim=True).clamp(min=1e-20)
+    frames = own.sum(dim=1, keepdim=True)
+    sounding = frames > 0
+    signal = frames.sum(dim=2, keepdim=True)
+    level = (noise.sum(dim=1, keepdim=True) * sounding).sum(dim=2, keepdim=True).clamp(min=1e-20)
     ratio = 10 ** (draw_uniform(snr_db, own[:, 0, 0]) / 10)[:, None, None]
     return signal / level / ratio * sounding

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -143,6 +143,28 @@ def _is_trusted(module: str) -> bool:
     return any(f"{module}.".startswith(f"{package}.") for package in ("emotion", *filter(None, named)))
 
 
+def require_arguments(target: Target, base: type[Built], given: Set[str] = frozenset()) -> type[Built]:
+    """Import the class that a target names, and refuse arguments that it does not take.
+
+    Args:
+        target: The class and its arguments.
+        base: Required base class.
+        given: Arguments that are not in the configuration, which the message does not suggest (default: none).
+
+    Raises:
+        EmotionError: the class is not allowed, does not exist, is not a `base`, or does not take an argument.
+    """
+    cls = target.resolve()
+    if not issubclass(cls, base):
+        raise EmotionError(f"_target_: {target.name} is refused: a {base.__name__} is required here")
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [] if takes_any else sorted(set(target.arguments) - set(parameters))
+    if unknown:
+        raise EmotionError(f"{cls.__name__} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - given)}")
+    return cls
+
+
 def instantiate(target: Target, base: type[Built], **arguments: Any) -> Built:
     """Build the class that a target names.
 
@@ -155,16 +177,8 @@ def instantiate(target: Target, base: type[Built], **arguments: Any) -> Built:
         EmotionError: the class is not allowed, does not exist, is not a `base`, or does not take an argument or its
             value.
     """
-    cls = target.resolve()
-    if not issubclass(cls, base):
-        raise EmotionError(f"_target_: {target.name} is refused: a {base.__name__} is required here")
+    cls = require_arguments(target, base, set(arguments))
     parameters = inspect.signature(cls).parameters
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
-    unknown = [] if takes_any else sorted(set(target.arguments) - set(parameters))
-    if unknown:
-        raise EmotionError(
-            f"{cls.__name__} takes no {unknown[0]}: {suggest(unknown[0], set(parameters) - set(arguments))}"
-        )
     arguments = {key: value for key, value in arguments.items() if key in parameters}
     try:
         return cls(**arguments, **target.arguments)

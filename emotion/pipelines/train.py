@@ -10,10 +10,13 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import malloc, runs, warm_start
 from emotion.composition import datamodule_of, kind_of
 from emotion.config.schema import TrainConfig
+from emotion.config.target import require_arguments
 from emotion.config.validate import validate
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, shown_command
@@ -67,10 +70,13 @@ def train(composed: DictConfig, run_dir: Path, overrides: list[str], hints: bool
 
 
 def _train(job: Job, hints: bool) -> float:
+    # What can be refused without the data is refused before they are read.
     require_device(job.config.trainer)
+    require_arguments(job.config.optimizer.target, Optimizer)
+    require_arguments(job.config.scheduler.target, LRScheduler)
+    extra_metrics(job.config)
     datamodule = _set_up_data(job)
     config = job.config
-    extra_metrics(config)  # invalid metrics are refused before training
     kind = kind_of(config, len(datamodule.classes))
     # After the data are set up: MTCNN uses random numbers too, unless faces are cached.
     pl.seed_everything(config.seed, verbose=False)
