@@ -23,6 +23,7 @@ _COMMANDS = (
     adapt.add_adapt,
     models.add_card,
     models.add_export,
+    models.add_ensemble,
     corpora.add_splits,
     results.add_report,
     results.add_trials,

@@ -1,4 +1,4 @@
-"""`emotion card` and `emotion export`."""
+"""`emotion card`, `emotion export` and `emotion ensemble`."""
 
 import argparse
 from pathlib import Path
@@ -57,3 +57,36 @@ def _export(arguments: argparse.Namespace) -> None:
             f"{checked.difference:.0e} from those of the run"
         )
     print(shown)
+
+
+def add_ensemble(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion ensemble`."""
+    parser = commands.add_parser("ensemble", help="Combine finished runs: a weighted sum of log-probabilities.")
+    parser.add_argument(
+        "systems",
+        nargs="+",
+        type=path,
+        metavar="DIR",
+        help="A run, or a folder of the runs of one model; those of equal fold and seed are combined.",
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        required=True,
+        metavar="DIR",
+        help="Run directory to write; of several folds and seeds, a folder of them.",
+    )
+    parser.add_argument("--equal-weights", action="store_true", help="Do not fit the weights on dev.")
+    parser.add_argument("--over-seeds", action="store_true", help="Combine the seeds of each fold too.")
+    parser.add_argument("--name", default="ensemble", help="Name in results (default: ensemble).")
+    parser.set_defaults(call=_ensemble)
+
+
+def _ensemble(arguments: argparse.Namespace) -> None:
+    from emotion.pipelines.ensemble import combine, group_members
+    from emotion.reports.runs import find_runs
+
+    groups = group_members([find_runs([directory]) for directory in arguments.systems], arguments.over_seeds)
+    for name, members in groups.items():
+        run_dir = arguments.output / name if len(groups) > 1 else arguments.output
+        combine(members, run_dir, arguments.name, not arguments.equal_weights)

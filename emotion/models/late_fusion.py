@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emotion.batch import Batch, frame_mask, select_items
-from emotion.config.fields import Count, Dropout
+from emotion.config.fields import Count, Dropout, Positive
 from emotion.errors import EmotionError
 from emotion.models.base import Encoder
 from emotion.models.pooling import StatisticsPooling
@@ -189,7 +189,7 @@ class CrossAttention(Fusion):
 
 
 class MeanLogProbability(Fusion):
-    """Mean of the log-probabilities of a head for each encoder.
+    """Weighted sum of the log-probabilities of a head for each encoder; by default their mean.
 
     With encoders and heads of finished runs this needs no training.
 
@@ -198,9 +198,15 @@ class MeanLogProbability(Fusion):
         heads: Heads by the names of the encoders.
         num_classes: Number of classes.
         modality_dropout: See `Fusion`.
+        weights: Weights of the encoders, by name (default: 1 divided by their number). For an item that lacks a
+            modality, those of the others are scaled to the same sum.
+
+    Raises:
+        EmotionError: the weights are not those of the encoders.
     """
 
     gives_logits = True
+    weights: Tensor
 
     def __init__(
         self,
@@ -208,9 +214,17 @@ class MeanLogProbability(Fusion):
         heads: Mapping[str, nn.Module],
         num_classes: int,
         modality_dropout: Dropout = 0.0,
+        weights: Mapping[str, Positive] | None = None,
     ) -> None:
         super().__init__(encoders, modality_dropout)
         self.heads, self.embed_dim = nn.ModuleDict(heads), num_classes
+        given = weights or dict.fromkeys(encoders, 1 / len(encoders))
+        if set(given) != set(encoders):
+            raise EmotionError(
+                f"model.fusion.weights has {', '.join(given)}; the branches are {', '.join(encoders)}: give one weight "
+                "for each"
+            )
+        self.register_buffer("weights", torch.tensor([given[name] for name in encoders]), persistent=False)
 
     def train(self, mode: bool = True) -> "MeanLogProbability":
         """Set the mode; a head is frozen with its encoder."""
@@ -229,8 +243,11 @@ class MeanLogProbability(Fusion):
 
     def join(self, outputs: list[tuple[Tensor, ...]], present: Tensor) -> Tensor:
         """See `Fusion.join`."""
-        logs = torch.stack(zero_missing([own for (own,) in outputs], present), dim=1)
-        return logs.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+        logs = torch.stack(zero_missing([own for (own,) in outputs], present), dim=2)
+        own = self.weights * present
+        # Not divided by zero, since an item may have no usable modality, see `_usable`.
+        scale = self.weights.sum() / own.sum(dim=1, keepdim=True).clamp(min=torch.finfo(own.dtype).tiny)
+        return (logs * own[:, None]).sum(dim=2) * scale
 
 
 def zero_missing(embeddings: list[Tensor], present: Tensor) -> list[Tensor]:

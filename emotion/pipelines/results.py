@@ -150,6 +150,12 @@ def provenance(
     }
 
 
+def common_confidence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
+    """Return the confidence that two thirds of the dev recordings reach."""
+    dev = predictions[predictions["split"] == "dev"]
+    return round(float(dev[list(classes)].max(axis=1).quantile(1 / 3)), 4)
+
+
 def write_results(
     folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str
 ) -> None:

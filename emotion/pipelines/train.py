@@ -28,6 +28,7 @@ from emotion.pipelines.job import Job, prepare_job
 from emotion.pipelines.results import (
     cache_features,
     chance,
+    common_confidence,
     extra_metrics,
     headline,
     provenance,
@@ -229,16 +230,10 @@ def _evaluate(
     )
     results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent, evaluated)
     results["objective"] = kind.objective(config.training.monitor)
-    results["min_confidence"] = _common_confidence(predictions, datamodule.classes)
+    results["min_confidence"] = common_confidence(predictions, datamodule.classes)
     parameters = kind.num_parameters(classifier)
     results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     return results if fitted.temperature is None else results | {"temperature": fitted.temperature}
-
-
-def _common_confidence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> float:
-    """Return the confidence that two thirds of the dev recordings reach."""
-    dev = predictions[predictions["split"] == "dev"]
-    return round(float(dev[list(classes)].max(axis=1).quantile(1 / 3)), 4)
 
 
 def _write(
