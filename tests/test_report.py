@@ -19,6 +19,7 @@ from emotion.plots.figure import save_figure
 from emotion.plots.metrics import plot_systems
 from emotion.reports.page import render_page
 from emotion.reports.runs import find_runs, store_runs
+from emotion.reports.summary import summary
 from emotion.reports.tables import compare_systems, format_systems, table_warnings, validation_curve
 from emotion.statistics.comparison import holm, mcnemar, wilcoxon_over_speakers
 
@@ -168,6 +169,43 @@ def test_ensemble_over_seeds_averages_log_probabilities(tmp_path):
     (row,) = formatted(find_runs([tmp_path])).to_dict("records")
     assert row["UAR, ensemble over seeds"] == "1.000"
     assert row["UAR"].startswith("0.667 ± ")
+
+
+def test_summary_has_a_row_for_each_system_and_ensemble(tmp_path):
+    for seed, correct in ((0, 8), (1, 12)):
+        make_run(tmp_path / f"{seed}", seed=seed, correct=correct, version="0.4.0")
+        config = tmp_path / f"{seed}" / "config.yaml"
+        config.write_text(config.read_text() + "model: {branches: {a: {input: features}, b: {input: action_units}}}\n")
+    evaluation = {"name": "x_without_audio", "without": "audio", "transductive": True}
+    make_run(tmp_path / "masked", **evaluation)
+    (tmp_path / "masked" / "config.yaml").write_text((tmp_path / "0" / "config.yaml").read_text())
+    table = summary(find_runs([tmp_path]))
+    assert list(table.columns) == [
+        "experiment",
+        "data",
+        "protocol",
+        "labels",
+        "modalities",
+        "folds",
+        "seeds",
+        "ensemble",
+        "transductive",
+        "speaker_independent",
+        "uar",
+        "ci_low",
+        "ci_high",
+        "accuracy",
+        "macro_f1",
+        "parameters",
+        "minutes_per_fold",
+        "version",
+    ]
+    mean, ensemble, masked = table.to_dict("records")
+    assert mean["experiment"] == "x" and not mean["ensemble"] and mean["seeds"] == 2
+    assert mean["modalities"] == "action_units+audio" and mean["version"] == "0.4.0"
+    assert mean["uar"] == mean["accuracy"] == 0.625
+    assert ensemble["ensemble"] and ensemble["parameters"] == 2 and ensemble["minutes_per_fold"] == 2.0
+    assert (masked["modalities"], masked["transductive"], masked["version"]) == ("action_units", True, "0.1.0")
 
 
 def test_incomplete_seeds_have_no_ensemble(tmp_path):

@@ -24,6 +24,9 @@ def add_report(commands: "argparse._SubParsersAction") -> None:
     parser.add_argument("--reference", metavar="NAME", help="System to which the others are compared (ΔUAR).")
     parser.add_argument("--ensemble", action="store_true", help="Add a row for the ensemble of all runs.")
     parser.add_argument("--csv", type=path, metavar="CSV", help="Write the table as CSV.")
+    parser.add_argument(
+        "--summary", type=path, metavar="CSV", help="Write a row for each system and each ensemble over seeds."
+    )
     parser.add_argument("--figure", type=path, metavar="PNG", help="Plot the UAR and 95 %% CI of each system.")
     parser.add_argument(
         "--validation-curve", type=path, metavar="PNG", help="Plot train, dev and test UAR over --group-by."
@@ -45,10 +48,11 @@ def _report(arguments: argparse.Namespace) -> None:
     from emotion.plots.metrics import plot_validation_curve
     from emotion.reports.page import render_page
     from emotion.reports.runs import STORED_RUNS, find_runs, store_runs
+    from emotion.reports.summary import summary
     from emotion.reports.tables import validation_curve
 
     figures = [arguments.figure, arguments.validation_curve, arguments.learning_curves]
-    written = [arguments.output, arguments.csv, arguments.emobox]
+    written = [arguments.output, arguments.csv, arguments.summary, arguments.emobox]
     require_free([*written, *figures], arguments.runs, arguments.force, figures)
     if arguments.emobox:
         _write_emobox(arguments)
@@ -60,6 +64,8 @@ def _report(arguments: argparse.Namespace) -> None:
         store_runs(runs, arguments.keep)
     if arguments.output:
         write_text(arguments.output, render_page(runs, arguments.runs[0]))
+    if arguments.summary:
+        write_text(arguments.summary, summary(runs).to_csv(index=False, lineterminator="\n"))
     if arguments.validation_curve:
         if not arguments.group_by:
             raise EmotionError("--validation-curve needs --group-by KEY, the hyperparameter of its x axis")
@@ -68,9 +74,9 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.learning_curves:
         curves = mean_learning_curves((run.name, run.directory) for run in runs)
         save_figure(plot_learning_curves(curves), arguments.learning_curves)
-    if not arguments.output or arguments.csv or arguments.figure:
+    if not (arguments.output or arguments.summary) or arguments.csv or arguments.figure:
         _tabulate(arguments, runs)
-    for written in (arguments.keep, arguments.output, arguments.csv, *figures):
+    for written in (arguments.keep, arguments.output, arguments.csv, arguments.summary, *figures):
         if written:
             print(f"wrote {written}")
 

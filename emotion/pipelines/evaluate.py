@@ -82,6 +82,8 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     suffix = (f"_without_{lost}" if lost else "") + (f"_adapted_to_{composed.adapt}" if composed.adapt else "")
     results["name"] += suffix
     results["transductive"] |= bool(composed.adapt)
+    if lost:
+        results["without"] = lost
     folder = run_dir / "evaluations" / f"{_evaluation_name(own, config)}-{split}{suffix}"
     write_results(folder, predictions, results, datamodule.classes, split)
     runs.write_config(folder, merged)
