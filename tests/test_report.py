@@ -180,26 +180,9 @@ def test_summary_has_a_row_for_each_system_and_ensemble(tmp_path):
     make_run(tmp_path / "masked", **evaluation)
     (tmp_path / "masked" / "config.yaml").write_text((tmp_path / "0" / "config.yaml").read_text())
     table = summary(find_runs([tmp_path]))
-    assert list(table.columns) == [
-        "experiment",
-        "data",
-        "protocol",
-        "labels",
-        "modalities",
-        "folds",
-        "seeds",
-        "ensemble",
-        "transductive",
-        "speaker_independent",
-        "uar",
-        "ci_low",
-        "ci_high",
-        "accuracy",
-        "macro_f1",
-        "parameters",
-        "minutes_per_fold",
-        "version",
-    ]
+    first = ["experiment", "data", "protocol", "labels", "modalities", "folds", "seeds", "ensemble", "transductive"]
+    second = ["speaker_independent", "uar", "ci_low", "ci_high", "accuracy", "macro_f1", "parameters"]
+    assert list(table.columns) == [*first, *second, "minutes_per_fold", "version"]
     mean, ensemble, masked = table.to_dict("records")
     assert mean["experiment"] == "x" and not mean["ensemble"] and mean["seeds"] == 2
     assert mean["modalities"] == "action_units+audio" and mean["version"] == "0.4.0"
