@@ -92,10 +92,11 @@ class TimeShift(WaveformAugmentation):
         """See `WaveformAugmentation`."""
         reach = torch.minimum(length - 1, torch.full_like(length, round(self.samples))).float()
         drawn = draw_uniform((-1.0, 1.0), reach) * reach * choose_items(reach, self.probability)
-        source = torch.arange(waveform.shape[1], device=waveform.device) - drawn.round().long()[:, None]
-        inside = (source >= 0) & frame_mask(length, waveform.shape[1])
-        moved = waveform.gather(1, source.clamp(0, waveform.shape[1] - 1))
-        return moved * (inside & (source < length[:, None])), length
+        most = round(self.samples)
+        # Rows of a view, which are copied several times faster than single samples.
+        starts = nn.functional.pad(waveform, (most, most)).unfold(1, waveform.shape[1], 1)
+        moved = starts[torch.arange(len(waveform), device=waveform.device), most - drawn.round().long()]
+        return moved * frame_mask(length, waveform.shape[1]), length
 
 
 class Speed(WaveformAugmentation):
