@@ -24,6 +24,7 @@ from emotion.models.late_fusion import Fusion, MeanLogProbability
 
 _KEPT_KEYS = ("init_from", "freeze", "lr_multiplier", "n_augmented_copies")
 """Keys of a branch that are never taken from its initial run."""
+_COPIES = "features.n_augmented_copies"
 _INPUT_KEYS = {
     "audio": ("data.sample_rate", "data.speech_only"),
     "action_units": ("action_units.columns", "action_units.pooling", "action_units.normalize"),
@@ -63,6 +64,8 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
         whole = branches[key].modality == "audio" and not _use_group(branches)
         belongs = [*taken, *(["features"] if whole else [])]
         for override in typed:
+            if override == _COPIES:  # the augmentations are those of the new run
+                continue
             if any(override == own or override.startswith(f"{own}.") for own in belongs):
                 raise EmotionError(f"{override} cannot be changed, since {key} comes from the run {run}: leave it out")
         _replace_branch(OmegaConf.select(changed, key), type(branches[key]), cls)
@@ -72,6 +75,7 @@ def merge_initial_runs(composed: DictConfig, overrides: list[str]) -> tuple[Dict
                     f"{key}.init_from={run} has another {own} than the other runs: use runs that share it"
                 )
             OmegaConf.update(changed, own, value, merge=False, force_add=True)
+    OmegaConf.update(changed, _COPIES, OmegaConf.select(composed, _COPIES), force_add=True)
     return changed, starts
 
 
@@ -147,7 +151,7 @@ def _features_of(composed: DictConfig, vector: str) -> dict[str, Any]:
     shared = to_plain(composed.features, resolve=True)
     branch = to_plain(OmegaConf.select(composed, f"model{vector}"), resolve=True)
     own = branch.get("features") or {}
-    for of_training in (shared, own):  # the augmentations are those of the new run
+    for of_training in (shared, own):
         of_training.pop("n_augmented_copies", None)
     return {key: value for key, value in shared.items() if not own or key in COMMON} | own
 

@@ -144,6 +144,14 @@ def test_mean_log_probability_of_frozen_encoders_needs_no_training(finished, fus
 
 
 @pytest.mark.slow
+def test_augmented_copies_are_those_of_the_new_run(finished, compose):
+    given = [*AUDIO[:1], f"model.init_from={finished}/audio", "features.n_augmented_copies=2", "augment=[noise]"]
+    merged, _ = warm_start.merge_initial_runs(compose(*given), given)
+    assert merged.features.n_augmented_copies == 2
+    merged, _ = warm_start.merge_initial_runs(compose(*given[:2]), given[:2])
+    assert merged.features.n_augmented_copies == 0
+
+
 def test_fusions_are_evaluated_without_a_modality(finished, fusion_overrides, train_in_process, compose):
     frozen = (
         "model/fusion=mean_log_probability",
