@@ -1,6 +1,8 @@
 """The kinds of models: how each is built, fitted, saved and loaded."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -100,12 +102,13 @@ class FusionKind(NeuralKind):
 
     def fit(self, settings: "FitSettings", classifier: Classifier, datamodule: "EmotionDataModule") -> "Fitted":
         """See `ModelKind.fit`; branches that are estimators are fitted first."""
-        from emotion.training.branches import fit_branches
+        from emotion.training.branches import fit_branches, refit_branches
 
-        if settings.training.refit and estimator_encoders(classifier):
-            raise EmotionError("training.refit=true: branches that are estimators are not fitted again; leave it out")
         fit_branches(self.model, settings, classifier, datamodule)
-        return super().fit(settings, classifier, datamodule)
+        fitted = super().fit(settings, classifier, datamodule)
+        if fitted.refit is None or not estimator_encoders(classifier):
+            return fitted
+        return replace(fitted, refit=partial(refit_branches, settings, classifier, datamodule, fitted.refit))
 
     def load(self, classifier: Classifier, weights: dict[str, Tensor], checkpoints: Path) -> Classifier:
         """See `ModelKind.load`; each branch that is an estimator has a file of its own."""

@@ -342,14 +342,13 @@ def test_branches_are_initialised_from_runs_with_other_features_and_estimators(t
     for override, message in (
         ("features=log_mel", "features=log_mel cannot be changed|features cannot be changed"),
         ("model.branches.vector.grid={C:[1.0]}", "model.branches.vector.grid cannot be changed"),
-        ("training.refit=true", "branches that are estimators are not fitted again"),
         ("protocol.fold=1", "was trained or selected on"),
     ):
         with pytest.raises(EmotionError, match=message):
             train_in_process(*fusion, override, name="refused")
 
 
-def test_recordings_without_the_modality_of_an_estimator_take_part(train_in_process, demo_root, tmp_path):
+def test_a_refit_includes_estimators_and_recordings_without_their_modality(train_in_process, demo_root, tmp_path):
     from emotion.corpora.demo import Demo
     from emotion.prepare.action_units import INTENSITIES, PRESENCES
 
@@ -358,7 +357,15 @@ def test_recordings_without_the_modality_of_an_estimator_take_part(train_in_proc
     known = values.assign(name=table["recording"].str.replace("demo/", "01-")).iloc[::2]
     known.to_csv(tmp_path / "units.csv", index=False)
     units = (f"action_units.table={tmp_path / 'units.csv'}", "data.on_error=allow_missing_modality")
-    run_dir = train_in_process(*STACKED, "model.branches.vector.vector=action_unit_means", *units)
+    overrides = (*STACKED, "model.branches.vector.vector=action_unit_means", *units, "training.refit=true")
+    run_dir = train_in_process(*overrides)
     cross_fitted = pd.read_csv(run_dir / "checkpoints" / "vector_cross_fitted.csv")
-    assert len(cross_fitted) == 128 and len(runs.load_recordings(run_dir).query("split == 'train'")) == 256
+    rows = runs.load_recordings(run_dir)
+    assert (rows["split"] == "train").sum() == 256
+    both = rows.loc[rows["split"] != "test", "recording"]
+    assert set(cross_fitted["recording"]) == set(both[both.isin(table["recording"].iloc[::2])])
+
+    classifier = load_classifier(run_dir, runs.load_config(run_dir))
+    scaler = classifier.encoder.encoders["vector"].estimator.pipeline[0]
+    assert scaler.n_samples_seen_ == len(cross_fitted)
     assert np.isfinite(cross_fitted[list(EMOTIONS)]).all(axis=None)

@@ -1,7 +1,7 @@
 """Fit the branches of a fusion that are estimators."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +54,40 @@ def fit_branches(
         table = _fit_branch(name, branch, settings, encoder, datamodule)
         _set_cross_fitted(encoder, table)
         if process_rank() == 0:
-            checkpoints.mkdir(parents=True, exist_ok=True)
-            encoder.estimator.save(checkpoints / f"{name}.skops")
-            text = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
-            write_text(checkpoints / f"{name}_cross_fitted.csv", text)
+            _save(encoder, table, name, checkpoints)
+
+
+def refit_branches(
+    settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule, refit: Callable[[], None]
+) -> None:
+    """Fit the branches that are estimators on train and dev, with the selected parameters; then the network.
+
+    Args:
+        settings: Settings, see `fit_branches`.
+        classifier: Changed in place.
+        datamodule: Set up already.
+        refit: Function that trains the network on train and dev.
+    """
+    encoders, joined = estimator_encoders(classifier), datamodule.with_dev_in_train()
+    tables = {}
+    for name, encoder in encoders.items():
+        device = device_of(settings.trainer)
+        both = vectors_of(encoder.vector.to(device).eval(), joined, "train", device)
+        of_classes = weights_of_classes(settings, joined)
+        encoder.estimator.fit(both.values, both.labels, both.weights(of_classes))
+        tables[name] = _cross_fitted(name, settings, encoder, joined, both, of_classes)
+        _set_cross_fitted(encoder, tables[name])
+    refit()
+    # Last, since a run that is interrupted before needs the estimators that have not seen dev.
+    for name, encoder in encoders.items():
+        _save(encoder, tables[name], name, settings.run_dir / "checkpoints")
+
+
+def _save(encoder: EstimatorEncoder, table: pd.DataFrame, name: str, checkpoints: Path) -> None:
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    encoder.estimator.save(checkpoints / f"{name}.skops")
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    write_text(checkpoints / f"{name}_cross_fitted.csv", text)
 
 
 def _fit_branch(
@@ -78,6 +108,18 @@ def _fit_branch(
         )
         if process_rank() == 0:
             write_grid(settings.run_dir / f"grid_{name}.csv", rows)
+    return _cross_fitted(name, settings, encoder, datamodule, train, of_classes)
+
+
+def _cross_fitted(
+    name: str,
+    settings: FitSettings,
+    encoder: EstimatorEncoder,
+    datamodule: EmotionDataModule,
+    train: Vectors,
+    of_classes: np.ndarray | None,
+) -> pd.DataFrame:
+    """Return the cross-fitted log-probabilities of the train split, one row for each recording."""
     known = datamodule.table[datamodule.table["split"] == "train"].iloc[train.rows]
     fold, log_probabilities = cross_fit(
         encoder.estimator, train, known["speaker"].to_numpy(), of_classes, settings.seed
