@@ -62,7 +62,7 @@ def measure(directory):
 
 
 def draw(table):
-    """Draw the UAR against operations and against the real-time factor; a line joins the systems of the Pareto front."""
+    """Draw the UAR against operations and the real-time factor; a line joins the systems of the Pareto front."""
     summary = pd.read_csv(ROOT / "results" / "summary.csv").query("not ensemble or experiment.str.contains('ensemble')")
     joined = table.merge(summary[["experiment", "uar", "protocol"]], on="experiment").query("protocol == 'luna5'")
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")

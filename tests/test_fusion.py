@@ -77,17 +77,25 @@ def test_gate_uses_the_present_modality_alone():
     torch.testing.assert_close(fusion(batch), hidden)
 
 
-def test_mean_log_probability_is_over_present_modalities():
+@pytest.mark.parametrize("weights", [None, {"other": 0.9, "one": 0.4}])
+def test_log_probabilities_of_present_modalities_are_weighted(weights):
     torch.manual_seed(0)
     batch = make_embeddings()
     heads = {"one": nn.Linear(3, 5), "other": nn.Linear(2, 5)}
-    fusion = MeanLogProbability({"one": Identity("one", 3), "other": Identity("other", 2)}, heads, 5)
+    encoders = {"one": Identity("one", 3), "other": Identity("other", 2)}
+    fusion = MeanLogProbability(encoders, heads, 5, weights=weights)
     fusion.encoders["one"].is_frozen = fusion.encoders["other"].is_frozen = False
     batch["has_other"][2] = False
     audio, face = (heads[key](batch[key]).log_softmax(dim=1) for key in ("one", "other"))
-    expected = (audio + face) / 2
-    expected[2] = audio[2]
+    expected = 0.4 * audio + 0.9 * face if weights else (audio + face) / 2
+    expected[2] = (1.3 if weights else 1.0) * audio[2]
     torch.testing.assert_close(fusion.eval()(batch), expected)
+
+
+def test_weights_of_a_fusion_are_those_of_its_branches():
+    encoders = {"one": Identity("one", 3), "other": Identity("other", 2)}
+    with pytest.raises(EmotionError, match="weights has one, new; the branches are one, other"):
+        MeanLogProbability(encoders, {}, 5, weights={"one": 1.0, "new": 1.0})
 
 
 @pytest.fixture(params=FUSIONS)
