@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.config.compose import DIRECTORY, choices
-from emotion.errors import counted
+from emotion.errors import EmotionError, counted
 
 
 def add_card(commands: "argparse._SubParsersAction") -> None:
@@ -85,7 +85,10 @@ def add_ensemble(commands: "argparse._SubParsersAction") -> None:
 def _ensemble(arguments: argparse.Namespace) -> None:
     from emotion.pipelines.ensemble import combine, group_members
     from emotion.reports.runs import find_runs
+    from emotion.runs import is_begun
 
+    if is_begun(arguments.output):
+        raise EmotionError(f"{arguments.output} already holds a run; choose a new --output")
     groups = group_members([find_runs([directory]) for directory in arguments.systems], arguments.over_seeds)
     for name, members in groups.items():
         run_dir = arguments.output / name if len(groups) > 1 else arguments.output

@@ -66,7 +66,10 @@ def group_members(systems: Sequence[Sequence[Run]], over_seeds: bool) -> dict[st
 
 def _require_several(members: list[Run]) -> list[Run]:
     if len(members) < 2:
-        raise EmotionError(f"{members[0].directory} is one run; an ensemble needs two or more")
+        raise EmotionError(
+            f"{members[0].directory} is one run; an ensemble needs two or more: name further models, or "
+            "join the seeds of one with --over-seeds"
+        )
     return members
 
 
@@ -97,7 +100,8 @@ def combine(members: Sequence[Run], run_dir: Path, name: str, weighted: bool) ->
     weights = np.full(len(members), 1 / len(members))
     if weighted:
         dev = (tables[0]["split"] == "dev").to_numpy()
-        weights = fit_weights(logs[:, dev], pd.Index(labels).get_indexer(pd.Index(tables[0].loc[dev, "emotion"])))
+        truth = pd.Index(labels).get_indexer(pd.Index(tables[0].loc[dev, "emotion"]))
+        weights = fit_weights(logs[:, dev], truth).round(4)  # as in config.yaml
     names = _names(members)
     composed = _configuration(members, names, name, weights)
     with runs.claimed(run_dir):
@@ -165,7 +169,7 @@ def _configuration(members: Sequence[Run], names: Sequence[str], name: str, weig
         "fusion": {
             "_target_": "emotion.models.late_fusion.MeanLogProbability",
             "modality_dropout": 0.0,
-            "weights": {branch: round(float(weight), 4) for branch, weight in zip(names, weights, strict=True)},
+            "weights": dict(zip(names, weights.tolist(), strict=True)),
         },
         "branches": branches,
     }
