@@ -16,10 +16,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import audiomentations as clips
 import numpy as np
 import torch
-import torch_audiomentations as batches
 
 from emotion.augment import channel, codec, waveform
 from emotion.augment.base import SpectrumAugmentation
@@ -71,6 +69,9 @@ def one_by_one(augmentation, signals):
 
 def kinds(response, voices):
     """Return the name of each kind, ours, that of audiomentations, and that of torch-audiomentations, or None."""
+    import audiomentations as clips
+    import torch_audiomentations as batches
+
     torch_options = {"p": 1.0, "sample_rate": RATE, "output_type": "tensor"}
     return [
         ("gain", waveform.Gain(**ALWAYS), clips.Gain(p=1.0), batches.Gain(**torch_options)),
