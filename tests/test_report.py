@@ -50,9 +50,12 @@ def formatted(runs, key=None, **options):
 
 
 @pytest.mark.slow
-def test_results_page_is_up_to_date_with_committed_results():
-    page = render_page(find_runs([ROOT / "results"]), ROOT / "results")
+def test_results_page_and_summary_are_up_to_date_with_committed_results():
+    found = find_runs([ROOT / "results"])
+    page = render_page(found, ROOT / "results")
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
+    table = summary(found).to_csv(index=False, lineterminator="\n")
+    assert (ROOT / "results" / "summary.csv").read_text(encoding="utf-8") == table
 
 
 def test_committed_results_match_their_protocols():
