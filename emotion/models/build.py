@@ -245,8 +245,16 @@ def _augmentations(augment: Mapping[str, Target], sample_rate: int, hop_length: 
     return [instantiate(change, Augmentation, **known) for change in augment.values()]
 
 
+_PREFIX = "classifier."
+"""Start of the names of weights in a checkpoint: the LightningModule holds the classifier under this name."""
+
+
 def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """Return the classifier's part of the state in a checkpoint."""
-    prefix = "classifier."
     state = checkpoint["state_dict"]
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+
+
+def checkpoint_state(classifier: Classifier) -> dict[str, Tensor]:
+    """Return the state of a classifier, on the CPU, under the names in a checkpoint."""
+    return {f"{_PREFIX}{name}": value.cpu() for name, value in classifier.state_dict().items()}

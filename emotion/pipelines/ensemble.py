@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,12 @@ from emotion.config.validate import validate
 from emotion.errors import EmotionError
 from emotion.labels import classes
 from emotion.metrics.predictions import split_metrics
+from emotion.models.build import checkpoint_state
 from emotion.models.estimator_encoder import estimator_encoders
 from emotion.pipelines.results import common_confidence, headline, shared_uar, uar_intervals, write_results
 from emotion.reports.runs import Run
-from emotion.statistics.log_linear import fit_weights, pool
+from emotion.reports.systems import ensemble_predictions, log_probabilities
+from emotion.statistics.log_linear import fit_weights
 from emotion.training.callbacks import AtomicCheckpoints
 
 log = logging.getLogger(__name__)
@@ -96,19 +98,17 @@ def combine(members: Sequence[Run], run_dir: Path, name: str, weighted: bool) ->
     first = members[0]
     _require_same_data(members)
     labels, tables = classes(first.metrics["labels"]), [run.predictions for run in members]
-    logs = np.stack([np.log(table[list(labels)].to_numpy().clip(1e-6)) for table in tables])
     weights = np.full(len(members), 1 / len(members))
     if weighted:
         dev = (tables[0]["split"] == "dev").to_numpy()
         truth = pd.Index(labels).get_indexer(pd.Index(tables[0].loc[dev, "emotion"]))
-        weights = fit_weights(logs[:, dev], truth).round(4)  # as in config.yaml
-    names = _names(members)
-    composed = _configuration(members, names, name, weights)
+        weights = fit_weights(log_probabilities(tables, labels)[:, dev], truth).round(4)  # as in config.yaml
+    composed = _configuration(members, name, weights)
     with runs.claimed(run_dir):
-        if runs.is_begun(run_dir) or (name := runs.foreign_file(run_dir)):
+        if runs.is_begun(run_dir) or runs.foreign_file(run_dir):
             raise EmotionError(f"{run_dir} holds files already; choose a new --output")
-        parameters = _write_model(composed, members, names, run_dir)
-        predictions = _pooled(tables[0], logs, weights, labels)
+        parameters = _write_model(composed, members, run_dir)
+        predictions = cast(pd.DataFrame, ensemble_predictions(tables, labels, weights))
         results = _metrics(members, predictions, labels, composed) | {"parameters": parameters}
         write_results(run_dir, predictions, results, labels, "test")
     shown = ", ".join(f"{branch} {weight:.2f}" for branch, weight in composed.model.fusion.weights.items())
@@ -141,8 +141,9 @@ def _names(members: Sequence[Run]) -> list[str]:
     ]
 
 
-def _configuration(members: Sequence[Run], names: Sequence[str], name: str, weights: np.ndarray) -> DictConfig:
+def _configuration(members: Sequence[Run], name: str, weights: np.ndarray) -> DictConfig:
     """Return the configuration of the ensemble: a fusion whose branches start from the members."""
+    names = _names(members)
     configs = [runs.load_composed(run.directory) for run in members]
     branches = {}
     for run, branch, config in zip(members, names, configs, strict=True):
@@ -176,7 +177,7 @@ def _configuration(members: Sequence[Run], names: Sequence[str], name: str, weig
     return composed
 
 
-def _write_model(composed: DictConfig, members: Sequence[Run], names: Sequence[str], run_dir: Path) -> int:
+def _write_model(composed: DictConfig, members: Sequence[Run], run_dir: Path) -> int:
     """Write the description and the checkpoint of the ensemble; return the number of its parameters."""
     merged, starts = warm_start.merge_initial_runs(composed, [])
     config = validate(merged)
@@ -184,20 +185,12 @@ def _write_model(composed: DictConfig, members: Sequence[Run], names: Sequence[s
     classifier = kind.build()
     warm_start.load_initial_weights(classifier, config, starts)
     checkpoints = run_dir / "checkpoints"
-    state = {f"classifier.{key}": value for key, value in classifier.state_dict().items()}
-    AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+    AtomicCheckpoints().save_checkpoint({"state_dict": checkpoint_state(classifier)}, checkpoints / "best.ckpt")
     for branch, encoder in estimator_encoders(classifier).items():
         encoder.estimator.save(checkpoints / f"{branch}.skops")
     splits = pd.concat([runs.load_splits(run.directory) for run in members]).drop_duplicates()
     runs.describe(run_dir, merged, [], splits, starts)
     return kind.num_parameters(classifier)
-
-
-def _pooled(table: pd.DataFrame, logs: np.ndarray, weights: np.ndarray, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Return the predictions of the ensemble, in the form of `predictions.csv`."""
-    probabilities = pool(logs, weights)
-    pooled = table.assign(**dict(zip(labels, probabilities.T, strict=True)))
-    return pooled.assign(predicted=np.array(labels)[probabilities.argmax(axis=1)])
 
 
 def _metrics(
@@ -206,7 +199,6 @@ def _metrics(
     first, every = members[0].metrics, [run.metrics for run in members]
     chance = {key: value for key, value in first.items() if key.endswith("/chance")}
     trained = set(runs.load_splits(members[0].directory).query("split == 'train'")["emotion"])
-    seeds = {metrics["seed"] for metrics in every}
     return {
         **split_metrics(predictions, labels),
         **uar_intervals(predictions, labels),
@@ -217,7 +209,7 @@ def _metrics(
         "model": composed.model.name,
         **{key: first[key] for key in _SHARED},
         "transductive": any(metrics["transductive"] for metrics in every),
-        "seed": min(seeds),
+        "seed": min(metrics["seed"] for metrics in every),
         "objective": "dev/uar",
         "min_confidence": common_confidence(predictions, labels),
         "epochs": sum(metrics.get("epochs", 0) for metrics in every),

@@ -21,13 +21,12 @@ from emotion.errors import EmotionError, suggest
 from emotion.metrics.breakdown import drop_speaker_groups, metrics_by_group
 from emotion.protocols import SPLITS
 from emotion.reports.robustness import format_robustness, robustness_table
-from emotion.reports.runs import Run
+from emotion.reports.runs import FIRST_VERSION, Run
 from emotion.reports.systems import System, group_runs
 from emotion.reports.tables import compare_systems, format_systems, to_markdown
 from emotion.reports.temperature import temperature_table
 
 FILE = "page.yaml"
-_FIRST_VERSION = "0.1.0"  # did not write its version to metrics.json
 
 
 @dataclass(frozen=True)
@@ -236,11 +235,11 @@ def _versions(runs: list[Run], notes: Mapping[str, str]) -> str:
     """Return the version of the package that trained each system; the first version is that of all others."""
     names: dict[str, set[str]] = {}
     for run in runs:
-        names.setdefault(run.metrics.get("version", _FIRST_VERSION), set()).add(run.name)
+        names.setdefault(run.version, set()).add(run.name)
     lines = []
     for version in sorted(names, reverse=True):
         note = f" ({notes[version]})" if version in notes else ""
-        is_rest = version == _FIRST_VERSION or len(names) == 1
+        is_rest = version == FIRST_VERSION or len(names) == 1
         systems = f"all {'other ' if len(names) > 1 else ''}systems" if is_rest else ", ".join(sorted(names[version]))
         lines.append(f"Trained with version {version}{note}: {systems}.")
     return "\n".join(lines)

@@ -27,6 +27,7 @@ from emotion.robustness.evaluate import FILE as ROBUSTNESS
 from emotion.robustness.evaluate import read_counts
 
 STORED_RUNS = "runs.json"
+FIRST_VERSION = "0.1.0"
 SHARED = ("name", "model", "data", "channel", "labels", "protocol", "speaker_independent", "transductive", "parameters")
 """The metrics that all runs of a system share, except that the size of an estimator may differ."""
 _STORED_PREDICTIONS, _STORED_ROBUSTNESS = "predictions.csv.xz", "robustness.csv.xz"
@@ -51,6 +52,11 @@ class Run:
     def name(self) -> str:
         """The name of the run."""
         return self.metrics["name"]
+
+    @property
+    def version(self) -> str:
+        """The version of the package that trained it; the first one did not write it to `metrics.json`."""
+        return self.metrics.get("version", FIRST_VERSION)
 
     @cached_property
     def config(self) -> DictConfig:

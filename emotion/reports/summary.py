@@ -1,16 +1,14 @@
 """A table of all systems for other programs: `emotion report --summary`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from emotion.config.compose import to_plain
-from emotion.metrics.predictions import split_metrics, table_uar
 from emotion.reports.runs import Run
 from emotion.reports.systems import System, group_runs
-from emotion.statistics.intervals import speaker_jackknife_ci
 
 _NAMES = {
     **dict.fromkeys(("features", "audio", "sound"), "audio"),
@@ -18,7 +16,7 @@ _NAMES = {
     "action_units": "action_units",
 }
 """Names of modalities by those in configurations of this version and of earlier ones."""
-_FIRST_VERSION = "0.1.0"  # did not write its version to metrics.json
+_FIGURES = ("uar", "ci_low", "ci_high", "accuracy", "macro_f1")
 
 
 def summary(runs: list[Run]) -> pd.DataFrame:
@@ -33,14 +31,22 @@ def summary(runs: list[Run]) -> pd.DataFrame:
         `parameters`, `minutes_per_fold` and `version`.
     """
     rows = [row for system in group_runs(runs) for row in _rows(system)]
-    return pd.DataFrame(rows).round({"uar": 4, "ci_low": 4, "ci_high": 4, "accuracy": 4, "macro_f1": 4})
+    return pd.DataFrame(rows).round(dict.fromkeys(_FIGURES, 4) | {"minutes_per_fold": 2})
 
 
 def _rows(system: System) -> Iterator[dict[str, Any]]:
-    shared, run = system.shared, system.runs[0]
-    metrics = {key: system.metrics[f"test/{key}"].mean() for key in ("uar", "war", "macro_f1")}
-    minutes = np.mean([one.metrics["fit_seconds"] for one in system.runs]) / 60
-    row = {
+    row = _row(system)
+    yield row
+    if system.ensemble is not None:
+        count = len(system.replicates)
+        joint = _row(System(system.shared, {0: system.runs}, [system.ensemble]))
+        size = {key: count * joint[key] for key in ("parameters", "minutes_per_fold")}
+        yield joint | {"ensemble": True} | size
+
+
+def _row(system: System) -> dict[str, Any]:
+    shared, metrics, run = system.shared, system.metrics, system.runs[0]
+    return {
         "experiment": shared["name"],
         "data": shared["data"] if shared["channel"] == "speech" else f"{shared['data']} {shared['channel']}",
         "protocol": shared["protocol"],
@@ -51,27 +57,14 @@ def _rows(system: System) -> Iterator[dict[str, Any]]:
         "ensemble": "members" in run.metrics,
         "transductive": shared["transductive"],
         "speaker_independent": shared["speaker_independent"],
-        **_figures(metrics, system.uar_ci.low, system.uar_ci.high),
+        "uar": metrics["test/uar"].mean(),
+        "ci_low": system.uar_ci.low,
+        "ci_high": system.uar_ci.high,
+        "accuracy": metrics["test/war"].mean(),
+        "macro_f1": metrics["test/macro_f1"].mean(),
         "parameters": shared["parameters"],
-        "minutes_per_fold": round(minutes, 2),
-        "version": run.metrics.get("version", _FIRST_VERSION),
-    }
-    yield row
-    if system.ensemble is not None:
-        joint, replicates = split_metrics(system.ensemble, system.classes), len(system.replicates)
-        interval = speaker_jackknife_ci([system.ensemble], lambda table: table_uar(table, system.classes))
-        size = {"parameters": shared["parameters"] * replicates, "minutes_per_fold": round(minutes * replicates, 2)}
-        found = {key: joint[f"test/{key}"] for key in metrics}
-        yield row | {"ensemble": True} | _figures(found, interval.low, interval.high) | size
-
-
-def _figures(metrics: Mapping[str, float], low: float, high: float) -> dict[str, float]:
-    return {
-        "uar": metrics["uar"],
-        "ci_low": low,
-        "ci_high": high,
-        "accuracy": metrics["war"],
-        "macro_f1": metrics["macro_f1"],
+        "minutes_per_fold": np.mean([one.metrics["fit_seconds"] for one in system.runs]) / 60,
+        "version": run.version,
     }
 
 

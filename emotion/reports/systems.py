@@ -1,6 +1,6 @@
 """Systems: groups of finished runs that differ only in fold and seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from emotion.labels import classes
 from emotion.metrics.predictions import corpus_of, split_metrics, table_uar
 from emotion.reports.runs import SHARED, Run
 from emotion.statistics.intervals import ConfidenceInterval, speaker_jackknife_ci
+from emotion.statistics.log_linear import pool
 
 
 class System:
@@ -145,12 +146,20 @@ def _pool_folds(name: str, runs: list[Run]) -> pd.DataFrame:
     return predictions
 
 
-def ensemble_predictions(tables: list[pd.DataFrame], labels: tuple[str, ...]) -> pd.DataFrame | None:
-    """Compute the predictions of an ensemble: the mean of the log-probabilities.
+def log_probabilities(tables: Sequence[pd.DataFrame], labels: tuple[str, ...]) -> np.ndarray:
+    """Return the log-probabilities of M tables of predictions, shape (M, N, C)."""
+    return np.stack([np.log(rows[list(labels)].to_numpy().clip(1e-6)) for rows in tables])
+
+
+def ensemble_predictions(
+    tables: Sequence[pd.DataFrame], labels: tuple[str, ...], weights: np.ndarray | None = None
+) -> pd.DataFrame | None:
+    """Compute the predictions of an ensemble from a weighted sum of log-probabilities.
 
     Args:
-        tables: Predictions of each member, sorted by recording.
+        tables: Predictions of each of M members, in the same order.
         labels: Columns of probabilities.
+        weights: Weights of the members, shape (M,) (default: 1 / M each).
 
     Returns:
         The predictions; None if the members predicted different recordings.
@@ -158,9 +167,10 @@ def ensemble_predictions(tables: list[pd.DataFrame], labels: tuple[str, ...]) ->
     first, *others = tables
     if any(list(rows["recording"]) != list(first["recording"]) for rows in others):
         return None
-    logs = np.mean([np.log(rows[list(labels)].to_numpy().clip(1e-6)) for rows in tables], axis=0)
-    table = first.assign(**dict(zip(labels, np.exp(logs).T, strict=True)))
-    return table.assign(predicted=np.array(labels)[logs.argmax(axis=1)])
+    weights = np.full(len(tables), 1 / len(tables)) if weights is None else weights
+    probabilities = pool(log_probabilities(tables, labels), weights)
+    table = first.assign(**dict(zip(labels, probabilities.T, strict=True)))
+    return table.assign(predicted=np.array(labels)[probabilities.argmax(axis=1)])
 
 
 def build_ensemble(systems: list[System]) -> System:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from emotion.batch import Batch, on_device
 from emotion.models.base import Classifier
+from emotion.models.build import checkpoint_state
 from emotion.training.callbacks import AtomicCheckpoints
 
 _LIMIT = math.log(20.0)  # of the logarithm of a temperature
@@ -69,8 +70,7 @@ def calibrate(
     layer.load_state_dict(before)
     temperature = factor * fit_temperature(*_outputs(classifier.to(device), batches, device))
     scale_outputs(classifier, temperature)
-    state = {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}
-    content["state_dict"] = content["state_dict"] | state
+    content["state_dict"] = content["state_dict"] | checkpoint_state(classifier)
     content[_UNCALIBRATED] = before
     AtomicCheckpoints().save_checkpoint(content, checkpoint)
     return temperature

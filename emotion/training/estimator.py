@@ -18,6 +18,7 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import class_weights
 from emotion.files import write_text
 from emotion.models.base import Classifier, Encoder
+from emotion.models.build import checkpoint_state
 from emotion.models.estimator import FILE, EstimatorHead
 from emotion.models.late_fusion import Fusion
 from emotion.training.callbacks import AtomicCheckpoints
@@ -163,6 +164,5 @@ def vectors_of(encoder: Encoder | Fusion, datamodule: EmotionDataModule, split: 
 def _save(classifier: Classifier, run_dir: Path) -> None:
     checkpoints = run_dir / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
-    AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+    AtomicCheckpoints().save_checkpoint({"state_dict": checkpoint_state(classifier)}, checkpoints / "best.ckpt")
     cast(EstimatorHead, classifier.head).save(checkpoints / FILE)

@@ -24,7 +24,7 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import class_weights
 from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
-from emotion.models.build import checkpoint_weights
+from emotion.models.build import checkpoint_state, checkpoint_weights
 from emotion.training.calibration import calibrate
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
 from emotion.training.module import EmotionModule
@@ -230,8 +230,7 @@ def _leave_processes(environment: Mapping[str, str]) -> None:
 def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     """Write the checkpoint of a classifier that has nothing to train."""
     log.info("nothing to train: all weights come from finished runs")
-    state = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
-    AtomicCheckpoints().save_checkpoint({"state_dict": state}, checkpoints / "best.ckpt")
+    AtomicCheckpoints().save_checkpoint({"state_dict": checkpoint_state(classifier)}, checkpoints / "best.ckpt")
     return Fitted(0, 0.0, process_rank() == 0)
 
 

@@ -11,6 +11,7 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
 from emotion.models.autoencoder import ErrorHead, autoencoder_of
 from emotion.models.base import Classifier
+from emotion.models.build import checkpoint_state
 from emotion.training.callbacks import AtomicCheckpoints
 from emotion.training.fit import FitSettings, Fitted, fit
 from emotion.training.module import EmotionModule, gather_processes
@@ -102,6 +103,6 @@ def fit_autoencoder(
         cast(ErrorHead, classifier.head).fit(*map(torch.cat, zip(*found, strict=True)))
         best, files = settings.run_dir / "checkpoints" / "best.ckpt", AtomicCheckpoints()
         checkpoint = files.load_checkpoint(best)
-        own = {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
-        files.save_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | own}, best)
+        state = checkpoint["state_dict"] | checkpoint_state(classifier)
+        files.save_checkpoint(checkpoint | {"state_dict": state}, best)
     return fitted

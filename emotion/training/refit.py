@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emotion.errors import EmotionError, counted
 from emotion.models.base import Classifier
+from emotion.models.build import checkpoint_state
 from emotion.training.calibration import scale_outputs
 from emotion.training.callbacks import AtomicCheckpoints
 
@@ -59,5 +60,5 @@ def refit(classifier: Classifier, checkpoints: Path, temperature: float | None, 
     if temperature is not None:
         scale_outputs(classifier, temperature)
     best.replace(checkpoints / _SELECTED)
-    content["state_dict"] |= {f"classifier.{name}": value.cpu() for name, value in classifier.state_dict().items()}
+    content["state_dict"] |= checkpoint_state(classifier)
     AtomicCheckpoints().save_checkpoint(content, best)
