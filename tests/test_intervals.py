@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, ttest_rel
 
 from emotion.corpora.fer2013 import Fer2013
 from emotion.corpora.ravdess import Ravdess
 from emotion.labels import EMOTIONS
 from emotion.metrics.breakdown import metrics_by_emotion, metrics_by_group
 from emotion.metrics.predictions import table_uar
+from emotion.statistics.comparison import difference_ci
 from emotion.statistics.intervals import speaker_jackknife_ci
 
 CLIPS = 60
@@ -50,6 +51,18 @@ def test_interval_of_a_mean_over_speakers_equals_students_t():
 def test_seeds_do_not_count_as_speakers():
     corpus = simulate(np.random.default_rng(1), 12)
     assert speaker_jackknife_ci([corpus] * 3, accuracy) == pytest.approx(speaker_jackknife_ci([corpus], accuracy))
+
+
+def test_interval_of_a_difference_equals_students_t_of_pairs():
+    random = np.random.default_rng(4)
+    first, second = simulate(random, 24), simulate(random, 24, std=0.1)
+    value, low, high, speakers = difference_ci([first], [second], accuracy)
+    by_speaker = (rows.groupby("speaker")["correct"].mean() for rows in (first, second))
+    paired = ttest_rel(*by_speaker)
+    expected = paired.confidence_interval(0.95)
+    assert (value, speakers) == (pytest.approx(accuracy(first) - accuracy(second)), 24)
+    assert (low, high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert difference_ci([second], [first], accuracy)[:3] == pytest.approx((-value, -high, -low))
 
 
 def test_a_single_speaker_has_no_interval():

@@ -50,10 +50,11 @@ def formatted(runs, key=None, **options):
 
 
 @pytest.mark.slow
-def test_results_page_and_summary_are_up_to_date_with_committed_results():
+def test_pages_of_results_and_summary_are_up_to_date_with_committed_results():
     found = find_runs([ROOT / "results"])
-    page = render_page(found, ROOT / "results")
-    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
+    for name, description in (("results", "page"), ("what_helped", "what_helped")):
+        page = render_page(found, ROOT / "results" / f"{description}.yaml")
+        assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == page, name
     table = summary(found).to_csv(index=False, lineterminator="\n")
     assert (ROOT / "results" / "summary.csv").read_text(encoding="utf-8") == table
 
@@ -145,17 +146,35 @@ def test_page_follows_its_configuration_file(tmp_path):
     make_run(tmp_path / "b", name="y/z")
     runs = find_runs([tmp_path])
     head = "# Results\n\nTrained with version 0.1.0: all systems.\n\n## Systems\n\n|"
-    assert render_page(runs, tmp_path).startswith(head)
+    assert render_page(runs).startswith(head)
+    description = tmp_path / "page.yaml"
     sections = "- {title: S, runs: [y/*], text: Why.}\n- {title: N, runs: [n]}\n"
-    (tmp_path / "page.yaml").write_text(f"title: T\nsections:\n{sections}")
-    page = render_page(runs, tmp_path)
+    description.write_text(f"title: T\nsections:\n{sections}")
+    page = render_page(runs, description)
     assert page.startswith("# T\n\n") and "\n\n## S\n\nWhy.\n\n| system |" in page
     assert "| y/z |" in page and "| x |" not in page and "## N" not in page
     mistakes = {"tables: [system]": "did you mean systems", "kind: 1": "kind"}
     for option, message in (mistakes | {"tables: [hyperparameter]": "needs a key"}).items():
-        (tmp_path / "page.yaml").write_text(f"title: T\nsections: [{{title: S, runs: [x], {option}}}]\n")
+        description.write_text(f"title: T\nsections: [{{title: S, runs: [x], {option}}}]\n")
         with pytest.raises(EmotionError, match=message):
-            render_page(runs, tmp_path)
+            render_page(runs, description)
+
+
+def test_page_of_differences_is_sorted_and_has_intervals(tmp_path, command):
+    for name, correct in (("reference", (8, 8, 8)), ("worse", (4, 4, 4)), ("better", (10, 12, 14))):
+        for fold in range(3):
+            make_run(tmp_path / "runs" / name / f"{fold}", fold=fold, correct=correct[fold], name=name)
+    section = "{title: S, runs: ['*'], reference: reference, tables: [differences]}"
+    description, page = tmp_path / "differences.yaml", tmp_path / "page.md"
+    description.write_text(f"title: T\nsections: [{section}]\n")
+    assert command("report", tmp_path / "runs", "--page", description, "--output", page).returncode == 0
+    header, _, *rows = page.read_text().splitlines()[6:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (header, *rows)]
+    assert cells[0][:3] == ["system", "ΔUAR", "95 % CI of ΔUAR"]
+    assert [row[:2] for row in cells[1:]] == [["better", "+0.250"], ["worse", "-0.250"]]
+    bounds = [[float(bound) for bound in row[2].partition(" (")[0].split(" to ")] for row in cells[1:]]
+    assert -1 <= bounds[0][0] < 0.25 < bounds[0][1] <= 1 and bounds[1] == [-0.25, -0.25]
+    assert "add --output" in command("report", tmp_path / "runs", "--page", description).stderr
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ("{}", "lacks")])

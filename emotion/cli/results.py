@@ -16,8 +16,9 @@ def add_report(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion report`."""
     parser = commands.add_parser("report", help="Tabulate finished runs: folds pooled, mean ± std over seeds.")
     parser.add_argument("runs", nargs="+", type=path, metavar="DIR", help="Run directories, or folders of runs.")
+    parser.add_argument("--output", type=path, metavar="MD", help="Write a page of results, as --page describes it.")
     parser.add_argument(
-        "--output", type=path, metavar="MD", help="Write a results page, as page.yaml in the first DIR describes it."
+        "--page", type=path, metavar="YAML", help="Description of the page (default: page.yaml in the first DIR)."
     )
     parser.add_argument("--keep", type=path, metavar="DIR", help="Store the results of the runs in DIR.")
     parser.add_argument("--group-by", metavar="KEY", help="Configuration key that distinguishes systems.")
@@ -53,7 +54,9 @@ def _report(arguments: argparse.Namespace) -> None:
 
     figures = [arguments.figure, arguments.validation_curve, arguments.learning_curves]
     written = [arguments.output, arguments.csv, arguments.summary, arguments.emobox]
-    require_free([*written, *figures], arguments.runs, arguments.force, figures)
+    require_free([*written, *figures], [*arguments.runs, *filter(None, [arguments.page])], arguments.force, figures)
+    if arguments.page and not arguments.output:
+        raise EmotionError("--page describes what --output writes; add --output MD")
     if arguments.emobox:
         _write_emobox(arguments)
         return
@@ -63,7 +66,7 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.keep:
         store_runs(runs, arguments.keep)
     if arguments.output:
-        write_text(arguments.output, render_page(runs, arguments.runs[0]))
+        write_text(arguments.output, render_page(runs, arguments.page or _page_of(arguments.runs[0])))
     if arguments.summary:
         write_text(arguments.summary, summary(runs).to_csv(index=False, lineterminator="\n"))
     if arguments.validation_curve:
@@ -79,6 +82,13 @@ def _report(arguments: argparse.Namespace) -> None:
     for written in (arguments.keep, arguments.output, arguments.csv, arguments.summary, *figures):
         if written:
             print(f"wrote {written}")
+
+
+def _page_of(folder: Path) -> Path | None:
+    """Return the description of the page of a folder, or None if it has none."""
+    from emotion.reports.page import FILE
+
+    return folder / FILE if (folder / FILE).is_file() else None
 
 
 def _write_emobox(arguments: argparse.Namespace) -> None:

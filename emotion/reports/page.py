@@ -1,6 +1,6 @@
-"""The results page, rendered from finished runs and from a file that describes its sections.
+"""Pages of results, rendered from finished runs and from a file that describes their sections.
 
-`page.yaml` holds `title`, `text`, `version_notes` (a note by version of the package) and `sections`. Each section is a
+The file holds `title`, `text`, `version_notes` (a note by version of the package) and `sections`. Each section is a
 `Section`. Texts are Markdown.
 """
 
@@ -31,14 +31,15 @@ FILE = "page.yaml"
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the results page.
+    """A section of a page.
 
     Attributes:
         title: Heading.
         runs: Names of runs, or patterns such as `ablations/*`, in which `*` matches no slash.
         text: Markdown above the tables (default: none).
         tables: Names of tables, see `TABLES` (default: `systems`).
-        reference: Name of the system to which the others are compared (default: none).
+        reference: Name of the system to which the others are compared; the table `differences` needs it (default:
+            none).
         hyperparameter: Configuration key of the table `hyperparameter` (default: none).
     """
 
@@ -58,7 +59,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A description of the results page; see the module."""
+    """A description of a page of results; see the module."""
 
     title: str
     sections: Sequence[Section]
@@ -69,18 +70,17 @@ class Page:
 _DEFAULT_PAGE = Page("Results", [Section("Systems", ["*", "*/*"])])
 
 
-def render_page(runs: list[Run], folder: Path) -> str:
-    """Render the results page as Markdown.
+def render_page(runs: list[Run], description: Path | None = None) -> str:
+    """Render a page of results as Markdown.
 
     Args:
         runs: Finished runs.
-        folder: Folder with a `page.yaml`; without one the page has a single table of all systems.
+        description: The file that describes the page (default: a single table of all systems).
 
     Raises:
-        EmotionError: `page.yaml` is not a description of a page.
+        EmotionError: the file does not describe a page.
     """
-    path = folder / FILE
-    page = _read_page(path) if path.is_file() else _DEFAULT_PAGE
+    page = _read_page(description) if description else _DEFAULT_PAGE
     parts = [f"# {page.title}", page.text.strip(), _versions(runs, page.version_notes or {})]
     for section in page.sections:
         members = [run for run in runs if section.contains(run.name)]
@@ -95,7 +95,7 @@ def _read_page(path: Path) -> Page:
         described = yaml.safe_load(path.read_text(encoding="utf-8"))
         page = Page(**described | {"sections": [Section(**section) for section in described["sections"]]})
     except (OSError, ValueError, TypeError, LookupError, yaml.YAMLError) as error:
-        raise EmotionError(f"{path} does not describe a results page: {error}") from error
+        raise EmotionError(f"{path} does not describe a page of results: {error}") from error
     for name in (name for section in page.sections for name in section.tables):
         if name not in TABLES:
             raise EmotionError(f"{path}: tables: {name}: {suggest(name, list(TABLES))}")
@@ -105,6 +105,16 @@ def _read_page(path: Path) -> Page:
 def _systems_table(runs: list[Run], section: Section) -> str:
     reference = section.reference if any(run.name == section.reference for run in runs) else None
     return to_markdown(format_systems(compare_systems(runs, reference=reference)))
+
+
+def _differences_table(runs: list[Run], section: Section) -> str:
+    """Tabulate the differences in UAR to the reference of the section, the largest first."""
+    if not any(run.name == section.reference for run in runs):
+        return ""
+    table = compare_systems(runs, reference=section.reference).dropna(subset="delta_uar")
+    formatted = format_systems(table.sort_values("delta_uar", ascending=False))
+    columns = ("system", "ΔUAR", "95 % CI of ΔUAR", "p (Wilcoxon)", "UAR", "seeds", "training time per fold (min)")
+    return to_markdown(formatted[[column for column in columns if column in formatted]])
 
 
 def _recall_table(runs: list[Run], _: Section) -> str:
@@ -213,6 +223,7 @@ def _unseen_corpora_table(runs: list[Run], _: Section) -> str:
 
 TABLES: Mapping[str, Callable[[list[Run], Section], Any]] = {
     "systems": _systems_table,
+    "differences": _differences_table,
     "recall": _recall_table,
     "groups": _group_table,
     "robustness": _robustness_table,

@@ -15,7 +15,7 @@ from emotion.metrics.predictions import corpus_of, table_uar
 from emotion.protocols import SPLITS
 from emotion.reports.runs import Run
 from emotion.reports.systems import System, build_ensemble, ensemble_predictions, group_runs
-from emotion.statistics.comparison import holm, mcnemar, wilcoxon_over_speakers
+from emotion.statistics.comparison import difference_ci, holm, mcnemar, wilcoxon_over_speakers
 from emotion.statistics.intervals import MIN_SPEAKERS
 
 _CHANNELS = {"speech": "speech", "song": "song", "both": "speech + song"}
@@ -40,7 +40,8 @@ def compare_systems(
         `recordings`, `speakers`; `uar`, `accuracy` and `macro_f1` with `…_std` over seeds (NaN for a single seed);
         `uar_low` and `uar_high` (95 % CI over speakers), `ensemble_uar` (ensemble over seeds), `parameters`, and
         `fit_minutes`, the training time per fold. With `reference` also `delta_uar` and `delta_uar_std` over the shared
-        seeds, `p_wilcoxon` and `p_mcnemar`, both after Holm's correction.
+        seeds, `delta_uar_low` and `delta_uar_high` (95 % CI over speakers), `p_wilcoxon` and `p_mcnemar`, both after
+        Holm's correction.
 
     Raises:
         EmotionError: no system has the name `reference`, or it predicted different recordings; see also `group_runs`.
@@ -105,10 +106,13 @@ def _difference(system: System, reference: System) -> dict[str, float]:
         )
     uar = partial(table_uar, classes=system.classes)
     differences = [uar(one) - uar(other) for one, other in zip(first, second, strict=True)]
+    interval = difference_ci(first, second, uar)
     ensemble, other = (ensemble_predictions(tables, system.classes) for tables in (first, second))
     return {
         "delta_uar": float(np.mean(differences)),
         "delta_uar_std": float(np.std(differences, ddof=1)) if len(differences) > 1 else np.nan,
+        "delta_uar_low": interval.low,
+        "delta_uar_high": interval.high,
         "p_wilcoxon": wilcoxon_over_speakers(first, second, uar),
         "p_mcnemar": np.nan if ensemble is None or other is None else mcnemar(ensemble, other),
     }
@@ -133,8 +137,9 @@ def _format_row(row: Mapping[Hashable, Any], key: str | None) -> dict[str, str]:
         "seeds": f"{row['seeds']}",
         "recordings": f"{row['recordings']:,}",
         "UAR": _mean_and_std(row, "uar"),
-        "95 % CI (speakers)": _interval(row),
-        "ΔUAR": _mean_and_std(row, "delta_uar", sign="+"),
+        "95 % CI (speakers)": _interval(row, "uar"),
+        "ΔUAR": _mean_and_std(row, "delta_uar", sign="+z"),
+        "95 % CI of ΔUAR": _interval(row, "delta_uar", sign="+z"),
         "p (Wilcoxon)": _p_value(row.get("p_wilcoxon", np.nan)),
         "p (McNemar)": _p_value(row.get("p_mcnemar", np.nan)),
         "accuracy": _mean_and_std(row, "accuracy"),
@@ -146,11 +151,12 @@ def _format_row(row: Mapping[Hashable, Any], key: str | None) -> dict[str, str]:
     return {column: cell for column, cell in cells.items() if column}
 
 
-def _interval(row: Mapping[Hashable, Any]) -> str:
-    if np.isnan(row["uar_low"]):
+def _interval(row: Mapping[Hashable, Any], metric: str, sign: str = "") -> str:
+    low, high = (row.get(f"{metric}_{end}", np.nan) for end in ("low", "high"))
+    if np.isnan(low):
         return ""
     few = f" ({row['speakers']} speakers)" if row["speakers"] < MIN_SPEAKERS else ""
-    return f"{row['uar_low']:.3f} to {row['uar_high']:.3f}{few}"
+    return f"{low:{sign}.3f} to {high:{sign}.3f}{few}"
 
 
 def _mean_and_std(row: Mapping[Hashable, Any], metric: str, sign: str = "") -> str:

@@ -6,6 +6,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emotion.statistics.intervals import ConfidenceInterval, speaker_jackknife_ci
+
+
+def difference_ci(
+    first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], metric: Callable[[pd.DataFrame], float]
+) -> ConfidenceInterval:
+    """Compute a confidence interval for the difference between two systems, with the jackknife over speakers.
+
+    Args:
+        first: Test predictions of one system, one table per seed, with the column `speaker`.
+        second: Test predictions of the other system on the same recordings.
+        metric: Function from a table of predictions to a value in [0, 1].
+
+    Returns:
+        The metric of the first minus that of the second, in [-1, 1].
+    """
+    seeds = [
+        pd.concat([one.assign(is_first=True), other.assign(is_first=False)])
+        for one, other in zip(first, second, strict=True)
+    ]
+
+    def difference(rows: pd.DataFrame) -> float:
+        return metric(rows[rows["is_first"]]) - metric(rows[~rows["is_first"]])
+
+    return speaker_jackknife_ci(seeds, difference, bounds=(-1.0, 1.0))
+
 
 def wilcoxon_over_speakers(
     first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], metric: Callable[[pd.DataFrame], float]

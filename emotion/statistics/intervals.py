@@ -16,10 +16,10 @@ class ConfidenceInterval(NamedTuple):
     """A metric and its confidence interval.
 
     Attributes:
-        value: The metric over all recordings, in [0, 1].
-        low: Lower bound, at least 0. NaN if there are fewer than two speakers, if one is unknown, or if the speakers
-            differ between seeds.
-        high: Upper bound, at most 1. NaN like `low`.
+        value: The metric over all recordings.
+        low: Lower bound, at least the least value of the metric. NaN if there are fewer than two speakers, if one is
+            unknown, or if the speakers differ between seeds.
+        high: Upper bound, at most the greatest value of the metric. NaN like `low`.
         n_speakers: The number of speakers.
     """
 
@@ -30,7 +30,10 @@ class ConfidenceInterval(NamedTuple):
 
 
 def speaker_jackknife_ci(
-    seeds: Sequence[pd.DataFrame], metric: Callable[[pd.DataFrame], float], confidence_level: float = 0.95
+    seeds: Sequence[pd.DataFrame],
+    metric: Callable[[pd.DataFrame], float],
+    confidence_level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> ConfidenceInterval:
     """Compute a confidence interval with the jackknife over speakers.
 
@@ -41,8 +44,9 @@ def speaker_jackknife_ci(
 
     Args:
         seeds: One table of predictions per seed, with the column `speaker` and the same speakers in each.
-        metric: Function from such a table to a value in [0, 1].
+        metric: Function from such a table to a number.
         confidence_level: Coverage of the interval (default: 0.95).
+        bounds: Least and greatest value of the metric (default: 0 and 1; -1 and 1 for a difference).
 
     Returns:
         The metric averaged over seeds, and its interval.
@@ -59,4 +63,4 @@ def speaker_jackknife_ci(
     left_out = np.array([mean_without(speaker) for speaker in sorted(speakers)])
     standard_error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
     margin = float(t.ppf((1 + confidence_level) / 2, n - 1) * standard_error)
-    return ConfidenceInterval(value, max(0.0, value - margin), min(1.0, value + margin), n)
+    return ConfidenceInterval(value, max(bounds[0], value - margin), min(bounds[1], value + margin), n)
