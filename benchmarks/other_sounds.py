@@ -36,11 +36,11 @@ def main():
     root = Path(os.environ["EMOTION_DATA"])
     predictor = Predictor.from_run(DIRECTORY / "audio")
     made = [sound for seed in range(SEEDS) for _, sound in sounds(seed)]
-    called = [predictor(sound, RATE).emotion != NO_SPEECH for sound in made if np.abs(sound).max() > 0]
+    called = [predictor.predict(sound, RATE).emotion != NO_SPEECH for sound in made if np.abs(sound).max() > 0]
     found = {"sounds": len(called), "called_speech": round(float(np.mean(called)), 4)}
     found["auroc_singing"] = auroc(distances(predictor, root, SPEECH["ravdess"]), distances(predictor, root, SONG))
     predictor.reader.speech_only = False
-    far = [predictor(sound, RATE).distance for sound in made if np.abs(sound).max() > 1e-3]
+    far = [predictor.predict(sound, RATE).distance for sound in made if np.abs(sound).max() > 1e-3]
     for corpus, pattern in SPEECH.items():
         found[f"auroc_{corpus}"] = auroc(distances(predictor, root, pattern), far)
     write_text(DIRECTORY / "audio" / "other_sounds.json", json.dumps(found, indent=2) + "\n")

@@ -16,6 +16,7 @@ from emotion.prepare.modalities import Prepared
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from emotion.data.datamodule import EmotionDataModule
 
@@ -57,16 +58,32 @@ def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.
     Raises:
         EmotionError: the checkpoint is missing, damaged or of another model, or the model cannot be built.
     """
-    weights = runs.load_weights(run_dir, checkpoint)
+    weights, checkpoints = runs.load_weights(run_dir, checkpoint), run_dir / "checkpoints"
+    return restore_classifier(config, weights, checkpoints, checkpoints / checkpoint, run_dir / "config.yaml")
+
+
+def restore_classifier(
+    config: TrainConfig, weights: dict[str, "Tensor"], estimators: Path, weights_file: Path, config_file: Path
+) -> Classifier:
+    """Rebuild a classifier from its configuration and its weights.
+
+    Args:
+        config: The configuration.
+        weights: The weights by name.
+        estimators: Folder of the files of its estimators.
+        weights_file: File of the weights, for messages.
+        config_file: File of the configuration, for messages.
+
+    Raises:
+        EmotionError: the model cannot be built, or the weights are of another model.
+    """
     kind = kind_of(config, len(classes(config.labels)))
-    with runs.explained_build(run_dir), bounded_tensors():
+    with runs.explained_build(config_file), bounded_tensors():
         classifier = kind.build()
     try:
-        return kind.load(classifier, weights, run_dir / "checkpoints")
+        return kind.load(classifier, weights, estimators)
     except RuntimeError as error:
-        raise EmotionError(
-            f"{run_dir}/checkpoints/{checkpoint} is of another model than {run_dir}/config.yaml: {error_message(error)}"
-        ) from error
+        raise EmotionError(f"{weights_file} is of another model than {config_file}: {error_message(error)}") from error
 
 
 class RestoredRun(NamedTuple):

@@ -84,7 +84,7 @@ def test_groups_are_all_files_or_folders_or_those_of_a_table(files, tmp_path):
 
 def test_adapted_answers_depend_on_the_group_only(trained, files):
     predictor = Predictor.from_run(trained)
-    plain = [predictor(file) for file in files]
+    plain = [predictor.predict(file) for file in files]
     predictor.adapt(groups_of(files, "speaker"))
     adapted = list(predictor.predict(files))
     assert [prediction.adapted_to for prediction in adapted] == [str(file.parent) for file in files]
@@ -146,7 +146,7 @@ def test_a_model_of_speakers_predicts_with_adaptation_only(train_in_process, dem
     small = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
     predictor = Predictor.from_run(train_in_process(f"data.root={demo_root}", "features.normalize=speaker", *small))
     with pytest.raises(EmotionError, match="normalises by speaker: predict recordings together, with --adapt"):
-        predictor(files[0])
+        predictor.predict(files[0])
     predictor.adapt(groups_of(files, "speaker"))
     assert len(list(predictor.predict(files))) == len(files)
 
@@ -216,7 +216,7 @@ def test_other_sounds_are_farther_than_speech(real_data):
     speech = sorted((real_data / "ravdess" / "Audio_Speech_Actors_01-24").rglob("*.flac"))[::40]
     near = [prediction.distance for prediction in predictor.predict(speech)]
     predictor.reader.speech_only = False
-    far = [predictor(sound, RATE).distance for _, sound in sounds() if np.abs(sound).max() > 0.001]
+    far = [predictor.predict(sound, RATE).distance for _, sound in sounds() if np.abs(sound).max() > 0.001]
     above = np.mean([[b > a for a in near] for b in far])
     assert above > 0.95  # the area under the ROC curve
 

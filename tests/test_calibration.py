@@ -93,7 +93,7 @@ def test_files_are_predicted_with_calibrated_probabilities(two_runs):
     restored = restore_run(two_runs[0])
     directory = restored.datamodule.corpus.locate(None)
     row = restored.datamodule.table.set_index("recording").loc[expected["recording"]]
-    prediction = Predictor.from_run(two_runs[0])(directory / row["audio"])
+    prediction = Predictor.from_run(two_runs[0]).predict(directory / row["audio"])
     for label, probability in prediction.probabilities.items():
         assert probability == pytest.approx(expected[label], abs=2e-6)
 

@@ -229,7 +229,7 @@ def test_too_long_videos_are_refused_without_decoding(predictor, face, tmp_path,
     write_encoded(tmp_path / "a.mp4", "mpeg4", [face] * 30)
     monkeypatch.setattr(recordings, "MAX_DURATION_S", 2.0)
     with pytest.raises(EmotionError, match="minutes long; cut it, or use emotion predict --timeline"):
-        predictor(tmp_path / "a.mp4")
+        predictor.predict(tmp_path / "a.mp4")
     record_robustness("Long videos", "a video of more than 35 minutes", "is refused: cut it, or use `--timeline`")
 
 

@@ -39,7 +39,7 @@ def test_an_ensemble_is_a_run(members, compose, demo_root, tmp_path):
     assert evaluate(compose(*again, config_name="evaluate"), again)["test/uar"] == metrics["test/uar"]
     row = kept[kept["split"] == "test"].iloc[0]
     name = row["recording"].rpartition("/")[2]
-    answer = Predictor.from_run(directory)(next(demo_root.rglob(f"03-{name}.wav")))
+    answer = Predictor.from_run(directory).predict(next(demo_root.rglob(f"03-{name}.wav")))
     assert answer.emotion == row["predicted"]
     np.testing.assert_allclose([answer.probabilities[name] for name in labels], row[labels].astype(float), atol=2e-3)
 

@@ -196,5 +196,5 @@ def test_exported_model_predicts_real_speech(real_data, trained, tmp_path):
     predictor, exported = Predictor.from_run(trained), Predictor.from_file(tmp_path / "model.onnx")
     waveform = read_audio(clips[5], 16_000)
     assert exported(waveform, 16_000).probabilities == pytest.approx(
-        predictor(waveform, 16_000).probabilities, abs=1e-4
+        predictor.predict(waveform, 16_000).probabilities, abs=1e-4
     )

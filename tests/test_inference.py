@@ -45,7 +45,7 @@ def test_long_recordings_have_a_batch_of_their_own(trained, demo_root, tmp_path,
     short = sorted((demo_root / "Actor_01").glob("*.wav"))[:3]
     soundfile.write(tmp_path / "long.wav", np.tile(read_audio(short[0], 16_000), 20), 16_000)
     predictor = Predictor.from_run(trained)
-    alone = [predictor(path).probabilities for path in (*short, tmp_path / "long.wav")]
+    alone = [predictor.predict(path).probabilities for path in (*short, tmp_path / "long.wav")]
     monkeypatch.setattr("emotion.inference.predictor._SAMPLES", 10 * 16_000)
     sizes, model = [], predictor.model
     call = type(model).__call__
@@ -70,10 +70,10 @@ def test_fusion_predicts_from_the_available_modalities(train_in_process, video_o
     predictor = Predictor.from_run(run_dir)
     for recording in expected.index:
         path = next(own_videos.glob(recording.removeprefix("folder/") + ".*"))
-        prediction = predictor(path)
+        prediction = predictor.predict(path)
         assert list(prediction.probabilities.values()) == pytest.approx(list(expected.loc[recording]), abs=1e-4)
         assert prediction.modalities == (("audio", "face") if path.suffix == ".mp4" else ("audio",))
-    predictions = predictor(own_videos / "happy" / "person01_again.wav")
+    predictions = predictor.predict(own_videos / "happy" / "person01_again.wav")
     assert (predictions.modalities, predictions.notes) == (("audio",), ("has no video",))
 
 
@@ -106,10 +106,10 @@ def test_predictions_of_waveforms_equal_those_of_files(trained, demo_root):
     predictor = Predictor.from_run(trained)
     path = demo_root / "Actor_01" / "03-01-03-01-01-01-01.wav"
     waveform, rate = soundfile.read(path, dtype="float32")
-    by_file = predictor(path)
-    assert predictor(waveform, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
+    by_file = predictor.predict(path)
+    assert predictor.predict(waveform, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
     stereo = np.stack([waveform, waveform], axis=1)
-    assert predictor(stereo, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
+    assert predictor.predict(stereo, sample_rate=rate).probabilities == pytest.approx(by_file.probabilities, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_predictions_of_waveforms_equal_those_of_files(trained, demo_root):
 )
 def test_invalid_waveforms_are_refused(trained, waveform, rate, message):
     with pytest.raises(EmotionError, match=message):
-        Predictor.from_run(trained)(waveform, sample_rate=rate)
+        Predictor.from_run(trained).predict(waveform, sample_rate=rate)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
@@ -133,8 +133,8 @@ def test_any_sampling_rate_and_number_of_channels_is_accepted(trained, demo_root
     waveform = read_audio(source, rate)
     soundfile.write(tmp_path / "clip.wav", np.repeat(waveform[:, None], channels, axis=1), rate, subtype="FLOAT")
     predictor = Predictor.from_run(trained)
-    predictions = [predictor(tmp_path / "clip.wav"), predictor(waveform, sample_rate=rate)]
-    predictions += [predictor(source)] if rate > 16_000 else []  # a lower rate lacks high frequencies
+    predictions = [predictor.predict(tmp_path / "clip.wav"), predictor.predict(waveform, sample_rate=rate)]
+    predictions += [predictor.predict(source)] if rate > 16_000 else []  # a lower rate lacks high frequencies
     first, *others = [list(prediction.probabilities.values()) for prediction in predictions]
     assert all(first == pytest.approx(other, abs=0.02) for other in others)
 
@@ -207,14 +207,14 @@ def test_two_samples_suffice_and_silence_is_refused(trained, tmp_path):
     tone = np.sin(np.arange(800) / 5)
     for samples in (tone[:2], tone / 2, tone * 4e-4):
         soundfile.write(clip, samples, 16_000)
-        assert sum(predictor(clip).probabilities.values()) == pytest.approx(1)
+        assert sum(predictor.predict(clip).probabilities.values()) == pytest.approx(1)
     for samples in (np.zeros(1), np.zeros(100_000), tone * 1e-5, np.ones(1) / 2, np.ones(800) / 2):
         soundfile.write(clip, samples, 16_000)
-        for predict in (predictor, lambda path: list(predictor.timeline(path))):
+        for predict in (predictor.predict, lambda path: list(predictor.timeline(path))):
             with pytest.raises(EmotionError, match=r"clip\.wav: is silent"):
                 predict(clip)
     with pytest.raises(EmotionError, match="waveform: is silent"):
-        predictor(np.zeros(16_000), sample_rate=16_000)
+        predictor.predict(np.zeros(16_000), sample_rate=16_000)
 
 
 @pytest.mark.slow

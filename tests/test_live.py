@@ -62,7 +62,7 @@ def test_microphone_is_predicted(trained, speech, monkeypatch):
     predictor = Predictor.from_run(trained)
     estimates = list(islice(live.follow_devices(predictor, window=1.0, hop=0.1), 3))
     last_second = np.resize(speech, 32_000)[16_000:]  # the last second of what was played
-    expected = predictor(last_second, sample_rate=16_000).probabilities
+    expected = predictor.predict(last_second, sample_rate=16_000).probabilities
     assert estimates[0].prediction.probabilities == pytest.approx(expected, abs=1e-3)
     assert [estimate.time for estimate in estimates] == sorted(estimate.time for estimate in estimates)
 

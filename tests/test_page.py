@@ -54,7 +54,7 @@ def upload(view, kind, file):
 def test_page_shows_the_prediction(view, trained, demo_root):
     clip = sorted((demo_root / "Actor_02").glob("03-*.wav"))[3]
     assert "based on audio" in upload(view, "Audio", clip)
-    prediction = Predictor.from_run(trained)(clip)
+    prediction = Predictor.from_run(trained).predict(clip)
     lines = view.inner_text("#answer").split("\n")
     assert prediction.emotion in lines
     assert f"{100 * prediction.probabilities[prediction.emotion]:.0f}%" in lines

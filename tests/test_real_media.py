@@ -122,8 +122,8 @@ def test_unusual_channels_are_noted_in_predictions_and_preparation(shipped, tmp_
     audio = voice()
     soundfile.write(tmp_path / "opposite.wav", np.stack([audio, -audio], axis=1), 48_000)
     note = "its channels cancel each other; channel 1 of 2 is used alone"
-    assert note in shipped(tmp_path / "opposite.wav").notes
-    assert note in shipped(np.stack([audio, -audio], axis=1), 48_000).notes
+    assert note in shipped.predict(tmp_path / "opposite.wav").notes
+    assert note in shipped.predict(np.stack([audio, -audio], axis=1), 48_000).notes
     table = pd.DataFrame({"recording": ["x/opposite"], "audio": ["opposite.wav"]})
     prepare_waveforms(table, tmp_path, RATE, tmp_path / "cache")
     assert f"the audio of 1 recordings is unusual, such as opposite.wav: {note}" in caplog.text
@@ -349,7 +349,7 @@ def test_unclosed_wav_files_are_read(tmp_path, size, riff_size):
 def test_files_other_than_media_are_refused(shipped, tmp_path, content, message, suffix):
     (tmp_path / f"clip.{suffix}").write_bytes(content)
     with pytest.raises(MediaError, match=message):
-        shipped(tmp_path / f"clip.{suffix}")
+        shipped.predict(tmp_path / f"clip.{suffix}")
 
 
 # Tracks

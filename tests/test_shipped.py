@@ -80,7 +80,7 @@ def test_predictions_of_videos_are_the_mean_of_audio_and_face(predictor, clips):
     audio, face = (Predictor.from_run(DIRECTORY / part) for part in PARTS)
     assert len(clips) == 3
     for clip in clips:
-        prediction = predictor(clip)
+        prediction = predictor.predict(clip)
         assert prediction.modalities == ("audio", "face")
         logs = [np.log(list(predict(clip).probabilities.values())) for predict in (audio, face)]
         joint = np.exp(np.mean(logs, axis=0))
@@ -101,20 +101,20 @@ def test_predictions_of_videos_equal_those_of_evaluation(clips, compose, tmp_pat
     assert len(expected) == 3
     predictor = Predictor.from_run(DIRECTORY / part)
     for row in expected.itertuples():
-        prediction = predictor(next(clip for clip in clips if clip.stem in row.recording)).probabilities
+        prediction = predictor.predict(next(clip for clip in clips if clip.stem in row.recording)).probabilities
         assert list(prediction.values()) == pytest.approx([getattr(row, label) for label in SEVEN], abs=1e-4)
 
 
 @pytest.mark.slow
 def test_photographs_are_cropped_and_crops_used_as_they_are(predictor, real_data, tmp_path):
     still = real_data / "ravdess_faces" / "actor_stills" / "Actor_01.png"
-    prediction = predictor(still)
+    prediction = predictor.predict(still)
     assert prediction.modalities == ("face",)
     assert prediction.notes == ("an image has no audio",)
     crop = predictor.reader.read(still).arrays["face"][0]
     assert crop.shape == (48, 48, 1)
     cv2.imwrite(str(tmp_path / "crop.png"), crop)
-    assert predictor(tmp_path / "crop.png").probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+    assert predictor.predict(tmp_path / "crop.png").probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -157,6 +157,6 @@ def test_audio_is_predicted_without_torch(real_data):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.split() == ["False"]
     (prediction,) = json.loads(done.stdout)
-    reference = Predictor.from_run(DIRECTORY / "audio")(clip)
+    reference = Predictor.from_run(DIRECTORY / "audio").predict(clip)
     assert prediction["probabilities"] == pytest.approx(reference.probabilities, abs=TOLERANCE)
     assert prediction["distance"] == pytest.approx(reference.distance, rel=0.05)

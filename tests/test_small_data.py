@@ -75,7 +75,7 @@ def test_labels_from_data_work_from_training_to_resuming(tmp_path, train_in_proc
     moved = root.rename(tmp_path / "moved")
     predictor = Predictor.from_run(run_dir)
     assert predictor.labels == ("happy", "sad", "bored")
-    assert set(predictor(moved / "sad" / "0.wav").probabilities) == {"happy", "sad", "bored"}
+    assert set(predictor.predict(moved / "sad" / "0.wav").probabilities) == {"happy", "sad", "bored"}
     # Evaluate and resume with additional data.
     make(moved, angry=3)
     overrides = [f"run={run_dir}", f"data.root={moved}"]

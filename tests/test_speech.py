@@ -127,7 +127,7 @@ def test_predictions_of_files_equal_those_of_training(speech_run, real_data):
     for row in expected.to_dict("records"):
         take = f"03-{row['recording'].split('/')[1]}"
         (file,) = (real_data / "ravdess" / "Audio_Speech_Actors_01-24").rglob(f"{take}.*")
-        prediction = predictor(file)
+        prediction = predictor.predict(file)
         for label, probability in prediction.probabilities.items():
             assert probability == pytest.approx(row[label], abs=2e-6)
 
@@ -147,7 +147,7 @@ def test_files_without_speech_are_answered_no_speech(speech_run, clip, tmp_path,
             assert quiet["notes"] == ["is silent"]
             assert (played["emotion"], played["notes"]) == ("no speech", ["no speech was detected"])
             assert spoken["modalities"] == ["audio"]
-    assert Predictor.from_run(speech_run)(music, sample_rate=RATE).emotion == "no speech"
+    assert Predictor.from_run(speech_run).predict(music, sample_rate=RATE).emotion == "no speech"
 
 
 def test_timelines_show_where_there_is_no_speech(speech_run, clip, tmp_path, command):

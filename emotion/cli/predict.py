@@ -81,7 +81,13 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--run", type=path, metavar="RUN_DIR", help="Directory of a finished run (default: the model of emotion card)."
     )
-    model.add_argument("--model", type=path, metavar="ONNX", help="Exported model.")
+    model.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="Exported model: an ONNX file, a folder of emotion export --format hub, or a repository of the Hugging "
+        "Face Hub, such as name/model.",
+    )
+    parser.add_argument("--revision", help="Branch, tag or commit of the repository (default: its main branch).")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -95,7 +101,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     figures = [output for output in (arguments.plot, arguments.overlay) if output]
     if figures and len(media.files) != 1:
         raise EmotionError(f"{figures[0]} shows one recording; {len(media.files)} were given")
-    inputs = [*media.files, *filter(None, (arguments.run, arguments.model))]
+    inputs = [*media.files, *filter(None, (arguments.run, arguments.model and path(arguments.model)))]
     require_free(figures, inputs, arguments.force, figures=[arguments.plot])
     if arguments.plot and is_image(media.files[0]):
         raise EmotionError(f"{media.files[0]} is an image and has no timeline to plot; use --overlay")
@@ -166,8 +172,10 @@ def _require_kind(file: Path, overlay: Path) -> None:
 def _predictor(arguments: argparse.Namespace) -> "Predictor":
     from emotion.inference import Predictor
 
+    if arguments.revision and not arguments.model:
+        raise EmotionError("--revision is of a repository: add --model name/model")
     if arguments.model:
-        return Predictor.from_file(arguments.model)
+        return Predictor.from_pretrained(arguments.model, arguments.revision)
     return Predictor.from_run(arguments.run) if arguments.run else Predictor.shipped()
 
 

@@ -119,7 +119,7 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
         EmotionError: `run_dir` is not a finished run, or its model cannot predict a single file.
     """
     config = runs.load_config(run_dir)
-    with runs.explained_build(run_dir):
+    with runs.explained_build(run_dir / "config.yaml"):
         labels = classes(config.labels)
         classifier = load_classifier(run_dir, config)
         modalities, rate = _from_files(run_dir, config, classifier), config.data.sample_rate

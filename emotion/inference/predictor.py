@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Predictor:
 
     Example:
         >>> predictor = Predictor.shipped()  # or from_run("outputs/my_run"), or from_file("model.onnx")
-        >>> prediction = predictor(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predictor("clip.mp4")
+        >>> prediction = predictor.predict(np.sin(np.arange(16_000) / 8), sample_rate=16_000)  # or predict("clip.mp4")
         >>> prediction.emotion, prediction.probabilities  # a tone
         ('no speech', {})
 
@@ -96,6 +96,34 @@ class Predictor:
         return cls(network_of(Path(run_dir), device))
 
     @classmethod
+    def from_pretrained(cls, source: str | Path, revision: str | None = None, device: str = "cpu") -> "Predictor":
+        """Load a model by its place.
+
+        Args:
+            source: `shipped`, a folder of `emotion export --format hub`, a run directory, an ONNX file, or a repository
+                of the Hugging Face Hub such as `name/model`.
+            revision: Branch, tag or commit of the repository (default: its main branch).
+            device: `cpu` or `cuda`, for models that are not ONNX files (default: `cpu`).
+
+        Raises:
+            EmotionError: there is no model, it is damaged, or a repository cannot be downloaded.
+        """
+        if source == "shipped":
+            return cls.shipped()
+        path = Path(source)
+        if path.is_file():
+            return cls.from_file(path)
+        from emotion.inference import hub
+
+        if not path.is_dir():
+            if path.is_absolute() or len(path.parts) != 2 or path.suffix == ".onnx":
+                raise EmotionError(f"{source}: no such file or folder, and no repository of the form name/model")
+            path = hub.download(str(source), revision)
+        if not (path / hub.CONFIG).is_file():
+            return cls.from_run(path, device)
+        return cls(hub.load_pretrained(path, device))
+
+    @classmethod
     def from_file(cls, path: str | Path) -> "Predictor":
         """Load an ONNX file of `emotion export`; audio models need no torch.
 
@@ -113,24 +141,33 @@ class Predictor:
 
         return cls(ShippedModel())
 
-    def __call__(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction:
-        """Predict one recording.
+    @overload
+    def predict(self, recording: str | Path | np.ndarray, sample_rate: int | None = None) -> Prediction: ...
+    @overload
+    def predict(self, recording: Iterable[str | Path]) -> Iterator[Prediction | Problem]: ...
+    def predict(
+        self, recording: str | Path | np.ndarray | Iterable[str | Path], sample_rate: int | None = None
+    ) -> Prediction | Iterator[Prediction | Problem]:
+        """Predict one recording, or many files in batches.
 
         Args:
             recording: Path of an audio file, a video or an image; or a waveform, shape (T,) or (T, channels), of
-                floats with full scale [-1, 1] or of integers.
+                floats with full scale [-1, 1] or of integers; or several paths.
             sample_rate: Sampling rate of the waveform, in Hz.
 
+        Returns:
+            The prediction; of several paths an iterator over a prediction or a problem for each, in their order.
+
         Raises:
-            EmotionError: the recording cannot be used.
+            EmotionError: the one recording cannot be used.
         """
         if isinstance(recording, np.ndarray):
             return self.predict_recordings([self._from_waveform(recording, sample_rate)])[0]
-        return self.predict_recordings([self.reader.read(Path(recording))])[0]
+        if isinstance(recording, str | Path):
+            return self.predict_recordings([self.reader.read(Path(recording))])[0]
+        return self._predict_files(list(recording))
 
-    def predict(self, paths: Iterable[str | Path]) -> Iterator[Prediction | Problem]:
-        """Predict many files in batches, and yield a prediction or a problem for each, in their order."""
-        paths = list(paths)
+    def _predict_files(self, paths: Sequence[str | Path]) -> Iterator[Prediction | Problem]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), _BATCH):
                 read = list(pool.map(self._read, paths[start : start + _BATCH]))

@@ -94,7 +94,7 @@ def _load_yaml(path: Path) -> DictConfig | ListConfig:
 
 
 @contextmanager
-def explained_build(run_dir: Path) -> Iterator[None]:
+def explained_build(config_file: Path) -> Iterator[None]:
     """Turn any error of a block that builds a model from a saved configuration into an `EmotionError`.
 
     A configuration that was edited by hand fails in many ways.
@@ -107,9 +107,7 @@ def explained_build(run_dir: Path) -> Iterator[None]:
     except EmotionError:
         raise
     except Exception as error:
-        raise EmotionError(
-            f"{run_dir}/config.yaml describes no model that can be built: {error_message(error)}"
-        ) from error
+        raise EmotionError(f"{config_file} describes no model that can be built: {error_message(error)}") from error
 
 
 def load_overrides(run_dir: Path) -> list[str]:
