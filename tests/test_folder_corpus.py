@@ -246,8 +246,8 @@ def test_duplicate_files_stay_in_one_split(tmp_path, compose, protocol, caplog):
     assert len(split) == 60 and set(split.values()) == {"train", "dev", "test"}
     assert all(split[one] == split[other] for one, other in [*pairs, (1, 2)])
     assert "22 recordings are byte-identical to others and stay in one split with them, such as" in caplog.text
-    assert "1 groups of byte-identical files have different emotions, such as folder/happy/" not in caplog.text
-    assert "1 groups of byte-identical files have different emotions, such as folder/angry/s02_2 (angry)" in caplog.text
+    assert "1 group of byte-identical files with different emotions, such as folder/happy/" not in caplog.text
+    assert "1 group of byte-identical files with different emotions, such as folder/angry/s02_2 (angry)" in caplog.text
     if protocol == "speakers5":
         assert table.groupby("speaker")["split"].nunique().max() == 1
 

@@ -153,7 +153,14 @@ def test_page_follows_its_configuration_file(tmp_path):
     page = render_page(runs, description)
     assert page.startswith("# T\n\n") and "\n\n## S\n\nWhy.\n\n| system |" in page
     assert "| y/z |" in page and "| x |" not in page and "## N" not in page
-    mistakes = {"tables: [system]": "did you mean systems", "kind: 1": "kind"}
+    (tmp_path / "own.csv").write_text("system,macro_f1\nz,0.5\n")
+    description.write_text("title: T\nsections: [{title: S, files: [own.csv]}, {title: N, files: []}]\n")
+    assert render_page(runs, description).endswith("## S\n\n| system | macro f1 |\n| --- | --- |\n| z | 0.5 |\n")
+    mistakes = {
+        "files: [nothing.csv]": "nothing.csv cannot be shown",
+        "tables: [system]": "did you mean systems",
+        "kind: 1": "kind",
+    }
     for option, message in (mistakes | {"tables: [hyperparameter]": "needs a key"}).items():
         description.write_text(f"title: T\nsections: [{{title: S, runs: [x], {option}}}]\n")
         with pytest.raises(EmotionError, match=message):

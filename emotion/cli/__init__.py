@@ -6,7 +6,7 @@ import logging
 import sys
 
 import emotion
-from emotion.cli import adapt, corpora, models, predict, results
+from emotion.cli import adapt, check, corpora, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -16,6 +16,7 @@ _HYDRA = {
 """The commands whose arguments are Hydra overrides, and their help."""
 _COMMANDS = (
     corpora.add_download,
+    check.add_check,
     corpora.add_prepare,
     predict.add_predict,
     predict.add_demo,

@@ -12,6 +12,7 @@ from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
+from emotion.errors import counted
 from emotion.labels import FROM_DATA, emotions_in, scheme
 from emotion.prepare.modalities import Prepared
 from emotion.protocols.definitions import OF_ANY_CORPUS, OF_SEVERAL
@@ -112,9 +113,8 @@ def _with_copies(directory: Path, rows: list[dict[str, str]]) -> list[dict[str, 
         differ = [group for group in groups if len({known[key][column] for key in group}) > 1]
         if differ:
             example = " and ".join(f"{key} ({known[key][column]})" for key in differ[0][:2])
-            log.warning(
-                "%s groups of byte-identical files have different %s, such as %s", f"{len(differ):,}", what, example
-            )
+            groups_of_files = counted(len(differ), "group")
+            log.warning("%s of byte-identical files with different %s, such as %s", groups_of_files, what, example)
     first = {key: group[0] for group in groups for key in group}
     log.warning(
         "%s recordings are byte-identical to others and stay in one split with them, such as %s",

@@ -236,7 +236,7 @@ def _words(network: "Network", metrics: Mapping[str, Any], source: str) -> str:
         lines.append(
             f"Trained and tested on {metrics['data']} (protocol {metrics['protocol']}, fold {metrics['fold']}): UAR "
             f"{metrics['test/uar']:.3f} on {kind}. Expect less on other recordings, languages and rooms. Do not use it "
-            "to judge people: it recognises how an emotion is expressed, not what a person feels."
+            "for decisions about people: it recognises how an emotion is acted, not what a person experiences."
         )
     example = f'import emotion\n\nmodel = emotion.from_pretrained("{source}")\nmodel.predict("clip.wav")'
     return "\n\n".join([*lines, f"```python\n{example}\n```"]) + "\n"

@@ -35,20 +35,22 @@ class Section:
 
     Attributes:
         title: Heading.
-        runs: Names of runs, or patterns such as `ablations/*`, in which `*` matches no slash.
+        runs: Names of runs, or patterns such as `ablations/*`, in which `*` matches no slash (default: none).
         text: Markdown above the tables (default: none).
         tables: Names of tables, see `TABLES` (default: `systems`).
         reference: Name of the system to which the others are compared; the table `differences` needs it (default:
             none).
         hyperparameter: Configuration key of the table `hyperparameter` (default: none).
+        files: Names of CSV files beside the description, shown as tables below the others (default: none).
     """
 
     title: str
-    runs: Sequence[str]
+    runs: Sequence[str] = ()
     text: str = ""
     tables: Sequence[str] = ("systems",)
     reference: str | None = None
     hyperparameter: str | None = None
+    files: Sequence[str] = ()
 
     def contains(self, name: str) -> bool:
         """Return True if a run of this name belongs to the section."""
@@ -84,8 +86,10 @@ def render_page(runs: list[Run], description: Path | None = None) -> str:
     parts = [f"# {page.title}", page.text.strip(), _versions(runs, page.version_notes or {})]
     for section in page.sections:
         members = [run for run in runs if section.contains(run.name)]
-        if members:
-            tables = "\n".join(filter(None, (TABLES[name](members, section) for name in section.tables)))
+        files = [to_markdown(_read_csv(description.with_name(name))) for name in section.files] if description else []
+        if members or files:
+            found = [TABLES[name](members, section) for name in section.tables] if members else []
+            tables = "\n".join(filter(None, [*found, *files]))
             parts += [f"## {section.title}", section.text.strip(), tables.rstrip("\n")]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -100,6 +104,15 @@ def _read_page(path: Path) -> Page:
         if name not in TABLES:
             raise EmotionError(f"{path}: tables: {name}: {suggest(name, list(TABLES))}")
     return page
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Return a CSV file as text, with underscores of the header as spaces."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise EmotionError(f"{path} cannot be shown as a table: {error}") from error
+    return table.rename(columns=lambda name: name.replace("_", " "))
 
 
 def _systems_table(runs: list[Run], section: Section) -> str:

@@ -1,0 +1,178 @@
+"""Properties of the audio of single recordings."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import fft
+
+from emotion.errors import EmotionError
+from emotion.media.audio import to_waveform
+from emotion.media.decoders import open_audio
+from emotion.media.files import require_file
+from emotion.media.int16 import INT16_FULL_SCALE, to_int16
+from emotion.prepare.speech import speech_parts
+
+RATE = 16_000  # Hz, at which all but clipping and offset is measured
+MEASURED_S = 300
+"""Duration from the start of a recording that is measured, in seconds."""
+_FRAME, _HOP = 400, 160  # samples
+_EDGES = np.unique(np.geomspace(3, _FRAME // 2, 33).round().astype(int))  # of bands, in bins of 40 Hz
+_SEGMENTS = 24
+FINGERPRINT_SIZE = _SEGMENTS * (len(_EDGES) - 1)
+"""Size of a fingerprint: bands × segments."""
+_SILENT_DB = -60.0  # re full scale
+_FLAT_RUN = 3  # samples at the extreme value in a row are clipped
+_BATCH = 64
+SHOWN = {
+    "duration_s": ("duration (s)", ".2f", 1),
+    "level_db": ("level (dB re full scale)", ".1f", 1),
+    "noise_db": ("noise (dB re full scale)", ".1f", 1),
+    "speech": ("speech (%)", ".0f", 100),
+    "silent": ("silent (%)", ".0f", 100),
+    "clipped": ("clipped samples (%)", ".3f", 100),
+    "offset": ("offset (% of full scale)", ".2f", 100),
+}
+"""Title, format and factor of the measures that a report shows."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Properties of the audio of a recording.
+
+    Attributes:
+        duration_s: Duration, in seconds.
+        rate: Sampling rate of the file, in Hz.
+        channels: Number of channels.
+        level_db: Root mean square of the frames that are not silent, in dB re full scale.
+        noise_db: Level of the quietest tenth of the frames, in dB re full scale.
+        clipped: Fraction of samples that are clipped: at least three in a row have the largest or smallest value.
+        offset: Mean of the samples, re full scale.
+        silent: Fraction of frames below -60 dB re full scale.
+        speech: Fraction of the duration that is speech.
+        digest: Hash of the samples at 16 kHz, equal for recordings of the same audio without loss.
+        fingerprint: Log spectrum over time without level, shape (`FINGERPRINT_SIZE`,), float32, with norm 1.
+    """
+
+    duration_s: float
+    rate: int
+    channels: int
+    level_db: float
+    noise_db: float
+    clipped: float
+    offset: float
+    silent: float
+    speech: float
+    digest: str
+    fingerprint: np.ndarray
+
+
+def measure(path: Path) -> Measures:
+    """Measure the audio of a file; of its content, the first `MEASURED_S` seconds.
+
+    Raises:
+        MediaError: the file cannot be decoded.
+    """
+    require_file(path)
+    header, _, chunks = open_audio(path)
+    parts, kept, length = [], 0, 0
+    for chunk in chunks:
+        length += len(chunk)
+        if kept < MEASURED_S * header.rate:
+            parts.append(chunk[: MEASURED_S * header.rate - kept])
+            kept += len(parts[-1])
+    samples = np.concatenate(parts)
+    waveform = to_waveform(samples, header.rate, RATE, lambda _: None)
+    pcm = to_int16(waveform)
+    levels = _frame_levels(pcm)
+    active = levels[levels > _SILENT_DB]
+    speech = sum(end - start for start, end in speech_parts(pcm, RATE)) / max(1, len(pcm))
+    return Measures(
+        length / header.rate,
+        header.rate,
+        header.channels,
+        float(10 * np.log10(np.mean(10 ** (active / 10)))) if len(active) else -np.inf,
+        float(np.quantile(levels, 0.1)),
+        _clipped(samples),
+        float(samples.mean()),
+        float(np.mean(levels <= _SILENT_DB)),
+        speech,
+        hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
+        fingerprint(pcm),
+    )
+
+
+def measure_all(paths: pd.Series, directory: Path) -> Iterator[Measures | str]:
+    """Yield the measures of each file, or what is wrong with it, in order.
+
+    Args:
+        paths: Paths relative to `directory`.
+        directory: Directory of the corpus.
+    """
+
+    def one(path: str) -> Measures | str:
+        try:
+            return measure(directory / path)
+        except EmotionError as error:
+            return str(error).removeprefix(f"{directory / path}: ")
+
+    remaining = iter(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while batch := list(islice(remaining, _BATCH)):
+            yield from pool.map(one, batch)
+
+
+def fingerprint(pcm: np.ndarray) -> np.ndarray:
+    """Return the log spectrum of a recording over time, between the first and the last frame that are audible.
+
+    Level, coding and silence at the ends change it little; another take of the same sentence changes it much.
+
+    Args:
+        pcm: Mono audio at 16 kHz, shape (T,), int16.
+
+    Returns:
+        Shape (`FINGERPRINT_SIZE`,), float32, with norm 1, or 0 if nothing is audible.
+    """
+    if len(pcm) < _FRAME:
+        pcm = np.pad(pcm, (0, _FRAME - len(pcm)))
+    waveform = pcm.astype(np.float32) / INT16_FULL_SCALE
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, _FRAME)[::_HOP]
+    spectra = np.asarray(fft.rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1))
+    power = np.abs(spectra) ** 2
+    total = power.sum(axis=1)
+    audible = np.flatnonzero(total > total.max() * 3e-3)
+    if not len(audible) or total.max() == 0:
+        return np.zeros(FINGERPRINT_SIZE, np.float32)
+    power = power[audible[0] : audible[-1] + 1]
+    bands = np.add.reduceat(power, _EDGES[:-1], axis=1) / np.diff(_EDGES)
+    bands = np.repeat(bands, -(-_SEGMENTS // len(bands)), axis=0)  # at least one frame in a segment
+    logs = np.log(np.array([part.mean(axis=0) for part in np.array_split(bands, _SEGMENTS)]) + 1e-5 * power.max())
+    flat = (logs - logs.mean()).astype(np.float32).ravel()
+    return flat / max(float(np.linalg.norm(flat)), 1e-9)
+
+
+def _frame_levels(pcm: np.ndarray) -> np.ndarray:
+    """Return the level of successive frames of 25 ms, in dB re full scale, at least -120."""
+    padded = np.pad(pcm, (0, -len(pcm) % _FRAME)).astype(np.float64) / INT16_FULL_SCALE
+    return 10 * np.log10(np.maximum((padded.reshape(-1, _FRAME) ** 2).mean(axis=1), 1e-12))
+
+
+def _clipped(samples: np.ndarray) -> float:
+    """Return the fraction of samples that are clipped, shape of `samples` (T, C)."""
+    clipped = 0
+    for channel in samples.T:
+        low, high = channel.min(), channel.max()
+        if high - low < 1e-3:
+            continue
+        for extreme in (low, high):
+            at = np.concatenate([[False], np.abs(channel - extreme) < 1e-4 * (high - low), [False]])
+            edges = np.flatnonzero(np.diff(at.astype(np.int8))).reshape(-1, 2)
+            runs = edges[:, 1] - edges[:, 0]
+            clipped += int(runs[runs >= _FLAT_RUN].sum())
+    return clipped / samples.size

@@ -1,0 +1,151 @@
+"""The result of a check as one HTML file with figures and players, which needs no other file."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emotion.checks.check import Check
+from emotion.checks.measures import SHOWN
+from emotion.errors import counted
+from emotion.plots.figure import SERIES_STYLES, label_colors, new_figure
+
+_PLAYERS = 6  # for a finding
+_ROWS = 500  # of the table of recordings
+_PLAYED_S = 20
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --error: #c62828; --warning: #a15c00; --note: #666; }
+@media (prefers-color-scheme: dark) { :root { --error: #ff8a80; --warning: #ffb74d; --note: #aaa; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+.wide { overflow-x: auto; max-height: 30rem; overflow-y: auto; }
+.finding { border-left: .3rem solid var(--note); padding: .2rem 1rem; margin: 1rem 0; }
+.error { border-color: var(--error); } .warning { border-color: var(--warning); }
+.error b { color: var(--error); } .warning b { color: var(--warning); }
+.players { display: flex; flex-wrap: wrap; gap: 1rem; } .players figure { margin: 0; }
+figcaption { font-size: .85rem; } audio { width: 15rem; }
+img { max-width: 100%; background: white; border-radius: .3rem; }
+"""
+
+
+def render(check: Check) -> str:
+    """Return a page in HTML.
+
+    Args:
+        check: The result of a check; the files of its recordings are read again for the players.
+    """
+    verdict = "A training would be sound." if check.is_sound else "A training would be unsound: correct the errors."
+    parts = [
+        f"<h1>Check of the recordings in {escape(check.directory.name)}</h1>",
+        f"<p>{escape(check.title)}</p>",
+        f"<p><b>{verdict}</b></p>",
+        "<h2>Findings</h2>",
+        *(_finding(check, finding.level, finding.text, finding.recordings) for finding in check.findings),
+    ]
+    if not check.findings:
+        parts.append("<p>Nothing was found.</p>")
+    parts += ["<h2>Recordings</h2>", *_counts(check), *_figures(check.table), *_examples(check)]
+    parts += ["<h2>All recordings</h2>", _all_recordings(check.table)]
+    head = [
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width">',
+        f"<title>{escape(check.title)}</title><style>{_STYLE}</style></head>\n<body>",
+    ]
+    return "\n".join([*head, *parts, "</body></html>\n"])
+
+
+def _finding(check: Check, level: str, text: str, recordings: Sequence[str]) -> str:
+    players = _players(check, list(recordings)[:_PLAYERS])
+    more = len(recordings) - _PLAYERS
+    rest = f"<p>and {counted(more, 'other')}</p>" if more > 0 and players else ""
+    return f'<div class="finding {level}"><b>{level}</b>: {escape(text)}{players}{rest}</div>'
+
+
+def _counts(check: Check) -> Iterator[str]:
+    if check.counts is None or check.speakers is None:
+        return
+    rows = check.counts.copy()
+    rows.loc["all"] = rows.sum()
+    rows.loc["speakers"] = [check.speakers[split] for split in rows.columns]
+    yield rows.rename_axis("recordings", axis=1).rename_axis(None).to_html(border=0)
+
+
+def _figures(table: pd.DataFrame) -> Iterator[str]:
+    """Yield figures of the emotions, the durations and the levels."""
+    labels = tuple(table["emotion"].value_counts().index)
+    figure, axes = new_figure(8, 0.35 * len(labels) + 1.2)
+    counts = table["emotion"].value_counts()[list(labels)]
+    axes.barh(labels, counts, color=label_colors(labels))
+    axes.set(title="Recordings of each emotion", xlabel="recordings")
+    axes.invert_yaxis()
+    yield _image(figure, "Recordings of each emotion")
+    measured = table.dropna(subset="duration_s")
+    if measured.empty:
+        return
+    for column in ("duration_s", "level_db"):
+        title, _, factor = SHOWN[column]
+        values = measured[column].astype(float) * factor
+        figure, axes = new_figure(8, 2.6)
+        axes.hist(values[np.isfinite(values)], bins=40, color=SERIES_STYLES[0][0])
+        axes.set(title=f"Distribution of {title.partition(' (')[0]}", xlabel=title, ylabel="recordings")
+        yield _image(figure, f"Histogram of {title}")
+
+
+def _image(figure: object, description: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, bbox_inches="tight")  # pyright: ignore[reportAttributeAccessIssue]
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f'<p><img alt="{escape(description)}" width="720" src="data:image/png;base64,{encoded}"></p>'
+
+
+def _examples(check: Check) -> Iterator[str]:
+    """Yield a player of one recording of each emotion."""
+    measured = check.table.dropna(subset="duration_s")
+    if len(measured):
+        first = measured.groupby("emotion", sort=False)["recording"].first()
+        yield "<h3>One recording of each emotion</h3>" + _players(check, first.tolist())
+
+
+def _players(check: Check, recordings: Sequence[str]) -> str:
+    rows = check.table[check.table["recording"].isin(recordings)].dropna(subset="duration_s")
+    figures = [
+        f"<figure><audio controls preload='metadata' src='{source}'></audio><figcaption>{escape(row['recording'])}<br>"
+        f"{escape(row['emotion'])}, {escape(row['split'] or 'in no split')}</figcaption></figure>"
+        for _, row in rows.iterrows()
+        if (source := _audio(check.directory / row["audio"]))
+    ]
+    return f'<div class="players">{"".join(figures)}</div>' if figures else ""
+
+
+def _audio(path: Path) -> str:
+    """Return the start of a recording as FLAC in a data URL; empty if it cannot be read."""
+    import soundfile
+
+    from emotion.checks.measures import RATE
+    from emotion.media.audio import read_audio
+    from emotion.media.files import MediaError
+
+    try:
+        waveform = read_audio(path, RATE, lambda _: None)[: _PLAYED_S * RATE]
+    except MediaError:
+        return ""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, RATE, format="FLAC", subtype="PCM_16")
+    return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _all_recordings(table: pd.DataFrame) -> str:
+    shown = table.head(_ROWS)
+    columns = {name: shown[name].tolist() for name in ("recording", "split", "emotion", "speaker")}
+    for column, (title, form, factor) in SHOWN.items():
+        columns[title] = [
+            "" if pd.isna(value) else format(float(value) * factor, form) for value in shown[column].tolist()
+        ]
+    more = f"<p>The first {_ROWS:,} of {len(table):,}; --csv writes all.</p>" if len(table) > _ROWS else ""
+    return f'{more}<div class="wide">{pd.DataFrame(columns).to_html(border=0, index=False)}</div>'
