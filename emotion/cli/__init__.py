@@ -6,7 +6,7 @@ import logging
 import sys
 
 import emotion
-from emotion.cli import adapt, corpora, models, predict, results
+from emotion.cli import adapt, corpora, demo, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -18,8 +18,8 @@ _COMMANDS = (
     corpora.add_download,
     corpora.add_prepare,
     predict.add_predict,
-    predict.add_demo,
-    predict.add_live,
+    demo.add_demo,
+    demo.add_live,
     adapt.add_adapt,
     models.add_card,
     models.add_export,
