@@ -1,4 +1,4 @@
-"""Tests of the formats of predictions, read back by the libraries of each format."""
+"""Tests of the formats of predictions, read back by the libraries of each format, and of embeddings."""
 
 import json
 import shutil
@@ -16,13 +16,15 @@ import pandas as pd
 import pympi
 import pytest
 import soundfile
+import torch
 from praatio import textgrid
 
 from conftest import ROOT
+from emotion import runs
 from emotion.cli import predict
 from emotion.corpora.audformat import Audformat
 from emotion.errors import EmotionError
-from emotion.inference import Predictor, Problem, output_formats
+from emotion.inference import Predictor, Problem, embeddings, output_formats
 from emotion.inference.annotations import to_elan, to_rttm, to_textgrid
 from emotion.inference.intervals import parts_of, tracks_of
 from emotion.inference.output import to_csv, to_frame, to_json, to_jsonl
@@ -488,6 +490,7 @@ def test_tables_of_the_terminal_are_written_as_text(command, trained, speech, tm
 def test_help_lists_the_formats(command):
     shown = command("predict", "--help").stdout
     assert all(name in shown for name in output_formats.FORMATS)
+    assert all(name in command("embed", "--help").stdout for name in embeddings.FORMATS)
 
 
 def test_help_imports_no_library():
@@ -526,3 +529,64 @@ def test_old_versions_of_pyav_are_named(monkeypatch):
     monkeypatch.setattr(codeccontext, "SubtitleCodecContext", object)
     with pytest.raises(EmotionError, match=r"cannot write subtitles: pip install 'av>=16\.1'"):
         require_subtitle_encoder()
+
+
+# Embeddings.
+
+
+def test_embeddings_are_the_input_of_the_head(command, trained, speech, tmp_path):
+    (tmp_path / "bad.wav").write_text("no audio")
+    shutil.copyfile(speech, tmp_path / "again.wav")
+    base = ("embed", speech, "bad.wav", "again.wav", "--run", trained)
+    for name in ("out.parquet", "out.npy"):
+        done = command(*base, "--output", name)
+        assert done.returncode == 1 and "error: bad.wav: " in done.stderr, done.stderr
+        assert f"wrote {name}" in done.stderr and "2 embeddings of " in done.stderr
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(table) == ["name", "embedding", "model", "version"]
+    assert table["name"].tolist() == [str(speech), "again.wav"]
+    model, version = runs.load_config(trained).name, table["version"].unique()
+    assert table["model"].unique().tolist() == [str(model)] and len(version) == 1
+    values = np.stack(list(table["embedding"]))
+    assert values.dtype == np.float32 and np.allclose(values[0], values[1], atol=1e-4)
+    array = np.load(tmp_path / "out.npy")
+    assert array.dtype == np.float32 and np.array_equal(array, values)
+    named = pd.read_csv(tmp_path / "out.csv")
+    assert named.to_dict("list") == table.drop(columns="embedding").to_dict("list")
+    predictor = Predictor.from_run(trained)
+    head = predictor.model.classifier.eval().head
+    with torch.no_grad():
+        probabilities = head(torch.from_numpy(array)).softmax(dim=1).numpy()
+    expected = [list(predictor(path).probabilities.values()) for path in (speech, tmp_path / "again.wav")]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+
+
+def test_the_version_of_embeddings_is_that_of_the_weights(trained, tmp_path):
+    first = embeddings.Embedder(trained)
+    assert first.version.startswith(f"{runs.load_metrics(trained)['version']}+")
+    assert embeddings.Embedder(trained).version == first.version
+    assert embeddings.Embedder().version != first.version and embeddings.Embedder().model == "shipped_audio"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "a.npz"], "a.npz: its suffix names no format; use .parquet or .npy"),
+        (["--output", "a.csv", "--format", "npy"], "the suffix of a NumPy array must be .npy"),
+        (["--output", "a.npy", "--format", "json"], "unknown format json: known: npy, parquet"),
+        (["--output", "mine.npy"], "mine.csv exists; "),
+        (["--output", "a.npy", "--model", "model.onnx"], "model.onnx is an exported model, which gives probabilities"),
+        (["--output", "talk.parquet", "--run", "nothing"], "nothing"),
+    ],
+)
+def test_wrong_embeddings_are_refused(command, speech, tmp_path, options, message):
+    (tmp_path / "mine.csv").write_text("mine")
+    assert message in refusal(command("embed", speech, *options))
+    assert written_text(tmp_path / "mine.csv") == "mine" and not list(tmp_path.glob("*.npy"))
+
+
+def test_recordings_without_speech_have_no_embedding(command, tmp_path):
+    soundfile.write(tmp_path / "tone.wav", 0.2 * np.sin(np.arange(2 * RATE) / 8), RATE)
+    done = command("embed", "tone.wav", "--output", "a.npy")
+    assert done.returncode == 1 and done.stderr.endswith("error: tone.wav: no speech was detected\n")
+    assert not (tmp_path / "a.npy").exists()

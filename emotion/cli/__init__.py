@@ -6,7 +6,7 @@ import logging
 import sys
 
 import emotion
-from emotion.cli import adapt, corpora, demo, models, predict, results
+from emotion.cli import adapt, corpora, demo, embed, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -18,6 +18,7 @@ _COMMANDS = (
     corpora.add_download,
     corpora.add_prepare,
     predict.add_predict,
+    embed.add_embed,
     demo.add_demo,
     demo.add_live,
     adapt.add_adapt,
