@@ -1,4 +1,4 @@
-"""What is wrong, or worth knowing, about a corpus and the splits of a protocol."""
+"""Findings on a corpus and on the splits of a protocol."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -6,7 +6,7 @@ import logging
 import sys
 
 import emotion
-from emotion.cli import adapt, check, corpora, models, predict, results
+from emotion.cli import adapt, check, corpora, demo, embed, models, predict, results
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -19,8 +19,9 @@ _COMMANDS = (
     check.add_check,
     corpora.add_prepare,
     predict.add_predict,
-    predict.add_demo,
-    predict.add_live,
+    embed.add_embed,
+    demo.add_demo,
+    demo.add_live,
     adapt.add_adapt,
     models.add_card,
     models.add_export,

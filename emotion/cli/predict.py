@@ -1,21 +1,31 @@
-"""`emotion predict`, `emotion demo` and `emotion live`."""
+"""`emotion predict`."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.cli.outputs import add_force, path, require_free
+from emotion.cli.predictor import add_model, load_predictor
 from emotion.errors import EmotionError, counted, printable
 
 if TYPE_CHECKING:
     from emotion.inference import Predictor, Problem
+    from emotion.inference.output import Outcome
+    from emotion.inference.output_formats import Destination
+    from emotion.inference.recordings import MediaFiles
     from emotion.inference.timeline import Segment
 
 
 _OF_MODEL = -1.0
 """Stands for the confidence that comes with the model."""
+
+_FORMATS = (
+    "Output format: table, json, jsonl, csv, parquet or audformat; or textgrid, elan, srt, vtt or rttm, which imply "
+    "--timeline"
+)
 
 
 def _confidence(text: str) -> float:
@@ -32,9 +42,15 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion predict`."""
     parser = commands.add_parser("predict", help="Predict the emotion of your own files.")
     parser.add_argument("files", nargs="+", metavar="FILE", help="Audio files, videos, images, folders, or patterns.")
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
-        "--format", choices=("table", "json", "csv"), default="table", help="Output format (default: table)."
+        "--format", metavar="NAME", help=f"{_FORMATS} (default: that of the suffix of --output, else table)."
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="PATH",
+        help="File to write (default: standard output); of several recordings as textgrid, elan, srt or vtt, a folder.",
     )
     parser.add_argument("--timeline", action="store_true", help="Predict each window and each face.")
     parser.add_argument(
@@ -49,6 +65,9 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
         type=path,
         metavar="MP4",
         help="Video with boxes, labels and timeline to write; of an image, a JPG or PNG with boxes and labels.",
+    )
+    parser.add_argument(
+        "--subtitle-track", action="store_true", help="Add the timeline to the overlay of a video as subtitles."
     )
     parser.add_argument(
         "--min-confidence",
@@ -76,40 +95,21 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.set_defaults(call=_predict)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument(
-        "--run", type=path, metavar="RUN_DIR", help="Directory of a finished run (default: the model of emotion card)."
-    )
-    model.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="Exported model: an ONNX file, a folder of emotion export --format hub, or a repository of the Hugging "
-        "Face Hub, such as name/model.",
-    )
-    parser.add_argument("--revision", help="Branch, tag or commit of the repository (default: its main branch).")
-
-
 def _predict(arguments: argparse.Namespace) -> None:
-    from emotion.inference import Problem, output, recordings
-    from emotion.media.image import is_image
+    from emotion.inference import output, output_formats, recordings
     from emotion.progress import track
 
     media = recordings.find_media(arguments.files)
     for note in media.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
-    figures = [output for output in (arguments.plot, arguments.overlay) if output]
-    if figures and len(media.files) != 1:
-        raise EmotionError(f"{figures[0]} shows one recording; {len(media.files)} were given")
-    inputs = [*media.files, *filter(None, (arguments.run, arguments.model and path(arguments.model)))]
-    require_free(figures, inputs, arguments.force, figures=[arguments.plot])
-    if arguments.plot and is_image(media.files[0]):
-        raise EmotionError(f"{media.files[0]} is an image and has no timeline to plot; use --overlay")
-    if arguments.overlay:
-        _require_kind(media.files[0], arguments.overlay)
-    predictor = _predictor(arguments)
+    destination = output_formats.plan(arguments.format, arguments.output, media.files)
+    figures = [figure for figure in (arguments.plot, arguments.overlay) if figure]
+    _require_outputs(arguments, media, destination, figures)
+    media = _leave_out_images(media) if destination.form.has_times else media
+    predictor = load_predictor(arguments)
     predictor.min_confidence = _required_confidence(arguments.min_confidence, predictor)
-    follows = bool(arguments.timeline or figures or arguments.window is not None or arguments.hop is not None)
+    windows = arguments.window is not None or arguments.hop is not None
+    follows = bool(arguments.timeline or figures or windows or destination.form.has_times)
     _adapt(predictor, media.files, arguments, follows)
     if follows:
         predictions = _timelines(predictor, media.files, arguments)
@@ -119,11 +119,72 @@ def _predict(arguments: argparse.Namespace) -> None:
     try:
         outcomes.extend(predictions)  # keeps the outcomes before an interruption
     except KeyboardInterrupt:
-        output.show(outcomes, predictor.labels, arguments.format)
+        _write(destination, outcomes, predictor.labels)
         done = len({output.name_of(outcome) for outcome in outcomes})
         print(f"interrupted: {done} of {counted(len(media.files), 'recording')} predicted", file=sys.stderr)
         sys.exit(130)
-    output.show(outcomes, predictor.labels, arguments.format)
+    _write(destination, outcomes, predictor.labels)
+    _report_problems(outcomes, media)
+
+
+def _require_outputs(
+    arguments: argparse.Namespace, media: "MediaFiles", destination: "Destination", figures: Sequence[Path]
+) -> None:
+    """Refuse outputs that cannot be written, before the model is loaded."""
+    from emotion.media.image import is_image
+
+    if figures and len(media.files) != 1:
+        raise EmotionError(f"{figures[0]} shows one recording; {len(media.files)} were given")
+    inputs = [
+        *media.files,
+        *filter(None, (arguments.run, arguments.model and path(arguments.model), arguments.speakers)),
+    ]
+    require_free([*figures, *destination.outputs], inputs, arguments.force, figures=[arguments.plot])
+    if arguments.plot and is_image(media.files[0]):
+        raise EmotionError(f"{media.files[0]} is an image and has no timeline to plot; use --overlay")
+    if arguments.subtitle_track:
+        if not arguments.overlay or is_image(media.files[0]):
+            raise EmotionError("--subtitle-track needs a video to write; name it with --overlay, such as overlay.mp4")
+        from emotion.inference.overlay import require_subtitle_encoder
+
+        require_subtitle_encoder()
+    if arguments.overlay:
+        _require_kind(media.files[0], arguments.overlay)
+
+
+def _leave_out_images(media: "MediaFiles") -> "MediaFiles":
+    """Move images, which have no timeline, to the missing files.
+
+    Raises:
+        EmotionError: all files are images.
+    """
+    from emotion.media.image import is_image
+
+    images = [file for file in media.files if is_image(file)]
+    messages = [f"{file} is an image and has no timeline; use another --format, such as json" for file in images]
+    if images and len(images) == len(media.files):
+        raise EmotionError(messages[0])
+    files = tuple(file for file in media.files if file not in images)
+    return replace(media, files=files, missing=(*media.missing, *messages))
+
+
+def _write(destination: "Destination", outcomes: "Sequence[Outcome]", labels: tuple[str, ...]) -> None:
+    """Print outcomes, or write them to the requested output."""
+    from emotion.inference import output, output_formats
+
+    if destination.output:
+        for written in output_formats.write(destination, outcomes, labels):
+            print(f"wrote {printable(str(written))}", file=sys.stderr)
+    elif destination.name == "table":
+        output.show(outcomes, labels)
+    elif render := destination.form.render:
+        print(render(outcomes, labels), end="")
+
+
+def _report_problems(outcomes: "Sequence[Outcome]", media: "MediaFiles") -> None:
+    """Print the recordings without a prediction, and exit with status 1 if there are any."""
+    from emotion.inference import Problem
+
     problems = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if isinstance(outcome, Problem)]
     for problem in (*media.missing, *problems):
         print(f"error: {printable(problem)}", file=sys.stderr)
@@ -169,16 +230,6 @@ def _require_kind(file: Path, overlay: Path) -> None:
         raise EmotionError(f"{overlay}: the suffix of an overlay of a video must be .mp4")
 
 
-def _predictor(arguments: argparse.Namespace) -> "Predictor":
-    from emotion.inference import Predictor
-
-    if arguments.revision and not arguments.model:
-        raise EmotionError("--revision is of a repository: add --model name/model")
-    if arguments.model:
-        return Predictor.from_pretrained(arguments.model, arguments.revision)
-    return Predictor.from_run(arguments.run) if arguments.run else Predictor.shipped()
-
-
 def _timelines(
     predictor: "Predictor",
     files: Sequence[Path],
@@ -221,50 +272,9 @@ def _draw_timeline(
         from emotion.inference.overlay import write_image_overlay, write_overlay
         from emotion.media.image import is_image
 
-        write = write_image_overlay if is_image(file) else write_overlay
-        write(file, segments, labels, arguments.overlay)
+        if is_image(file):
+            write_image_overlay(file, segments, labels, arguments.overlay)
+        else:
+            write_overlay(file, segments, labels, arguments.overlay, arguments.subtitle_track)
     for written in filter(None, (arguments.plot, arguments.overlay)):
         print(f"wrote {written}", file=sys.stderr)
-
-
-def add_demo(commands: "argparse._SubParsersAction") -> None:
-    """Add `emotion demo`."""
-    parser = commands.add_parser("demo", help="Serve a local web page to try a model.")
-    _add_model(parser)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="Address; 0.0.0.0 for access from other machines (default: 127.0.0.1)."
-    )
-    parser.add_argument("--port", type=int, default=7860, help="Port (default: 7860).")
-    parser.set_defaults(call=_demo)
-
-
-def _demo(arguments: argparse.Namespace) -> None:
-    from emotion.inference import page
-
-    page.serve(_predictor(arguments), arguments.host, arguments.port)
-
-
-def add_live(commands: "argparse._SubParsersAction") -> None:
-    """Add `emotion live`."""
-    parser = commands.add_parser("live", help="Predict microphone and camera, or a file in real time.")
-    parser.add_argument("file", nargs="?", type=path, metavar="FILE", help="File to predict instead of the devices.")
-    _add_model(parser)
-    parser.add_argument(
-        "--window", type=float, default=3.0, metavar="SECONDS", help="Duration of a window (default: 3)."
-    )
-    parser.add_argument(
-        "--hop", type=float, default=0.5, metavar="SECONDS", help="Time between estimates (default: 0.5)."
-    )
-    parser.add_argument("--camera", type=int, default=0, metavar="NUMBER", help="Number of the camera (default: 0).")
-    parser.set_defaults(call=_live)
-
-
-def _live(arguments: argparse.Namespace) -> None:
-    from emotion.inference import live
-
-    predictor = _predictor(arguments)
-    if arguments.file:
-        estimates = live.follow_file(predictor, arguments.file, arguments.window, arguments.hop)
-    else:
-        estimates = live.follow_devices(predictor, arguments.window, arguments.hop, arguments.camera)
-    live.show(estimates, predictor.labels)

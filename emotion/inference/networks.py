@@ -21,6 +21,7 @@ from emotion.features.front_end import AudioFrontEnd
 from emotion.inference.recordings import Recording
 from emotion.labels import classes
 from emotion.models.base import Classifier
+from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
 from emotion.prepare.modalities import MODALITIES, Prepared, action_units_of, faces_of
 
@@ -71,6 +72,24 @@ class Network:
                 row[present] = values.cpu().numpy()[present if len(values) == len(present) else slice(None)]
             distance = distance.max(axis=0)
         return probabilities.double().cpu().numpy(), distance
+
+    @torch.no_grad()
+    def embed(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Return the embeddings of recordings, the input of the head, shape (B, D), float32.
+
+        Raises:
+            EmotionError: the model has no embedding, or normalises by speaker.
+        """
+        encoder = self.classifier.encoder
+        if isinstance(encoder, Fusion) and encoder.gives_logits:
+            raise EmotionError(
+                "this model joins probabilities, so it has no embedding; name the run of one of its branches with --run"
+            )
+        if self.needs_groups:
+            raise EmotionError(
+                "this model normalises by speaker, which is unknown for a file; use a run with features.normalize=train"
+            )
+        return encoder(on_device(self.batch(recordings), self.device)).float().cpu().numpy()
 
     @property
     def _audio_front_ends(self) -> list[AudioFrontEnd]:

@@ -1,51 +1,70 @@
-"""Predictions as a table, as JSON and as CSV."""
+"""Predictions as a table for the terminal, as JSON, JSON Lines, CSV and a data frame."""
 
 import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any, overload
 
 from emotion.errors import printable
 from emotion.inference.predictions import Prediction, Problem
 from emotion.inference.timeline import Segment
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
 Outcome = Prediction | Segment | Problem
 
 _SEPARATOR = "; "
+_PLACES = ("start", "end", "face")
 _WIDTH = 200  # characters, where no terminal has a width of its own
 
 
-def show(outcomes: Sequence[Outcome], labels: Sequence[str], form: str = "table") -> None:
-    """Print outcomes as `table`, `json` or `csv`; a table leaves problems out."""
-    if form == "table":
-        if all(isinstance(outcome, Problem) for outcome in outcomes):
-            return
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(to_table(outcomes, labels))
-    else:
-        print(to_json(outcomes) if form == "json" else to_csv(outcomes, labels), end="")
+def show(outcomes: Sequence[Outcome], labels: Sequence[str]) -> None:
+    """Print outcomes as a table of the width of the terminal; problems are left out."""
+    if any(not isinstance(outcome, Problem) for outcome in outcomes):
+        _print_table(outcomes, labels, sys.stdout, None if sys.stdout.isatty() else _WIDTH)
 
 
-def to_json(outcomes: Sequence[Outcome]) -> str:
+def to_text(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
+    """Return the table of `show` as text."""
+    text = io.StringIO()
+    if any(not isinstance(outcome, Problem) for outcome in outcomes):
+        _print_table(outcomes, labels, text, _WIDTH)
+    return text.getvalue()
+
+
+def _print_table(outcomes: Sequence[Outcome], labels: Sequence[str], file: IO[str], width: int | None) -> None:
+    from rich.console import Console
+
+    Console(file=file, width=width, highlight=False).print(to_table(outcomes, labels))
+
+
+def to_json(outcomes: Sequence[Outcome], labels: Sequence[str] = ()) -> str:
     """Return a JSON list of objects.
 
     Each has `name` and either `problem`, or `emotion`, `probabilities`, `modalities`, `notes`, `distance` and
     `adapted_to`. Those of a timeline also have `start` and `end`, in seconds, and `face`.
     """
-    rows = [
+    return json.dumps(_objects(outcomes), indent=2, ensure_ascii=False) + "\n"
+
+
+def to_jsonl(outcomes: Sequence[Outcome], labels: Sequence[str] = ()) -> str:
+    """Return JSON Lines: the objects of `to_json`, one in each line."""
+    rows = (json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in _objects(outcomes))
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _objects(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [
         {"name": outcome.name, "problem": outcome.reason}
         if isinstance(outcome, Problem)
         else _place(outcome) | vars(prediction)
         for outcome in outcomes
         for prediction in [_prediction(outcome)]
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
 def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
@@ -55,22 +74,60 @@ def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     `problem`. In a timeline `start`, `end` and `face` come after the name.
     """
     text = io.StringIO()
-    places = ("start", "end", "face") if any(isinstance(outcome, Segment) for outcome in outcomes) else ()
-    names = ["name", *places, "emotion", *labels, "modalities", "distance", "adapted_to", "notes", "problem"]
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, _columns(outcomes, labels), restval="", lineterminator="\n")
     writer.writeheader()
+    for row in _rows(outcomes):
+        decimals = dict.fromkeys(labels, 6) | {"distance": 3}
+        writer.writerow(
+            {
+                name: f"{value:.{decimals[name]}f}" if isinstance(value, float) and name in decimals else value
+                for name, value in row.items()
+            }
+        )
+    return text.getvalue()
+
+
+def to_frame(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "pd.DataFrame":
+    """Return a table with the columns of `to_csv`; numbers are not rounded.
+
+    Text is of the dtype `string`, `face` of `Int64`, and other numbers of `float64`.
+
+    Args:
+        outcomes: Predictions, segments of timelines, and problems.
+        labels: The emotions, such as `Predictor.labels`.
+    """
+    import pandas as pd
+
+    columns = _columns(outcomes, labels)
+    numbers = {*labels, "start", "end", "distance"}
+    types = {name: "Int64" if name == "face" else "float64" if name in numbers else "string" for name in columns}
+    rows = [
+        {name: encodable(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in _rows(outcomes)
+    ]
+    return pd.DataFrame(rows, columns=pd.Index(columns), dtype=object).astype(types)
+
+
+def _columns(outcomes: Sequence[Outcome], labels: Sequence[str]) -> list[str]:
+    places = _PLACES if any(isinstance(outcome, Segment) for outcome in outcomes) else ()
+    return ["name", *places, "emotion", *labels, "modalities", "distance", "adapted_to", "notes", "problem"]
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+    """Yield the values of each outcome by column; those that it has no value of are missing, or None."""
     for outcome in outcomes:
         prediction = _prediction(outcome)
         if isinstance(prediction, Problem):
-            writer.writerow({"name": prediction.name, "problem": prediction.reason})
+            yield {"name": prediction.name, "problem": prediction.reason}
         else:
             reasons = {"modalities": _SEPARATOR.join(prediction.modalities), "notes": _SEPARATOR.join(prediction.notes)}
-            probabilities = {label: f"{probability:.6f}" for label, probability in prediction.probabilities.items()}
-            own = {"name": prediction.name, "emotion": prediction.emotion, "adapted_to": prediction.adapted_to}
-            if prediction.distance is not None:
-                own["distance"] = f"{prediction.distance:.3f}"
-            writer.writerow(own | _place(outcome) | probabilities | reasons)
-    return text.getvalue()
+            own = {name: getattr(prediction, name) for name in ("name", "emotion", "distance", "adapted_to")}
+            yield own | _place(outcome) | prediction.probabilities | reasons
+
+
+def encodable(text: str) -> str:
+    """Escape the bytes of a file name that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def to_table(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "Table":
@@ -116,7 +173,7 @@ def _prediction(outcome: Outcome) -> Prediction | Problem:
 
 
 def _place(outcome: Outcome) -> dict[str, float | int | None]:
-    return {name: getattr(outcome, name) for name in ("start", "end", "face")} if isinstance(outcome, Segment) else {}
+    return {name: getattr(outcome, name) for name in _PLACES} if isinstance(outcome, Segment) else {}
 
 
 def _probability(prediction: Prediction, label: str) -> str:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.files import atomic_path
+from emotion.inference.subtitles import Subtitle, subtitles
 from emotion.inference.timeline import Segment
 from emotion.inference.timeline_figure import timeline_figure
 from emotion.media.files import MediaError, open_media, start_time
@@ -27,9 +29,24 @@ if TYPE_CHECKING:
 _GREY = (128, 128, 128)
 _MAX_SIZE = 1280  # longer side of a frame, in pixels
 _DOTS_PER_INCH = 100
+_MILLISECONDS = Fraction(1, 1000)
+_SUBTITLE_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+"""Style of the subtitles, which FFmpeg's encoder of MP4 subtitles reads."""
 
 
-def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
+def write_overlay(
+    path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path, subtitle_track: bool = False
+) -> None:
     """Write a video with predictions as H.264 and AAC, with the original audio and times.
 
     Args:
@@ -37,9 +54,10 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
         segments: Timeline of the video.
         labels: The emotions.
         output: File to write, with the suffix `.mp4`.
+        subtitle_track: Add the timeline as a subtitle track, see `emotion.inference.subtitles` (default: False).
 
     Raises:
-        EmotionError: `path` has no video, or `output` has another suffix.
+        EmotionError: `path` has no video, `output` has another suffix, or PyAV cannot write subtitles.
     """
     import av
     from av.error import FFmpegError
@@ -52,6 +70,8 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
         audio = cast("av.audio.stream.AudioStream | None", source.streams.best("audio"))
         with av.open(str(temporary), "w", format="mp4") as target:
             writer = _Writer(target, video, audio, start_time(source) or 0.0)
+            if subtitle_track:
+                writer.add_subtitles(subtitles(segments))
             artist = presentation = None
             try:
                 for frame in source.decode(*([video, audio] if audio else [video])):
@@ -68,6 +88,18 @@ def write_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ..
             writer.close()
         if artist is None:
             raise MediaError(f"{path}: holds no frames")
+
+
+def require_subtitle_encoder() -> None:
+    """Refuse an installed PyAV that cannot write subtitles.
+
+    Raises:
+        EmotionError: PyAV is older than 16.1.
+    """
+    from av.subtitles.codeccontext import SubtitleCodecContext
+
+    if not hasattr(SubtitleCodecContext, "encode_subtitle"):
+        raise EmotionError("the installed PyAV cannot write subtitles: pip install 'av>=16.1'")
 
 
 def write_image_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
@@ -111,11 +143,29 @@ class _Writer:
         self.video.pix_fmt = "yuv420p"
         if video.time_base is not None:
             self.video.codec_context.time_base = video.time_base
-        self.audio = None
+        self.audio, self.subtitles = None, None
+        self._waiting: list[av.Packet] = []
         if audio:
             layout = "mono" if audio.channels == 1 else "stereo"
             self.audio = target.add_stream("aac", rate=min(audio.rate, 48_000), layout=layout)
             self.audio.bit_rate = 128_000
+
+    def add_subtitles(self, shown: Sequence[Subtitle]) -> None:
+        """Add a subtitle track, whose packets are written with the first frame."""
+        import av
+
+        require_subtitle_encoder()
+        stream = self.target.add_stream("mov_text")
+        stream.time_base = _MILLISECONDS
+        stream.codec_context.subtitle_header = _SUBTITLE_HEADER
+        stream.metadata.update({"handler_name": "emotion", "title": "emotion"})
+        for subtitle in shown:
+            text = "\n".join(subtitle.lines).encode("utf-8", "backslashreplace")
+            packet = av.Packet(len(text).to_bytes(2, "big") + text)  # a sample of 3GPP timed text
+            packet.stream, packet.time_base = stream, _MILLISECONDS
+            packet.pts = packet.dts = round(1000 * subtitle.start)
+            packet.duration = round(1000 * subtitle.end) - packet.pts
+            self._waiting.append(packet)
 
     def write_frame(self, pixels: np.ndarray, original: "av.VideoFrame") -> None:
         """Encode RGB pixels, shape (H, W, 3), at the time of a frame of the source."""
@@ -128,6 +178,8 @@ class _Writer:
         if not self.video.codec_context.is_open:
             self.video.height, self.video.width = pixels.shape[:2]
         self.target.mux(self.video.encode(frame))
+        self.target.mux(self._waiting)  # the muxer sorts packets by time
+        self._waiting = []
 
     def write_audio(self, frame: "av.AudioFrame") -> None:
         """Encode an audio frame of the source."""

@@ -168,11 +168,16 @@ class Predictor:
         return self._predict_files(list(recording))
 
     def _predict_files(self, paths: Sequence[str | Path]) -> Iterator[Prediction | Problem]:
+        for read in self.read_batches(paths):
+            predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
+            yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
+
+    def read_batches(self, paths: Iterable[str | Path]) -> Iterator[list[Recording | Problem]]:
+        """Read many files in parallel, and yield batches of a recording or a problem for each, in their order."""
+        paths = list(paths)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(paths), _BATCH):
-                read = list(pool.map(self._read, paths[start : start + _BATCH]))
-                predictions = iter(self.predict_recordings([one for one in read if isinstance(one, Recording)]))
-                yield from (one if isinstance(one, Problem) else next(predictions) for one in read)
+                yield list(pool.map(self._read, paths[start : start + _BATCH]))
 
     def adapt(self, group_of: Mapping[str | Path, str], windows: tuple[float, float] | None = None) -> None:
         """Normalise features by what the recordings of each group show, without labels; then predict the same files.
@@ -192,15 +197,13 @@ class Predictor:
         if windows is None:
             self.model.adapt(lambda: self._readable(list(names)), names)
         else:
-            self.model.adapt(lambda: _batches(self._windows(list(names), *windows)), names)
+            self.model.adapt(lambda: batches(self._windows(list(names), *windows)), names)
         self._group_of = names
 
     def _readable(self, paths: Sequence[str]) -> Iterator[list[Recording]]:
         """Yield the recordings with input for the model, in batches."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(paths), _BATCH):
-                read = pool.map(self._read, paths[start : start + _BATCH])
-                yield from _batches(one for one in read if isinstance(one, Recording) and one.arrays)
+        for read in self.read_batches(paths):
+            yield from batches(one for one in read if isinstance(one, Recording) and one.arrays)
 
     def _windows(self, paths: Sequence[str], window: float, hop: float) -> Iterator[Recording]:
         """Yield the audio of the windows of recordings."""
@@ -237,7 +240,7 @@ class Predictor:
 
     def predict_recordings(self, recordings: Iterable[Recording]) -> list[Prediction]:
         """Return the predictions of recordings of `reader`, in their order."""
-        return [prediction for batch in _batches(recordings) for prediction in self._predict_batch(batch)]
+        return [prediction for batch in batches(recordings) for prediction in self._predict_batch(batch)]
 
     def _predict_batch(self, recordings: list[Recording]) -> list[Prediction]:
         usable = [recording for recording in recordings if recording.arrays]
@@ -269,7 +272,7 @@ def _no_speech(recording: Recording) -> Prediction:
     return Prediction(recording.name, NO_SPEECH, {}, (), recording.notes)
 
 
-def _batches(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+def batches(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
     """Yield batches of successive recordings of at most `_SAMPLES`, or of a single recording."""
     batch: list[Recording] = []
     longest = 0

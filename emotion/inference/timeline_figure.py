@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emotion.inference.intervals import group_overlapping
 from emotion.inference.predictions import NO_SPEECH
 from emotion.inference.timeline import Segment
 from emotion.plots.figure import label_colors, new_panels
@@ -33,7 +34,7 @@ def timeline_figure(
         own = [segment for segment in segments if segment.face == face and segment.prediction.probabilities]
         for start, end in _spans_without_speech(segments, own):
             axes.text((start + end) / 2, 0.5, NO_SPEECH, ha="center", va="center", color="grey")
-        for run in _without_gaps(own):
+        for run in group_overlapping(own):
             axes.stackplot(*_curves(run, labels), colors=palette, labels=labels if run[0] is own[0] else (), lw=0)
         axes.set(xlim=(0, last), ylim=(0, 1), ylabel="probability" if face is None else f"face {face}")
         axes.set_yticks([0, 0.5, 1])
@@ -53,21 +54,10 @@ def most_visible_faces(segments: Sequence[Segment], n_faces: int = _MAX_FACES) -
     return [*sorted(ranked[:n_faces])] or [None]
 
 
-def _without_gaps(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Group successive windows that overlap."""
-    groups: list[list[Segment]] = []
-    for segment in segments:
-        if groups and segment.start < groups[-1][-1].end:
-            groups[-1].append(segment)
-        else:
-            groups.append([segment])
-    return groups
-
-
 def _spans_without_speech(segments: Sequence[Segment], spoken: Sequence[Segment]) -> list[tuple[float, float]]:
     """Return start and end of the parts, in seconds, with windows without speech and none of `spoken`."""
     spans = []
-    for run in _without_gaps([segment for segment in segments if not segment.prediction.probabilities]):
+    for run in group_overlapping([segment for segment in segments if not segment.prediction.probabilities]):
         middle = (run[0].start + run[-1].end) / 2
         start = max([run[0].start, *(segment.end for segment in spoken if segment.end <= middle)])
         end = min([run[-1].end, *(segment.start for segment in spoken if segment.start >= middle)])
