@@ -33,11 +33,11 @@ def add_check(commands: "argparse._SubParsersAction") -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     from emotion.checks import check_corpus
-    from emotion.cli.corpora import composed
     from emotion.files import write_text
+    from emotion.notebook import configure
 
     require_free([arguments.html, arguments.csv], [], arguments.force)
-    config = composed(_overrides(arguments.data))
+    config = configure(*_overrides(arguments.data))
     found = check_corpus(config.data, config.protocol, config.labels, config.seed)
     _print(found)
     if arguments.csv:

@@ -8,7 +8,6 @@ from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import counted, shown_command
 
 if TYPE_CHECKING:
-    from emotion.config.schema import TrainConfig
     from emotion.data.datamodule import EmotionDataModule
 
 
@@ -26,28 +25,11 @@ def add_prepare(commands: "argparse._SubParsersAction") -> None:
     parser.set_defaults(call=_prepare)
 
 
-def composed(arguments: list[str]) -> "TrainConfig":
-    """Return the configuration of a training with these overrides.
-
-    Raises:
-        EmotionError: an override is wrong.
-    """
-    from emotion.config.compose import compose, config_directories
-    from emotion.config.validate import validate
-    from emotion.hydra_cli.command_line import explained
-    from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
-
-    directories = config_directories(arguments)
-    typed = choose_branches(quote_paths(arguments), "train", directories)
-    overrides = check_overrides(typed, "train", directories)
-    with explained(overrides, "train", directories):
-        return validate(compose("train", typed))
-
-
 def _prepare(arguments: argparse.Namespace) -> None:
     from emotion.composition import datamodule_of
+    from emotion.notebook import configure
 
-    config = composed(arguments.overrides)
+    config = configure(*arguments.overrides)
     sheet, root = arguments.contact_sheet, config.data.root
     folder = Path(root).expanduser().resolve() if root else None
     inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))

@@ -241,11 +241,22 @@ class EmotionDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Return batches of the dev split; each of several processes gets its share, without repeats."""
-        dataset, (process, processes) = self.dataset("dev"), self._process
+        return self._evaluation_dataloader("dev")
+
+    def test_dataloader(self) -> DataLoader:
+        """Return batches of the test split, as `val_dataloader` does of dev."""
+        return self._evaluation_dataloader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        """Return batches of the test split in the order of `table`."""
+        return self._evaluation_dataloader("test")
+
+    def _evaluation_dataloader(self, split: str) -> DataLoader:
+        dataset, (process, processes) = self.dataset(split), self._process
         share = range(process, len(dataset), processes)
         if not share:
-            raise EmotionError(f"{processes} processes cannot share the {len(dataset)} recordings of the dev split")
-        return DataLoader(dataset, self.batch_size, sampler=share, collate_fn=_identity)
+            raise EmotionError(f"{processes} processes cannot share the {len(dataset)} recordings of the {split} split")
+        return DataLoader(dataset, batch_size=self.batch_size, sampler=share, collate_fn=_identity)
 
     @property
     def _process(self) -> tuple[int, int]:

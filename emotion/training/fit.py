@@ -234,17 +234,39 @@ def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     return Fitted(0, 0.0, process_rank() == 0)
 
 
-def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
-    mixup = [target for target in settings.augment.values() if issubclass(target.resolve(), Mixup)]
+def build_module(
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    optimizer: OptimizerConfig,
+    scheduler: SchedulerConfig,
+    training: TrainingConfig,
+    augment: Mapping[str, Target],
+) -> EmotionModule:
+    """Build the LightningModule that trains a classifier.
+
+    Args:
+        classifier: Changed in place.
+        datamodule: Set up already.
+        optimizer: Optimiser.
+        scheduler: Learning-rate scheduler.
+        training: Loss.
+        augment: Augmentations by name, of which `Mixup` is applied to whole batches.
+    """
+    mixup = [target for target in augment.values() if issubclass(target.resolve(), Mixup)]
     return EmotionModule(
         classifier,
         datamodule.classes,
-        settings.optimizer,
-        settings.scheduler,
-        class_weights(datamodule.table, len(datamodule.classes)) if settings.training.class_weights else None,
-        settings.training.label_smoothing,
+        optimizer,
+        scheduler,
+        class_weights(datamodule.table, len(datamodule.classes)) if training.class_weights else None,
+        training.label_smoothing,
         instantiate(mixup[0], Mixup) if mixup else None,
     )
+
+
+def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
+    optimizer, scheduler = settings.optimizer, settings.scheduler
+    return build_module(classifier, datamodule, optimizer, scheduler, settings.training, settings.augment)
 
 
 def require_device(trainer: TrainerConfig) -> None:

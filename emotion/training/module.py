@@ -58,7 +58,7 @@ class EmotionModule(pl.LightningModule):
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.label_smoothing = label_smoothing
-        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": []}
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "dev": [], "test": []}
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
@@ -73,6 +73,14 @@ class EmotionModule(pl.LightningModule):
         """Keep the logits; metrics are computed over the whole split."""
         self._store_outputs("dev", self.classifier(batch), batch["label"])
 
+    def test_step(self, batch: Batch, _: int) -> None:
+        """Keep the logits, see `validation_step`."""
+        self._store_outputs("test", self.classifier(batch), batch["label"])
+
+    def predict_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the probabilities of a batch, shape (B, num_classes)."""
+        return self.classifier.probabilities(batch)
+
     def on_train_epoch_start(self) -> None:
         """Drop the logits of an interrupted epoch."""
         self.seen["train"].clear()
@@ -80,6 +88,14 @@ class EmotionModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Drop the logits of an interrupted epoch."""
         self.seen["dev"].clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Drop the logits of an interrupted epoch."""
+        self.seen["test"].clear()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self.log_dict({f"test/{key}": value for key, value in self._compute_metrics("test").items() if "/" not in key})
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the (augmented) training batches and the learning rate."""
