@@ -148,3 +148,17 @@ def test_the_identical_pair_of_ravdess_is_found(real_data, command):
     assert done.returncode == 0
     (pair,) = [line for line in lines(done, "note") if "the same audio" in line]
     assert pair.startswith("1 group") and "01-03-01-02-01-07, ravdess/01-03-01-02-02-07" in pair
+
+
+def test_parts_of_a_file_are_measured_alone(clips, command, tmp_path):
+    waveforms = [soundfile.read(clips[speaker, "happy", 1])[0][:RATE] for speaker in (1, 2)]
+    (tmp_path / "talk").mkdir()
+    soundfile.write(tmp_path / "talk" / "all.wav", np.concatenate([waveforms[0], np.zeros(RATE), waveforms[1]]), RATE)
+    parts = (("happy", 1, 0), ("sad", 2, 1), ("sad", 1, 2), ("sad", 2, 9))
+    rows = [f"all.wav,{emotion},{speaker},{start},{start + 1}" for emotion, speaker, start in parts]
+    (tmp_path / "talk" / "list.csv").write_text("\n".join(["path,emotion,speaker,start,end", *rows]) + "\n")
+    done = command("check", "talk", "data.corpus.table=list.csv", "--csv", "measures.csv")
+    errors = lines(done, "error")
+    assert any("1 recording silent" in line for line in errors), done.stdout + done.stderr
+    assert any("ends before 9 s" in line for line in errors) and "same audio" not in done.stdout
+    assert pd.read_csv(tmp_path / "measures.csv")["duration_s"].tolist()[:3] == [1.0, 1.0, 1.0]

@@ -24,6 +24,7 @@ from emotion.corpora import Corpus
 from emotion.data.build import build_datamodule
 from emotion.data.table import join_splits
 from emotion.errors import EmotionError, counted
+from emotion.prepare.waveforms import parts_of
 from emotion.progress import track
 from emotion.protocols import SPLITS
 
@@ -115,8 +116,9 @@ def _labelled(table: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFr
 
 def _measured(table: pd.DataFrame, directory: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """Return the measures of recordings with audio, with their keys as the index, and a finding on unreadable files."""
+    parts = parts_of(table)
     table = table[table["audio"] != ""].set_index("recording")
-    found = track(measure_all(table["audio"], directory), "measuring", len(table))
+    found = track(measure_all(table["audio"], parts, directory), "measuring", len(table))
     results = dict(zip(table.index, found, strict=True))
     problems = {key: one for key, one in results.items() if isinstance(one, str)}
     rows = {key: vars(one) for key, one in results.items() if isinstance(one, Measures)}

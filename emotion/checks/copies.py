@@ -36,10 +36,12 @@ def similar_audio(measures: pd.DataFrame, paths: pd.Series, directory: Path) -> 
         paths: Path of each recording, relative to `directory`, with its key as the index.
         directory: Directory of the corpus.
     """
+    paths = paths.reindex(measures.index)
     pairs = [
         (one, other)
         for one, other in _similar_pairs(measures)
-        if _correlation(*(directory / paths[measures.index[row]] for row in (one, other))) >= MIN_CORRELATION
+        if paths.iloc[one] != paths.iloc[other]  # parts of one file
+        and _correlation(directory / paths.iloc[one], directory / paths.iloc[other]) >= MIN_CORRELATION
     ]
     return _joined(pairs, measures.index.tolist())
 

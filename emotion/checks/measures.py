@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -15,8 +15,8 @@ from scipy import fft
 from emotion.errors import EmotionError
 from emotion.media.audio import to_waveform
 from emotion.media.decoders import open_audio
-from emotion.media.files import require_file
-from emotion.media.int16 import INT16_FULL_SCALE, to_int16
+from emotion.media.files import MediaError, require_file
+from emotion.media.int16 import INT16_FULL_SCALE, is_audible, to_int16
 from emotion.prepare.speech import speech_parts
 
 RATE = 16_000  # Hz, at which all but clipping and offset is measured
@@ -27,7 +27,7 @@ _EDGES = np.unique(np.geomspace(3, _FRAME // 2, 33).round().astype(int))  # of b
 _SEGMENTS = 24
 FINGERPRINT_SIZE = _SEGMENTS * (len(_EDGES) - 1)
 """Size of a fingerprint: bands × segments."""
-_SILENT_DB = -60.0  # re full scale
+_SILENT_DB = 40.0  # below the frame with the highest level
 _FLAT_RUN = 3  # samples at the extreme value in a row are clipped
 _BATCH = 64
 SHOWN = {
@@ -42,6 +42,10 @@ SHOWN = {
 """Title, format and factor of the measures that a report shows."""
 
 
+Part = tuple[float, float]
+"""Start and end of a part of a file, in seconds."""
+
+
 @dataclass(frozen=True)
 class Measures:
     """Properties of the audio of a recording.
@@ -50,11 +54,11 @@ class Measures:
         duration_s: Duration, in seconds.
         rate: Sampling rate of the file, in Hz.
         channels: Number of channels.
-        level_db: Root mean square of the frames that are not silent, in dB re full scale.
+        level_db: Root mean square of the frames that are not silent, in dB re full scale; -inf if nothing is audible.
         noise_db: Level of the quietest tenth of the frames, in dB re full scale.
         clipped: Fraction of samples that are clipped: at least three in a row have the largest or smallest value.
         offset: Mean of the samples, re full scale.
-        silent: Fraction of frames below -60 dB re full scale.
+        silent: Fraction of frames more than 40 dB below the one with the highest level.
         speech: Fraction of the duration that is speech.
         digest: Hash of the samples at 16 kHz, equal for recordings of the same audio without loss.
         fingerprint: Log spectrum over time without level, shape (`FINGERPRINT_SIZE`,), float32, with norm 1.
@@ -73,56 +77,65 @@ class Measures:
     fingerprint: np.ndarray
 
 
-def measure(path: Path) -> Measures:
-    """Measure the audio of a file; of its content, the first `MEASURED_S` seconds.
+def measure(path: Path, part: Part | None = None) -> Measures:
+    """Measure the audio of a file, or of a part of it; of longer ones the first `MEASURED_S` seconds.
+
+    Args:
+        path: The file.
+        part: Start and end of the part, in seconds (default: the whole file).
 
     Raises:
-        MediaError: the file cannot be decoded.
+        MediaError: the file cannot be decoded, or ends before the part.
     """
     require_file(path)
     header, _, chunks = open_audio(path)
-    parts, kept, length = [], 0, 0
+    first, last = (0, None) if part is None else (round(seconds * header.rate) for seconds in part)
+    kept, length = [], 0
     for chunk in chunks:
+        wanted = slice(max(0, first - length), max(0, first + MEASURED_S * header.rate - length))
+        kept.append(chunk[wanted])
         length += len(chunk)
-        if kept < MEASURED_S * header.rate:
-            parts.append(chunk[: MEASURED_S * header.rate - kept])
-            kept += len(parts[-1])
-    samples = np.concatenate(parts)
+    end = length if last is None else min(last, length)
+    samples = np.concatenate(kept)[: max(0, end - first)]
+    if not len(samples):
+        raise MediaError(f"{path}: ends before {first / header.rate:g} s")
     waveform = to_waveform(samples, header.rate, RATE, lambda _: None)
     pcm = to_int16(waveform)
     levels = _frame_levels(pcm)
-    active = levels[levels > _SILENT_DB]
+    active = levels[levels > levels.max() - _SILENT_DB]
     speech = sum(end - start for start, end in speech_parts(pcm, RATE)) / max(1, len(pcm))
     return Measures(
-        length / header.rate,
+        (end - first) / header.rate,
         header.rate,
         header.channels,
-        float(10 * np.log10(np.mean(10 ** (active / 10)))) if len(active) else -np.inf,
+        float(10 * np.log10(np.mean(10 ** (active / 10)))) if is_audible(pcm) else -np.inf,
         float(np.quantile(levels, 0.1)),
         _clipped(samples),
         float(samples.mean()),
-        float(np.mean(levels <= _SILENT_DB)),
+        1 - len(active) / len(levels),
         speech,
         hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
         fingerprint(pcm),
     )
 
 
-def measure_all(paths: pd.Series, directory: Path) -> Iterator[Measures | str]:
-    """Yield the measures of each file, or what is wrong with it, in order.
+def measure_all(paths: pd.Series, parts: Mapping[str, Part], directory: Path) -> Iterator[Measures | str]:
+    """Yield the measures of each recording, or what is wrong with it, in order.
 
     Args:
-        paths: Paths relative to `directory`.
+        paths: Path of each recording, relative to `directory`, with its key as the index.
+        parts: Start and end, in seconds, of the recordings that are parts of files, by key.
         directory: Directory of the corpus.
     """
 
-    def one(path: str) -> Measures | str:
+    def one(item: tuple[Hashable, str]) -> Measures | str:
+        key, path = item
         try:
-            return measure(directory / path)
+            return measure(directory / path, parts.get(str(key)))
         except EmotionError as error:
             return str(error).removeprefix(f"{directory / path}: ")
 
-    remaining = iter(paths)
+    remaining = iter(paths.items())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(islice(remaining, _BATCH)):
             yield from pool.map(one, batch)

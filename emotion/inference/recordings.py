@@ -12,7 +12,7 @@ from emotion.errors import EmotionError
 from emotion.media.audio import Report, read_audio
 from emotion.media.files import MediaError
 from emotion.media.image import Image, is_image
-from emotion.media.int16 import to_int16
+from emotion.media.int16 import is_audible, to_int16
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.video import NO_FRAME, UNDECODABLE, require_frame, video_duration
 from emotion.prepare.faces import FaceCropper
@@ -24,8 +24,6 @@ _MAX_CROP_RATIO = 2
 
 MAX_DURATION_S = 35 * 60
 """Maximum duration of a video that is predicted as a whole, in seconds, since all of it is decoded."""
-
-_MIN_PEAK = 4  # of 32,768: 78 dB below full scale
 
 
 @dataclass(frozen=True)
@@ -88,11 +86,6 @@ def _media_below(folder: Path, notes: list[str]) -> list[Path]:
     paths = [folder / path for path in media_files(folder, MEDIA_SUFFIXES, skipped)]
     notes += [f"{folder}: {message}" for message in skipped.messages()]
     return paths
-
-
-def is_audible(samples: np.ndarray) -> bool:
-    """Return True if samples, shape (T,), int16, hold more than rounding noise."""
-    return bool(len(samples)) and int(abs(samples.astype(np.int32)).max()) >= _MIN_PEAK
 
 
 class NoSpeechError(MediaError):

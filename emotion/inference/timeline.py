@@ -13,10 +13,11 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.inference.predictions import Prediction
-from emotion.inference.recordings import Reader, Recording, is_audible
+from emotion.inference.recordings import Reader, Recording
 from emotion.inference.windows import FaceTrackCrops, audio_windows, face_windows
 from emotion.media.files import MediaError
 from emotion.media.image import is_image
+from emotion.media.int16 import is_audible
 
 MIN_WINDOW_S = 0.1
 """Minimum duration of a window, in seconds."""
