@@ -29,6 +29,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         EmotionError: the file cannot be written.
     """
+    if path.exists() and not path.is_file():
+        raise EmotionError(f"cannot write {path}: it is not a file; choose another one")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

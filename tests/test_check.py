@@ -1,5 +1,6 @@
 """Tests of the check of a corpus before training."""
 
+import os
 import shutil
 
 import numpy as np
@@ -68,6 +69,7 @@ def test_what_is_wrong_with_recordings_is_found(folder, clips, command, tmp_path
     assert any("with a constant offset, such as folder/happy/person0" in line for line in warnings)
     table = pd.read_csv(tmp_path / "measures.csv").set_index("recording")
     assert len(table) == 53 and table["duration_s"].isna().sum() == 1
+    assert table["problem"].dropna().index.tolist() == ["folder/sad/person05_3"]
     assert table.loc["folder/happy/person03_3", "offset"] == pytest.approx(0.1, abs=0.01)
 
 
@@ -95,6 +97,7 @@ def test_what_is_wrong_with_splits_is_found(folder, command):
     done = command("check", folder, "protocol=random")
     warnings = lines(done, "warning")
     assert any("the speaker of 49 recordings is unknown" in line for line in warnings)
+    assert "speakers unknown unknown unknown" in " ".join(done.stdout.split())
     assert any("of angry" in line and "few recordings" in line for line in warnings)
     done = command("check", folder, SPEAKER, "protocol=luna5")
     assert done.returncode == 1 and lines(done, "error")
@@ -116,6 +119,37 @@ def test_page_has_findings_and_players(folder, command, tmp_path, browser):
     assert "person01_3<b>" in page.inner_text("body")
     page.close()
     assert command("check", folder, "--html", "check.html").returncode == 1  # it exists
+
+
+def test_recordings_and_tables_are_never_overwritten(folder, command):
+    clip, table = folder / "happy" / "person01_1.wav", folder.parent / "list.csv"
+    table.write_text(f"path,emotion\n{clip},happy\n")
+    before = clip.read_bytes()
+    for arguments in ([folder, "--html", clip], [folder, f"data.corpus.table={table}", "--csv", table]):
+        done = command("check", *arguments, "--force")
+        assert done.returncode == 1 and "is the input" in done.stderr
+    assert clip.read_bytes() == before and table.read_text().startswith("path,emotion")
+    os.mkfifo(folder.parent / "pipe")
+    done = command("check", folder, "--html", folder.parent / "pipe", "--force")
+    assert done.returncode == 1 and "is a device or a pipe" in done.stderr
+
+
+def test_images_are_opened_and_their_copies_found(face, command, tmp_path):
+    import cv2
+
+    for number in range(6):
+        for emotion in EMOTIONS:
+            path = tmp_path / "faces" / emotion / f"person{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.roll(face, 7 * number + len(emotion), axis=1))
+    shutil.copyfile(tmp_path / "faces" / "happy" / "person00.png", tmp_path / "faces" / "sad" / "person00.png")
+    (tmp_path / "faces" / "sad" / "person05.png").write_bytes(b"")
+    done = command("check", "faces", SPEAKER, "protocol=random")
+    errors = lines(done, "error")
+    assert any("1 file cannot be read, such as sad/person05.png" in line for line in errors), done.stdout
+    assert any("the same file with different emotions" in line for line in errors)
+    done = command("check", "faces", SPEAKER, "protocol=random", "data.on_error=skip")
+    assert any("cannot be read" in line for line in lines(done, "note"))
 
 
 def test_mistakes_have_one_line(command, folder):

@@ -84,6 +84,7 @@ def test_existing_files_are_kept(folder, trained, command, tmp_path):
         ({"run": {"name": "${oc.env:HOME}"}}, "refers to values outside"),
         ({"run": {"name": "x"}}, r"config\.json"),
         ({"run": []}, "of another library"),
+        ({"id2label": {"0": "happy"}}, "id2label is not the labels of the model"),
     ],
 )
 def test_a_wrong_configuration_is_refused(folder, tmp_path, changes, message):
@@ -133,12 +134,16 @@ def test_a_repository_is_found_by_its_name_and_revision(folder, monkeypatch):
     assert "*.py" not in options["allow_patterns"]
 
 
-def test_what_is_missing_is_said(command, monkeypatch):
+def test_what_is_missing_has_one_line(folder, command, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     done = command("predict", "clip.wav", "--model", "someone/model")
     assert done.returncode == 1
     with pytest.raises(EmotionError, match="cannot be downloaded from the Hugging Face Hub at revision v1"):
         emotion.from_pretrained("someone/model", revision="v1")
+    with pytest.raises(EmotionError, match="the Hub cannot be reached"):
+        emotion.from_pretrained("someone/model")
+    with pytest.raises(EmotionError, match="which has no revision v1"):
+        emotion.from_pretrained(folder, revision="v1")
     for source in ("model.onnx", "folder/model.onnx", "/nowhere/model", "nowhere"):
         with pytest.raises(EmotionError, match="no such file or folder"):
             emotion.from_pretrained(source)

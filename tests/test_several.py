@@ -122,6 +122,14 @@ def test_corpora_with_two_speakers_test_each_and_share_them_between_train_and_de
         assert speakers["train"] == speakers["dev"] != speakers["test"]
 
 
+def test_corpora_with_committed_protocols_together_have_those_of_several(real_data, compose):
+    for protocol, folds in (("pooled", 5), ("leave_one_corpus_out", 2)):
+        overrides = ("data=several", "data.corpora=[ravdess,tess]", f"data.root={real_data}", f"protocol={protocol}")
+        loaded = build_datamodule(compose(*overrides)).protocol
+        assert (loaded.name, loaded.folds) == (protocol, folds)
+        assert set(loaded.table["recording"].str.split("/").str[0]) == {"ravdess", "tess"}
+
+
 def test_labels_that_a_corpus_lacks_do_not_count(overrides, compose):
     datamodule = build_datamodule(compose(*overrides))
     datamodule.setup()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from emotion.checks.findings import (
     class_counts,
     copy_findings,
     level_finding,
+    problem_findings,
     speaker_findings,
     split_findings,
 )
@@ -21,9 +23,12 @@ from emotion.checks.measures import Measures, measure_all
 from emotion.config.schema import DataConfig, ProtocolConfig
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
+from emotion.corpora.base import UNKNOWN_SPEAKER
+from emotion.corpora.copies import find_copies
 from emotion.data.build import build_datamodule
 from emotion.data.table import join_splits
 from emotion.errors import EmotionError, counted
+from emotion.media.video import require_frame
 from emotion.prepare.waveforms import parts_of
 from emotion.progress import track
 from emotion.protocols import SPLITS
@@ -39,9 +44,9 @@ class Check:
         title: What was checked, in one line.
         directory: Directory of the corpus, to which the paths of `table` are relative.
         table: The recordings: the columns of the corpus, `split` (empty outside of the protocol) and the numbers of
-            `Measures` (NaN for a file without audio, or one that cannot be read).
+            `Measures` (NaN for a file without audio, or one that cannot be read), and `problem`, what is wrong with it.
         counts: Number of recordings of each emotion (rows) in each split (columns); None if there are no splits.
-        speakers: Number of speakers of each split; None likewise.
+        speakers: Number of speakers of each split in words; None likewise.
         findings: The findings, the most serious first.
     """
 
@@ -49,7 +54,7 @@ class Check:
     directory: Path
     table: pd.DataFrame
     counts: pd.DataFrame | None
-    speakers: dict[str, int] | None
+    speakers: dict[str, str] | None
     findings: Sequence[Finding]
 
     @property
@@ -86,18 +91,24 @@ def check_corpus(data: DataConfig, protocol: ProtocolConfig, labels: str | list[
         findings = [*unlabelled, *split_findings(used), *speaker_findings(used, loaded.speaker_independent)]
         found = set(used["emotion"])
         counts = class_counts(used).reindex([label for label in module.classes if label in found])
-        speakers = {split: int((used[used["split"] == split])["speaker"].nunique()) for split in SPLITS}
+        speakers = {split: _count_speakers(used.loc[used["split"] == split, "speaker"]) for split in SPLITS}
+        outside = scanned.loc[~scanned["recording"].isin(loaded.table["recording"]), "recording"].tolist()
+        if outside:
+            findings.append(Finding("note", f"{counted(len(outside), 'recording')} are in no split of it", outside))
     except EmotionError as error:
         findings = [Finding("error", str(error))]
-    measures, unreadable = _measured(scanned, directory)
-    findings += unreadable
+    measures, problems = _measured(scanned, directory)
+    findings += problem_findings(problems, data.on_error)
+    images = cast(list[dict[str, str]], scanned[scanned["audio"] == ""].to_dict("records"))
+    findings += copy_findings(find_copies(directory, images), used, "the same file")
     if len(measures):
         findings += [*audio_findings(measures), *level_finding(measures, used)]
         similar = similar_audio(measures, scanned.set_index("recording")["audio"], directory)
-        findings += [*copy_findings(same_audio(measures), used, exact=True)]
-        findings += [*copy_findings(similar, used, exact=False)]
+        findings += [*copy_findings(same_audio(measures), used, "the same audio")]
+        findings += [*copy_findings(similar, used, "nearly the same audio", exact=False)]
     numbers = measures[_FIELDS] if len(measures) else pd.DataFrame(columns=_FIELDS)
     table = scanned.assign(split=scanned["recording"].map(used.set_index("recording")["split"]).fillna(""))
+    table["problem"] = [problems.get(key, "") for key in table["recording"]]
     ordered = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
     return Check(title, directory, table.join(numbers, on="recording"), counts, speakers, ordered)
 
@@ -114,19 +125,32 @@ def _labelled(table: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFr
     return kept.assign(emotion=kept["emotion"].map(labels)), findings
 
 
-def _measured(table: pd.DataFrame, directory: Path) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the measures of recordings with audio, with their keys as the index, and a finding on unreadable files."""
-    parts = parts_of(table)
-    table = table[table["audio"] != ""].set_index("recording")
-    found = track(measure_all(table["audio"], parts, directory), "measuring", len(table))
-    results = dict(zip(table.index, found, strict=True))
-    problems = {key: one for key, one in results.items() if isinstance(one, str)}
+def _count_speakers(speakers: pd.Series) -> str:
+    """Return the number of speakers, in words if some are unknown."""
+    known = speakers[~speakers.isin([UNKNOWN_SPEAKER, ""])]
+    if len(known) == len(speakers):
+        return f"{known.nunique():,}"
+    return f"{known.nunique():,} + unknown" if len(known) else "unknown"
+
+
+def _measured(table: pd.DataFrame, directory: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Measure recordings.
+
+    Returns:
+        The measures of recordings with audio, with their keys as the index; and what is wrong with unreadable files, by
+        key of the recording.
+    """
+    parts, problems = parts_of(table), {}
+    table = table.set_index("recording")
+    with_audio = table.loc[table["audio"] != "", "audio"]
+    found = track(measure_all(with_audio, parts, directory), "measuring", len(with_audio))
+    results = dict(zip(with_audio.index, found, strict=True))
+    problems = {key: f"{with_audio[key]}: {one}" for key, one in results.items() if isinstance(one, str)}
     rows = {key: vars(one) for key, one in results.items() if isinstance(one, Measures)}
-    findings = []
-    if problems:
-        first = next(iter(problems))
-        text = (
-            f"{counted(len(problems), 'file')} cannot be read, such as {table.loc[first, 'audio']} ({problems[first]})"
-        )
-        findings = [Finding("error", f"{text}: repair or remove them, or set data.on_error=skip", list(problems))]
-    return pd.DataFrame.from_dict(rows, orient="index"), findings
+    for key, path in table.loc[table["audio"] == "", "video"].items():
+        try:
+            if (directory / path).is_file():  # not one that is made when it is needed, or in an archive
+                require_frame(directory / path)
+        except EmotionError as error:
+            problems[str(key)] = str(error).removeprefix(f"{directory}/")
+    return pd.DataFrame.from_dict(rows, orient="index"), problems

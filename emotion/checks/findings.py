@@ -1,7 +1,7 @@
 """Findings on a corpus and on the splits of a protocol."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,15 @@ class Finding:
         level: `error` if a training would be unsound or stop, `warning` if its figures may mislead, or `note`.
         text: One line that names it and the remedy.
         recordings: Keys of the recordings that it is about; empty if it is about all.
+        groups: Groups of keys of recordings that belong together, such as copies; empty if there are none.
+        details: Further lines, such as what is wrong with each file.
     """
 
     level: str
     text: str
-    recordings: Sequence[str] = field(default=())
+    recordings: Sequence[str] = ()
+    groups: Sequence[Sequence[str]] = ()
+    details: Sequence[str] = ()
 
 
 def split_findings(table: pd.DataFrame) -> Iterator[Finding]:
@@ -127,18 +131,36 @@ def level_finding(measures: pd.DataFrame, table: pd.DataFrame) -> Iterator[Findi
         )
 
 
-def copy_findings(groups: Sequence[Sequence[str]], table: pd.DataFrame, exact: bool) -> Iterator[Finding]:
-    """Yield findings on recordings of the same audio.
+def problem_findings(problems: Mapping[str, str], on_error: str) -> Iterator[Finding]:
+    """Yield a finding on files that cannot be read.
+
+    Args:
+        problems: Path and what is wrong, by key of the recording.
+        on_error: Value of `data.on_error`.
+    """
+    if problems:
+        text = f"{counted(len(problems), 'file')} cannot be read, such as {next(iter(problems.values()))}"
+        if on_error == "raise":
+            finding = ("error", f"{text}: repair or remove them, or set data.on_error=skip")
+        else:
+            finding = ("note", f"{text}: left out (data.on_error={on_error})")
+        yield Finding(*finding, list(problems), details=list(problems.values()))
+
+
+def copy_findings(
+    groups: Sequence[Sequence[str]], table: pd.DataFrame, what: str, exact: bool = True
+) -> Iterator[Finding]:
+    """Yield findings on copies of recordings.
 
     Args:
         groups: Groups of keys of recordings.
         table: See `split_findings`; recordings without a split may be left out.
-        exact: True if their samples are equal, False if they are similar.
+        what: What they share, in words.
+        exact: True if it is equal (default), False if it is similar.
     """
     if not groups:
         return
     known = table.set_index("recording")
-    what = "the same audio" if exact else "nearly the same audio, such as copies with another level or coding,"
     problems = (
         ("split", "error" if exact else "warning", "in two splits", "test would hold what was trained on; remove one"),
         ("emotion", "error" if exact else "warning", "with different emotions", "correct one of them"),
@@ -153,11 +175,12 @@ def copy_findings(groups: Sequence[Sequence[str]], table: pd.DataFrame, exact: b
         if found:
             named |= {key for group in found for key in group}
             text = f"{counted(len(found), 'group')} of recordings with {what} {where}, such as {examples(found[0])}"
-            yield Finding(level, f"{text}: {remedy}", [key for group in found for key in group])
+            yield Finding(level, f"{text}: {remedy}", [key for group in found for key in group], found)
     rest = [group for group in groups if not named & set(group)]
     if rest:
-        text = f"{counted(len(rest), 'group')} of recordings with {what} in one split, such as {examples(rest[0])}"
-        yield Finding("note", text, [key for group in rest for key in group])
+        where = "in one split" if known["split"].any() else ""
+        text = f"{counted(len(rest), 'group')} of recordings with {what} {where}".strip()
+        yield Finding("note", f"{text}, such as {examples(rest[0])}", [key for group in rest for key in group], rest)
 
 
 def class_counts(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from emotion.checks.check import Check
+from emotion.checks.findings import Finding
 from emotion.checks.measures import SHOWN
 from emotion.errors import counted
 from emotion.plots.figure import SERIES_STYLES, label_colors, new_figure
 
-_PLAYERS = 6  # for a finding
+_PLAYERS = 6  # of a row, and rows of a finding
+_DETAILS = 50  # lines of a finding
 _ROWS = 500  # of the table of recordings
 _PLAYED_S = 20
 _STYLE = """
@@ -28,7 +30,7 @@ th:first-child, td:first-child { text-align: left; }
 .finding { border-left: .3rem solid var(--note); padding: .2rem 1rem; margin: 1rem 0; }
 .error { border-color: var(--error); } .warning { border-color: var(--warning); }
 .error b { color: var(--error); } .warning b { color: var(--warning); }
-.players { display: flex; flex-wrap: wrap; gap: 1rem; } .players figure { margin: 0; }
+.players { display: flex; flex-wrap: wrap; gap: 1rem; margin: .5rem 0; } .players figure { margin: 0; }
 figcaption { font-size: .85rem; } audio { width: 15rem; }
 img { max-width: 100%; background: white; border-radius: .3rem; }
 """
@@ -46,7 +48,7 @@ def render(check: Check) -> str:
         f"<p>{escape(check.title)}</p>",
         f"<p><b>{verdict}</b></p>",
         "<h2>Findings</h2>",
-        *(_finding(check, finding.level, finding.text, finding.recordings) for finding in check.findings),
+        *(_finding(check, finding) for finding in check.findings),
     ]
     if not check.findings:
         parts.append("<p>Nothing was found.</p>")
@@ -60,11 +62,17 @@ def render(check: Check) -> str:
     return "\n".join([*head, *parts, "</body></html>\n"])
 
 
-def _finding(check: Check, level: str, text: str, recordings: Sequence[str]) -> str:
-    players = _players(check, list(recordings)[:_PLAYERS])
-    more = len(recordings) - _PLAYERS
+def _finding(check: Check, finding: Finding) -> str:
+    """Return a finding with its details, and with players: a row for each group, or one row."""
+    details = "".join(f"<li>{escape(line)}</li>" for line in finding.details[:_DETAILS])
+    groups = finding.groups or [finding.recordings]
+    shown = [group[:_PLAYERS] for group in groups[:_PLAYERS]]
+    players = "".join(_players(check, list(group)) for group in shown)
+    more = len(finding.recordings) - sum(map(len, shown))
     rest = f"<p>and {counted(more, 'other')}</p>" if more > 0 and players else ""
-    return f'<div class="finding {level}"><b>{level}</b>: {escape(text)}{players}{rest}</div>'
+    text = f"<b>{finding.level}</b>: {escape(finding.text)}"
+    listed = f"<ul>{details}</ul>" if details else ""
+    return f'<div class="finding {finding.level}">{text}{listed}{players}{rest}</div>'
 
 
 def _counts(check: Check) -> Iterator[str]:
@@ -72,6 +80,7 @@ def _counts(check: Check) -> Iterator[str]:
         return
     rows = check.counts.copy()
     rows.loc["all"] = rows.sum()
+    rows = rows.map("{:,}".format)
     rows.loc["speakers"] = [check.speakers[split] for split in rows.columns]
     yield rows.rename_axis("recordings", axis=1).rename_axis(None).to_html(border=0)
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.cli.outputs import add_force, path, require_free
+from emotion.cli.outputs import add_force, existing_below, path, require_free
 from emotion.errors import EmotionError, counted
 
 if TYPE_CHECKING:
@@ -36,8 +36,12 @@ def _check(arguments: argparse.Namespace) -> None:
     from emotion.files import write_text
     from emotion.notebook import configure
 
-    require_free([arguments.html, arguments.csv], [], arguments.force)
+    outputs = [arguments.html, arguments.csv]
+    require_free(outputs, [], arguments.force)
     config = configure(*_overrides(arguments.data))
+    corpus, root = config.data.corpus.arguments, config.data.root
+    tables = [Path(root or "", corpus["table"])] if corpus.get("table") else []
+    require_free(outputs, [*existing_below(root, outputs), *tables], arguments.force)
     found = check_corpus(config.data, config.protocol, config.labels, config.seed)
     _print(found)
     if arguments.csv:
@@ -96,7 +100,7 @@ def _print_counts(console: "Console", found: "Check") -> None:
     for label, row in found.counts.iterrows():
         table.add_row(str(label), *(f"{number:,}" for number in row))
     table.add_row("all", *(f"{number:,}" for number in found.counts.sum()), style="bold")
-    table.add_row("speakers", *(f"{found.speakers[split]:,}" for split in found.counts.columns))
+    table.add_row("speakers", *(found.speakers[split] for split in found.counts.columns))
     console.print()
     console.print(table)
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.cli.outputs import add_force, path, require_free
+from emotion.cli.outputs import add_force, existing_below, path, require_free
 from emotion.errors import counted, shown_command
 
 if TYPE_CHECKING:
@@ -30,10 +30,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from emotion.notebook import configure
 
     config = configure(*arguments.overrides)
-    sheet, root = arguments.contact_sheet, config.data.root
-    folder = Path(root).expanduser().resolve() if root else None
-    inside = bool(folder and sheet and sheet.exists() and sheet.resolve().is_relative_to(folder))
-    require_free([sheet], [sheet] if inside else [], arguments.force, [sheet])
+    sheet = arguments.contact_sheet
+    require_free([sheet], existing_below(config.data.root, [sheet]), arguments.force, [sheet])
     datamodule = datamodule_of(config)
     datamodule.setup()
     for name, items in datamodule.sources.items():

@@ -51,6 +51,8 @@ def require_free(
     for number, output in enumerate(requested):
         if output.is_dir():
             raise EmotionError(f"{output} is a folder; name a file in it")
+        if output.exists() and not output.is_file():
+            raise EmotionError(f"{output} is a device or a pipe; name a file")
         if any(_is_same(output, other) for other in requested[:number]):
             raise EmotionError(f"{output} is named for two outputs; choose another name for one of them")
         if same := next((file for file in files if _is_same(output, file)), None):
@@ -60,6 +62,19 @@ def require_free(
     for figure in figures:
         if figure and figure.suffix.lower() not in FIGURES:
             raise EmotionError(f"{figure}: the suffix of a figure must be {', '.join(FIGURES[:4])}, …")
+
+
+def existing_below(folder: str | None, outputs: Iterable[Path | None]) -> list[Path]:
+    """Return the outputs that exist in a folder of inputs, which must not be overwritten.
+
+    Args:
+        folder: Path of the folder, or None.
+        outputs: Files to write; None is skipped.
+    """
+    root = Path(folder).expanduser().resolve() if folder else None
+    return [
+        output for output in outputs if root and output and output.exists() and output.resolve().is_relative_to(root)
+    ]
 
 
 def _files(source: Path) -> Iterator[Path]:

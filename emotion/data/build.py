@@ -90,7 +90,7 @@ def _protocol(
         return from_saved_splits(
             settings.name, corpus.name, splits, settings.fold, settings.speaker_independent, shares
         )
-    if committed:
+    if committed and not (members and settings.name in OF_SEVERAL):
         return protocols.load(corpus.name, settings.name, settings.fold, settings.speaker_independent, shares, members)
     directory = corpus.locate(data.root)
     rows = cast(list[dict[str, str]], corpus.scan(directory).to_dict("records"))

@@ -43,6 +43,14 @@ _PATTERNS = [WEIGHTS, CONFIG, PREPROCESSOR, METRICS, "*.skops"]
 """The files that a model is loaded from."""
 _METRICS = {"UAR": ("recall", "uar"), "accuracy": ("accuracy", "war"), "macro F1": ("f1", "macro_f1")}
 """The Hub's name of each metric, and its key after `test/` in `metrics.json`."""
+_UNREACHABLE = "it is not in the cache, and the Hub cannot be reached; give a folder or a file"
+_REASONS = {
+    "LocalEntryNotFoundError": _UNREACHABLE,
+    "OfflineModeIsEnabled": _UNREACHABLE,
+    "RepositoryNotFoundError": "there is no such repository, or it is private",
+    "RevisionNotFoundError": "there is no such revision",
+}
+"""Reasons in words, by the names of exceptions of huggingface_hub."""
 _TASKS = {"audio": "audio-classification", "face": "image-classification"}
 
 
@@ -66,6 +74,10 @@ def save_pretrained(run_dir: Path, folder: Path, source: str | None = None) -> N
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EmotionError(f"{folder} is not an empty folder; choose another one")
     network, config = network_of(run_dir), _plain_config(run_dir)
+    if "action_units" in network.modalities:
+        raise EmotionError(
+            f"{run_dir} needs action units too, which cannot be computed from a recording; name another run"
+        )
     metrics = runs.load_metrics(run_dir)
     weights = {name: value.contiguous() for name, value in runs.load_weights(run_dir).items()}
     with atomic_path(folder / WEIGHTS) as temporary:
@@ -130,7 +142,7 @@ def download(repo_id: str, revision: str | None = None) -> Path:
         at = f" at revision {revision}" if revision else ""
         raise EmotionError(
             f"{repo_id} is no file or folder here, and cannot be downloaded from the Hugging Face Hub{at}: "
-            f"{error_message(error)}; without a connection, give a folder or a file"
+            f"{_REASONS.get(type(error).__name__) or error_message(error)}"
         ) from error
 
 
@@ -149,19 +161,25 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
     from emotion.labels import classes
 
     safetensors = _import("safetensors.torch")
-    config = _load_config(folder / CONFIG)
+    content = _load_json(folder / CONFIG)
+    config = _read_config(content, folder / CONFIG)
     try:
         weights = safetensors.load_file(folder / WEIGHTS)
     except Exception as error:  # the library has no base class of its errors
         raise EmotionError(f"{folder / WEIGHTS} cannot be read: {error_message(error)}") from error
     classifier = restore_classifier(config, weights, folder, folder / WEIGHTS, folder / CONFIG)
     labels, rate = classes(config.labels), config.data.sample_rate
+    if content["id2label"] != {str(index): label for index, label in enumerate(labels)}:
+        raise EmotionError(
+            f"{folder / CONFIG}: id2label is not the labels of the model ({', '.join(labels)}); restore it"
+        )
     return Network(classifier, modalities_of(config), rate, labels, device, min_confidence_of(folder))
 
 
-def _load_config(path: Path) -> "TrainConfig":
-    content = _load_json(path)
-    if content.get("model_type") != _MODEL_TYPE or not isinstance(content.get("run"), dict):
+def _read_config(content: Mapping[str, Any], path: Path) -> "TrainConfig":
+    if content.get("model_type") != _MODEL_TYPE or not {"run", "id2label"} <= set(content):
+        raise EmotionError(f"{path} is of another library; a model of this package has model_type={_MODEL_TYPE}")
+    if not isinstance(content["run"], dict):
         raise EmotionError(f"{path} is of another library; a model of this package has model_type={_MODEL_TYPE}")
     if "${" in json.dumps(content["run"]):
         raise EmotionError(f"{path} is refused: it refers to values outside of the file by ${{…}}")
@@ -232,13 +250,14 @@ def _words(network: "Network", metrics: Mapping[str, Any], source: str) -> str:
         f"Recognises {', '.join(network.labels)} in {' and '.join(network.modalities)}.",
     ]
     if "test/uar" in metrics:
-        kind = "unseen speakers" if metrics["speaker_independent"] else "speakers that it was trained on"
+        kind = "unseen speakers" if metrics["speaker_independent"] else "people who may be in its training data too"
         lines.append(
             f"Trained and tested on {metrics['data']} (protocol {metrics['protocol']}, fold {metrics['fold']}): UAR "
             f"{metrics['test/uar']:.3f} on {kind}. Expect less on other recordings, languages and rooms. Do not use it "
             "for decisions about people: it recognises how an emotion is acted, not what a person experiences."
         )
-    example = f'import emotion\n\nmodel = emotion.from_pretrained("{source}")\nmodel.predict("clip.wav")'
+    file = "clip.wav" if "audio" in network.modalities else "face.jpg"
+    example = f'import emotion\n\nmodel = emotion.from_pretrained("{source}")\nmodel.predict("{file}")'
     return "\n\n".join([*lines, f"```python\n{example}\n```"]) + "\n"
 
 

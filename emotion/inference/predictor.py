@@ -119,6 +119,8 @@ class Predictor:
             if path.is_absolute() or len(path.parts) != 2 or path.suffix == ".onnx":
                 raise EmotionError(f"{source}: no such file or folder, and no repository of the form name/model")
             path = hub.download(str(source), revision)
+        elif revision:
+            raise EmotionError(f"{source} is a folder here, which has no revision {revision}; leave --revision out")
         if not (path / hub.CONFIG).is_file():
             return cls.from_run(path, device)
         return cls(hub.load_pretrained(path, device))
