@@ -83,7 +83,8 @@ def render_page(runs: list[Run], description: Path | None = None) -> str:
         EmotionError: the file does not describe a page.
     """
     page = _read_page(description) if description else _DEFAULT_PAGE
-    parts = [f"# {page.title}", page.text.strip(), _versions(runs, page.version_notes or {})]
+    shown = [run for run in runs if any(section.contains(run.name) for section in page.sections)]
+    parts = [f"# {page.title}", page.text.strip(), _versions(shown, page.version_notes or {})]
     for section in page.sections:
         members = [run for run in runs if section.contains(run.name)]
         files = [to_markdown(_read_csv(description.with_name(name))) for name in section.files] if description else []
