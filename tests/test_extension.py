@@ -111,7 +111,7 @@ def test_every_command_uses_the_extensions(extension, command, tmp_path, monkeyp
     output_of(command("export", "run", "--format", "my_format", *conf))
     assert "export.MyFormat" in used and (tmp_path / "weights.pt").exists()
     assert "my_format" in command("export", "run", "--format", "my_forma", *conf).stderr
-    assert "known: bundle, onnx, onnx_int8, pt2" in command("export", "run", "--format", "my_format").stderr
+    assert "known: bundle, hub, onnx, onnx_int8, pt2" in command("export", "run", "--format", "my_format").stderr
     assert "did you mean my_corpus?" in command("train", *conf, "data=my_corpu").stderr
     assert "data=my_corpus" in command("train", "data=my_corpus").stderr
 

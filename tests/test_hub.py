@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import yaml
 
 import emotion
@@ -103,6 +104,12 @@ def test_nothing_of_a_configuration_is_executed(folder, tmp_path):
 def test_damaged_files_are_named(folder, tmp_path):
     copy = altered(folder, tmp_path)
     whole = (copy / "model.safetensors").read_bytes()
+    weights = safetensors.torch.load(whole)
+    name = next(name for name, value in weights.items() if value.is_floating_point())
+    weights[name][...] = float("nan")
+    (copy / "model.safetensors").write_bytes(safetensors.torch.save(weights))
+    with pytest.raises(EmotionError, match=f"{name} has values that are not finite"):
+        emotion.from_pretrained(copy)
     (copy / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EmotionError, match=r"model\.safetensors cannot be read"):
         emotion.from_pretrained(copy)

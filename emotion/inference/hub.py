@@ -167,6 +167,9 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
         weights = safetensors.load_file(folder / WEIGHTS)
     except Exception as error:  # the library has no base class of its errors
         raise EmotionError(f"{folder / WEIGHTS} cannot be read: {error_message(error)}") from error
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise EmotionError(f"{folder / WEIGHTS}: {name} has values that are not finite; export the model again")
     classifier = restore_classifier(config, weights, folder, folder / WEIGHTS, folder / CONFIG)
     labels, rate = classes(config.labels), config.data.sample_rate
     if content["id2label"] != {str(index): label for index, label in enumerate(labels)}:
