@@ -82,7 +82,7 @@ def test_predictions_of_videos_are_the_mean_of_audio_and_face(predictor, clips):
     for clip in clips:
         prediction = predictor.predict(clip)
         assert prediction.modalities == ("audio", "face")
-        logs = [np.log(list(predict(clip).probabilities.values())) for predict in (audio, face)]
+        logs = [np.log(list(one.predict(clip).probabilities.values())) for one in (audio, face)]
         joint = np.exp(np.mean(logs, axis=0))
         assert list(prediction.probabilities.values()) == pytest.approx(joint / joint.sum(), abs=TOLERANCE)
 
