@@ -13,8 +13,7 @@ from emotion.errors import EmotionError
 from emotion.hydra_cli.command_line import explained
 from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
 from emotion.pipelines.results import cache_features
-from emotion.training.fit import build_module
-from emotion.training.module import EmotionModule
+from emotion.training.module import EmotionModule, build_module
 
 
 def configure(*overrides: str) -> TrainConfig:
@@ -36,7 +35,6 @@ def configure(*overrides: str) -> TrainConfig:
     checked = check_overrides(typed, "train", directories)
     with explained(checked, "train", directories):
         composed = compose("train", typed)
-    validate(composed)
     return validate(warm_start.merge_initial_runs(composed, typed)[0])
 
 
@@ -66,5 +64,5 @@ def build(config: TrainConfig) -> tuple[EmotionModule, EmotionDataModule]:
     cache_features(classifier, datamodule, torch.device("cpu"), training=True)
     for encoder in fresh:
         encoder.fit(lambda: datamodule.batches("train"))
-    module = build_module(classifier, datamodule, config.optimizer, config.scheduler, config.training, config.augment)
+    module = build_module(classifier, datamodule, config.training, config.optimizer, config.scheduler, config.augment)
     return module, datamodule

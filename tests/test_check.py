@@ -105,6 +105,7 @@ def test_what_is_wrong_with_splits_is_found(folder, command):
     assert any("1 recording are left out" in line or "1 recording is left out" in line for line in lines(done, "note"))
 
 
+@pytest.mark.slow
 def test_page_has_findings_and_players(folder, command, tmp_path, browser):
     (folder / "sad" / "person01_3<b>.wav").write_bytes((folder / "happy" / "person01_1.wav").read_bytes())
     done = command("check", folder, SPEAKER, "--html", "check.html")

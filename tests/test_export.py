@@ -195,6 +195,6 @@ def test_exported_model_predicts_real_speech(real_data, trained, tmp_path):
     export.export(trained, tmp_path / "model.onnx", "onnx", list(map(str, clips[:3])))
     predictor, exported = Predictor.from_run(trained), Predictor.from_file(tmp_path / "model.onnx")
     waveform = read_audio(clips[5], 16_000)
-    assert exported(waveform, 16_000).probabilities == pytest.approx(
+    assert exported.predict(waveform, 16_000).probabilities == pytest.approx(
         predictor.predict(waveform, 16_000).probabilities, abs=1e-4
     )

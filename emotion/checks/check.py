@@ -1,6 +1,6 @@
 """The check of a corpus and of a protocol's splits of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -14,7 +14,8 @@ from emotion.checks.findings import (
     audio_findings,
     class_counts,
     copy_findings,
-    level_finding,
+    examples,
+    noise_findings,
     problem_findings,
     speaker_findings,
     split_findings,
@@ -26,6 +27,7 @@ from emotion.corpora import Corpus
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.corpora.copies import find_copies
 from emotion.data.build import build_datamodule
+from emotion.data.datamodule import EmotionDataModule
 from emotion.data.table import join_splits
 from emotion.errors import EmotionError, counted
 from emotion.media.video import require_frame
@@ -63,14 +65,13 @@ class Check:
         return all(finding.level != "error" for finding in self.findings)
 
 
-def check_corpus(data: DataConfig, protocol: ProtocolConfig, labels: str | list[str], seed: int) -> Check:
+def check_corpus(data: DataConfig, protocol: ProtocolConfig, labels: str | list[str]) -> Check:
     """Check the recordings of a corpus, and what a protocol does with them.
 
     Args:
         data: The corpus.
         protocol: Its splits.
         labels: Label scheme, list of emotions, or `from_data`.
-        seed: Seed of the run.
 
     Raises:
         EmotionError: there is no such corpus, or it has no recordings.
@@ -81,36 +82,46 @@ def check_corpus(data: DataConfig, protocol: ProtocolConfig, labels: str | list[
     title = f"{corpus.name}: {counted(len(scanned), 'recording')} in {directory}"
     used, counts, speakers = scanned.assign(split=""), None, None
     try:
-        module = build_datamodule(replace(data, download=False), protocol, labels, {}, seed)
-        loaded = module.protocol
-        used, unlabelled = _labelled(
-            join_splits(scanned, loaded.table, data.channel, module.train_channel), module.labels
-        )
-        kind = "speaker-independent" if loaded.speaker_independent else "SPEAKER-DEPENDENT"
-        title += f"; protocol {loaded.name}, fold {loaded.fold} of {loaded.folds} ({kind})"
-        findings = [*unlabelled, *split_findings(used), *speaker_findings(used, loaded.speaker_independent)]
-        found = set(used["emotion"])
-        counts = class_counts(used).reindex([label for label in module.classes if label in found])
+        module = build_datamodule(replace(data, download=False), protocol, labels, {}, seed=0)
+        used, findings = _in_splits(scanned, module)
+        classes = [label for label in module.classes if label in set(used["emotion"])]
+        counts = class_counts(used).reindex(classes)
         speakers = {split: _count_speakers(used.loc[used["split"] == split, "speaker"]) for split in SPLITS}
-        outside = scanned.loc[~scanned["recording"].isin(loaded.table["recording"]), "recording"].tolist()
-        if outside:
-            findings.append(Finding("note", f"{counted(len(outside), 'recording')} are in no split of it", outside))
+        kind = "speaker-independent" if module.protocol.speaker_independent else "SPEAKER-DEPENDENT"
+        title += f"; protocol {module.protocol.name}, fold {module.protocol.fold} of {module.protocol.folds} ({kind})"
     except EmotionError as error:
         findings = [Finding("error", str(error))]
     measures, problems = _measured(scanned, directory)
-    findings += problem_findings(problems, data.on_error)
-    images = cast(list[dict[str, str]], scanned[scanned["audio"] == ""].to_dict("records"))
-    findings += copy_findings(find_copies(directory, images), used, "the same file")
+    findings += [*problem_findings(problems, data.on_error), *_copies(scanned, used, measures, directory)]
     if len(measures):
-        findings += [*audio_findings(measures), *level_finding(measures, used)]
-        similar = similar_audio(measures, scanned.set_index("recording")["audio"], directory)
-        findings += [*copy_findings(same_audio(measures), used, "the same audio")]
-        findings += [*copy_findings(similar, used, "nearly the same audio", exact=False)]
-    numbers = measures[_FIELDS] if len(measures) else pd.DataFrame(columns=_FIELDS)
+        findings += [*audio_findings(measures), *noise_findings(measures, used)]
     table = scanned.assign(split=scanned["recording"].map(used.set_index("recording")["split"]).fillna(""))
     table["problem"] = [problems.get(key, "") for key in table["recording"]]
-    ordered = sorted(findings, key=lambda finding: LEVELS.index(finding.level))
-    return Check(title, directory, table.join(numbers, on="recording"), counts, speakers, ordered)
+    table = table.join(measures.reindex(columns=_FIELDS), on="recording")
+    return Check(title, directory, table, counts, speakers, sorted(findings, key=lambda one: LEVELS.index(one.level)))
+
+
+def _in_splits(scanned: pd.DataFrame, module: EmotionDataModule) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return the recordings in the splits of a protocol with their labels, and findings on the splits."""
+    loaded = module.protocol
+    used, findings = _labelled(join_splits(scanned, loaded.table, module.channel, module.train_channel), module.labels)
+    findings += [*split_findings(used), *speaker_findings(used, loaded.speaker_independent)]
+    outside = scanned.loc[~scanned["recording"].isin(loaded.table["recording"]), "recording"].tolist()
+    if outside:
+        text = f"{counted(len(outside), 'recording')} outside of the splits, such as {examples(outside)}"
+        findings.append(Finding("note", text, outside))
+    return used, findings
+
+
+def _copies(scanned: pd.DataFrame, used: pd.DataFrame, measures: pd.DataFrame, directory: Path) -> Iterator[Finding]:
+    """Yield findings on copies, of images by their files and of others by their audio."""
+    images = cast(list[dict[str, str]], scanned[scanned["audio"] == ""].to_dict("records"))
+    yield from copy_findings(find_copies(directory, images), used, "the same file")
+    if len(measures):
+        paths = scanned.set_index("recording")["audio"]
+        yield from copy_findings(same_audio(measures), used, "the same audio")
+        similar = similar_audio(measures, paths, parts_of(scanned), directory)
+        yield from copy_findings(similar, used, "nearly the same audio", exact=False)
 
 
 def _labelled(table: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFrame, list[Finding]]:
@@ -140,7 +151,7 @@ def _measured(table: pd.DataFrame, directory: Path) -> tuple[pd.DataFrame, dict[
         The measures of recordings with audio, with their keys as the index; and what is wrong with unreadable files, by
         key of the recording.
     """
-    parts, problems = parts_of(table), {}
+    parts = parts_of(table)
     table = table.set_index("recording")
     with_audio = table.loc[table["audio"] != "", "audio"]
     found = track(measure_all(with_audio, parts, directory), "measuring", len(with_audio))

@@ -1,14 +1,13 @@
 """Recordings of the same audio."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import fft
 
-from emotion.checks.measures import MEASURED_S, RATE
-from emotion.media.audio import read_audio
+from emotion.checks.measures import Part, read_waveform
 
 _MIN_SIMILARITY = 0.95  # cosine of fingerprints; takes of one sentence by one actor of RAVDESS reach 0.963
 MIN_CORRELATION = 0.8
@@ -26,7 +25,9 @@ def same_audio(measures: pd.DataFrame) -> list[list[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-def similar_audio(measures: pd.DataFrame, paths: pd.Series, directory: Path) -> list[list[str]]:
+def similar_audio(
+    measures: pd.DataFrame, paths: pd.Series, parts: Mapping[str, Part], directory: Path
+) -> list[list[str]]:
     """Return groups of recordings of nearly the same audio, such as copies with another level, coding or sampling rate.
 
     Candidates have similar fingerprints; their waveforms are then compared. Equal samples are left out.
@@ -34,16 +35,16 @@ def similar_audio(measures: pd.DataFrame, paths: pd.Series, directory: Path) -> 
     Args:
         measures: See `same_audio`.
         paths: Path of each recording, relative to `directory`, with its key as the index.
+        parts: Start and end, in seconds, of the recordings that are parts of files, by key.
         directory: Directory of the corpus.
     """
-    paths = paths.reindex(measures.index)
-    pairs = [
-        (one, other)
-        for one, other in _similar_pairs(measures)
-        if paths.iloc[one] != paths.iloc[other]  # parts of one file
-        and _correlation(directory / paths.iloc[one], directory / paths.iloc[other]) >= MIN_CORRELATION
-    ]
-    return _joined(pairs, measures.index.tolist())
+    names = measures.index.tolist()
+
+    def waveform(row: int) -> np.ndarray:
+        return read_waveform(directory / paths[names[row]], parts.get(names[row]))
+
+    pairs = [pair for pair in _similar_pairs(measures) if _correlation(*map(waveform, pair)) >= MIN_CORRELATION]
+    return _joined(pairs, names)
 
 
 def _similar_pairs(measures: pd.DataFrame) -> list[tuple[int, int]]:
@@ -67,9 +68,8 @@ def _similar_pairs(measures: pd.DataFrame) -> list[tuple[int, int]]:
     ]
 
 
-def _correlation(one: Path, other: Path) -> float:
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return the largest correlation of two waveforms over all shifts, in [0, 1]."""
-    first, second = (read_audio(path, RATE, lambda _: None)[: MEASURED_S * RATE] for path in (one, other))
     size = fft.next_fast_len(len(first) + len(second))
     spectra = [np.asarray(fft.rfft(waveform, size)) for waveform in (first, second)]
     product = np.asarray(fft.irfft(spectra[0] * spectra[1].conj(), size))

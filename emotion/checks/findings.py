@@ -118,7 +118,7 @@ def audio_findings(measures: pd.DataFrame) -> Iterator[Finding]:
             yield Finding("note", f"{what} differ: {shown}")
 
 
-def level_finding(measures: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:
+def noise_findings(measures: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:
     """Yield a finding if the emotions of one corpus differ in noise, which a model may learn in place of emotions."""
     emotions = table.set_index("recording")["emotion"].reindex(measures.index)
     noise = measures["noise_db"].groupby(emotions).agg(["median", "size"])

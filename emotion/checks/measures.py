@@ -14,7 +14,7 @@ from scipy import fft
 
 from emotion.errors import EmotionError
 from emotion.media.audio import to_waveform
-from emotion.media.decoders import open_audio
+from emotion.media.decoders import AudioHeader, open_audio
 from emotion.media.files import MediaError, require_file
 from emotion.media.int16 import INT16_FULL_SCALE, is_audible, to_int16
 from emotion.prepare.speech import speech_parts
@@ -87,6 +87,37 @@ def measure(path: Path, part: Part | None = None) -> Measures:
     Raises:
         MediaError: the file cannot be decoded, or ends before the part.
     """
+    header, samples, duration = _read_samples(path, part)
+    pcm = to_int16(to_waveform(samples, header.rate, RATE, lambda _: None))
+    levels = _frame_levels(pcm)
+    active = levels[levels > levels.max() - _SILENT_DB]
+    speech = sum(end - start for start, end in speech_parts(pcm, RATE)) / max(1, len(pcm))
+    return Measures(
+        duration,
+        header.rate,
+        header.channels,
+        float(10 * np.log10(np.mean(10 ** (active / 10)))) if is_audible(pcm) else -np.inf,
+        float(np.quantile(levels, 0.1)),
+        _clipped(samples),
+        float(samples.mean()),
+        1 - len(active) / len(levels),
+        speech,
+        hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
+        fingerprint(pcm),
+    )
+
+
+def read_waveform(path: Path, part: Part | None = None) -> np.ndarray:
+    """Return the audio that is measured as a waveform at `RATE`, shape (T,), float32; see `measure`."""
+    header, samples, _ = _read_samples(path, part)
+    return to_waveform(samples, header.rate, RATE, lambda _: None)
+
+
+def _read_samples(path: Path, part: Part | None) -> tuple[AudioHeader, np.ndarray, float]:
+    """Return the format, the samples that are measured, shape (T, C), float32, and the duration, in seconds.
+
+    See `measure`.
+    """
     require_file(path)
     header, _, chunks = open_audio(path)
     first, last = (0, None) if part is None else (round(seconds * header.rate) for seconds in part)
@@ -99,24 +130,7 @@ def measure(path: Path, part: Part | None = None) -> Measures:
     samples = np.concatenate(kept)[: max(0, end - first)]
     if not len(samples):
         raise MediaError(f"{path}: ends before {first / header.rate:g} s")
-    waveform = to_waveform(samples, header.rate, RATE, lambda _: None)
-    pcm = to_int16(waveform)
-    levels = _frame_levels(pcm)
-    active = levels[levels > levels.max() - _SILENT_DB]
-    speech = sum(end - start for start, end in speech_parts(pcm, RATE)) / max(1, len(pcm))
-    return Measures(
-        (end - first) / header.rate,
-        header.rate,
-        header.channels,
-        float(10 * np.log10(np.mean(10 ** (active / 10)))) if is_audible(pcm) else -np.inf,
-        float(np.quantile(levels, 0.1)),
-        _clipped(samples),
-        float(samples.mean()),
-        1 - len(active) / len(levels),
-        speech,
-        hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
-        fingerprint(pcm),
-    )
+    return header, samples, (end - first) / header.rate
 
 
 def measure_all(paths: pd.Series, parts: Mapping[str, Part], directory: Path) -> Iterator[Measures | str]:

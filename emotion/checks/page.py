@@ -5,15 +5,21 @@ import io
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from emotion.checks.check import Check
 from emotion.checks.findings import Finding
-from emotion.checks.measures import SHOWN
+from emotion.checks.measures import RATE, SHOWN, Part, read_waveform
 from emotion.errors import counted
+from emotion.media.files import MediaError
 from emotion.plots.figure import SERIES_STYLES, label_colors, new_figure
+from emotion.prepare.waveforms import parts_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PLAYERS = 6  # of a row, and rows of a finding
 _DETAILS = 50  # lines of a finding
@@ -106,9 +112,9 @@ def _figures(table: pd.DataFrame) -> Iterator[str]:
         yield _image(figure, f"Histogram of {title}")
 
 
-def _image(figure: object, description: str) -> str:
+def _image(figure: "Figure", description: str) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, bbox_inches="tight")  # pyright: ignore[reportAttributeAccessIssue]
+    figure.savefig(buffer, format="png", dpi=144, bbox_inches="tight")
     encoded = base64.b64encode(buffer.getvalue()).decode()
     return f'<p><img alt="{escape(description)}" width="720" src="data:image/png;base64,{encoded}"></p>'
 
@@ -123,25 +129,22 @@ def _examples(check: Check) -> Iterator[str]:
 
 def _players(check: Check, recordings: Sequence[str]) -> str:
     rows = check.table[check.table["recording"].isin(recordings)].dropna(subset="duration_s")
+    parts = parts_of(rows)
     figures = [
         f"<figure><audio controls preload='metadata' src='{source}'></audio><figcaption>{escape(row['recording'])}<br>"
         f"{escape(row['emotion'])}, {escape(row['split'] or 'in no split')}</figcaption></figure>"
         for _, row in rows.iterrows()
-        if (source := _audio(check.directory / row["audio"]))
+        if (source := _audio(check.directory / row["audio"], parts.get(row["recording"])))
     ]
     return f'<div class="players">{"".join(figures)}</div>' if figures else ""
 
 
-def _audio(path: Path) -> str:
-    """Return the start of a recording as FLAC in a data URL; empty if it cannot be read."""
+def _audio(path: Path, part: Part | None) -> str:
+    """Return the start of a recording as FLAC in a data URL; empty if it cannot be read any more."""
     import soundfile
 
-    from emotion.checks.measures import RATE
-    from emotion.media.audio import read_audio
-    from emotion.media.files import MediaError
-
     try:
-        waveform = read_audio(path, RATE, lambda _: None)[: _PLAYED_S * RATE]
+        waveform = read_waveform(path, part)[: _PLAYED_S * RATE]
     except MediaError:
         return ""
     buffer = io.BytesIO()

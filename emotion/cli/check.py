@@ -42,7 +42,7 @@ def _check(arguments: argparse.Namespace) -> None:
     corpus, root = config.data.corpus.arguments, config.data.root
     tables = [Path(root or "", corpus["table"])] if corpus.get("table") else []
     require_free(outputs, [*existing_below(root, outputs), *tables], arguments.force)
-    found = check_corpus(config.data, config.protocol, config.labels, config.seed)
+    found = check_corpus(config.data, config.protocol, config.labels)
     _print(found)
     if arguments.csv:
         write_text(arguments.csv, found.table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

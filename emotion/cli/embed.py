@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from emotion.cli.inputs import add_files, find_files, report_problems
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.errors import counted, printable
 
@@ -10,7 +11,7 @@ from emotion.errors import counted, printable
 def add_embed(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion embed`."""
     parser = commands.add_parser("embed", help="Write the embeddings of your own files.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="Audio files, videos, images, folders, or patterns.")
+    add_files(parser)
     parser.add_argument(
         "--run",
         type=path,
@@ -28,12 +29,10 @@ def add_embed(commands: "argparse._SubParsersAction") -> None:
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    from emotion.inference import Problem, embeddings, recordings
+    from emotion.inference import Problem, embeddings
     from emotion.progress import track
 
-    media = recordings.find_media(arguments.files)
-    for note in media.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+    media = find_files(arguments.files)
     form = embeddings.choose_format(arguments.format, arguments.output)
     outputs = embeddings.outputs_of(form, arguments.output)
     require_free(outputs, [*media.files, *filter(None, [arguments.run])], arguments.force)
@@ -49,10 +48,8 @@ def _embed(arguments: argparse.Namespace) -> None:
         written = " and ".join(map(str, embeddings.FORMATS[form](table, arguments.output)))
         shape = f"{counted(len(embedded), 'embedding')} of {counted(len(embedded[0].values), 'value')}"
         print(f"wrote {printable(written)}: {shape}, {embedder.model} {embedder.version}", file=sys.stderr)
-    problems = [f"{one.name}: {one.reason}" for one in found if isinstance(one, Problem)]
-    for problem in (*media.missing, *problems):
-        print(f"error: {printable(problem)}", file=sys.stderr)
+    has_problems = report_problems(found, media.missing)
     if interrupted:
         print(f"interrupted: {len(found)} of {counted(len(media.files), 'recording')} embedded", file=sys.stderr)
-    if interrupted or problems or media.missing:
+    if interrupted or has_problems:
         sys.exit(130 if interrupted else 1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emotion.cli.inputs import add_files, find_files, report_problems
 from emotion.cli.outputs import add_force, path, require_free
 from emotion.cli.predictor import add_model, load_predictor
 from emotion.errors import EmotionError, counted, printable
@@ -41,33 +42,15 @@ def _confidence(text: str) -> float:
 def add_predict(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion predict`."""
     parser = commands.add_parser("predict", help="Predict the emotion of your own files.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="Audio files, videos, images, folders, or patterns.")
+    add_files(parser)
     add_model(parser)
-    parser.add_argument(
-        "--format", metavar="NAME", help=f"{_FORMATS} (default: that of the suffix of --output, else table)."
-    )
-    parser.add_argument(
-        "--output",
-        type=path,
-        metavar="PATH",
-        help="File to write (default: standard output); of several recordings as textgrid, elan, srt or vtt, a folder.",
-    )
+    _add_outputs(parser)
     parser.add_argument("--timeline", action="store_true", help="Predict each window and each face.")
     parser.add_argument(
         "--window", type=float, metavar="SECONDS", help="Duration of a window (default: 3); implies --timeline."
     )
     parser.add_argument(
         "--hop", type=float, metavar="SECONDS", help="Step between windows (default: 1); implies --timeline."
-    )
-    parser.add_argument("--plot", type=path, metavar="PNG", help="Figure of the timeline of one recording to write.")
-    parser.add_argument(
-        "--overlay",
-        type=path,
-        metavar="MP4",
-        help="Video with boxes, labels and timeline to write; of an image, a JPG or PNG with boxes and labels.",
-    )
-    parser.add_argument(
-        "--subtitle-track", action="store_true", help="Add the timeline to the overlay of a video as subtitles."
     )
     parser.add_argument(
         "--min-confidence",
@@ -95,13 +78,34 @@ def add_predict(commands: "argparse._SubParsersAction") -> None:
     parser.set_defaults(call=_predict)
 
 
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the formats, files and figures that are written."""
+    parser.add_argument(
+        "--format", metavar="NAME", help=f"{_FORMATS} (default: that of the suffix of --output, else table)."
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="PATH",
+        help="File to write (default: standard output); of several recordings as textgrid, elan, srt or vtt, a folder.",
+    )
+    parser.add_argument("--plot", type=path, metavar="PNG", help="Figure of the timeline of one recording to write.")
+    parser.add_argument(
+        "--overlay",
+        type=path,
+        metavar="MP4",
+        help="Video with boxes, labels and timeline to write; of an image, a JPG or PNG with boxes and labels.",
+    )
+    parser.add_argument(
+        "--subtitle-track", action="store_true", help="Add the timeline to the overlay of a video as subtitles."
+    )
+
+
 def _predict(arguments: argparse.Namespace) -> None:
-    from emotion.inference import output, output_formats, recordings
+    from emotion.inference import output, output_formats
     from emotion.progress import track
 
-    media = recordings.find_media(arguments.files)
-    for note in media.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+    media = find_files(arguments.files)
     destination = output_formats.plan(arguments.format, arguments.output, media.files)
     figures = [figure for figure in (arguments.plot, arguments.overlay) if figure]
     _require_outputs(arguments, media, destination, figures)
@@ -124,7 +128,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         print(f"interrupted: {done} of {counted(len(media.files), 'recording')} predicted", file=sys.stderr)
         sys.exit(130)
     _write(destination, outcomes, predictor.labels)
-    _report_problems(outcomes, media)
+    if report_problems(outcomes, media.missing):
+        sys.exit(1)
 
 
 def _require_outputs(
@@ -179,17 +184,6 @@ def _write(destination: "Destination", outcomes: "Sequence[Outcome]", labels: tu
         output.show(outcomes, labels)
     elif render := destination.form.render:
         print(render(outcomes, labels), end="")
-
-
-def _report_problems(outcomes: "Sequence[Outcome]", media: "MediaFiles") -> None:
-    """Print the recordings without a prediction, and exit with status 1 if there are any."""
-    from emotion.inference import Problem
-
-    problems = [f"{outcome.name}: {outcome.reason}" for outcome in outcomes if isinstance(outcome, Problem)]
-    for problem in (*media.missing, *problems):
-        print(f"error: {printable(problem)}", file=sys.stderr)
-    if problems or media.missing:
-        sys.exit(1)
 
 
 def _adapt(predictor: "Predictor", files: Sequence[Path], arguments: argparse.Namespace, follows: bool) -> None:

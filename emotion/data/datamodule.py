@@ -17,9 +17,9 @@ from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features, copy_key
 from emotion.data.sampler import EpochSampler
-from emotion.data.sources import Source, load_action_units, load_audio, load_faces
+from emotion.data.sources import Source, load_action_units, load_audio, load_faces, report_problems, usable
 from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
-from emotion.errors import EmotionError, counted, suggest
+from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, label_names, scheme
 from emotion.prepare.modalities import MODALITIES, Audio, Prepared
@@ -120,8 +120,8 @@ class EmotionDataModule(pl.LightningDataModule):
         directory, recordings = self._recordings()
         log.info("%s", self.corpus.describe(recordings, self._scanned_channel))
         sources = self._sources(directory, recordings)
-        self._handle_problems(pd.concat([source.problems for source in sources.values()]))
-        is_usable = self._usable(sources, recordings["recording"])
+        report_problems(sources, self.corpus.name, self.on_error)
+        is_usable = usable(sources, recordings["recording"], self.on_error)
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
         table = join_splits(recordings[is_usable], self.protocol.table, self.channel, self.train_channel)
@@ -287,30 +287,6 @@ class EmotionDataModule(pl.LightningDataModule):
             "action_units": lambda units: load_action_units(recordings, self.corpus, units),
         }
         return {modality: prepare[modality](how) for modality, how in self.modalities.items()}
-
-    def _usable(self, sources: dict[str, Source], recordings: pd.Series) -> pd.Series:
-        """Return which recordings have all modalities of the model; any, if `on_error` is `allow_missing_modality`."""
-        partial = self.on_error == "allow_missing_modality"
-        for modality, source in sources.items():
-            if len(source.absent):
-                use = "their other modalities are used" if partial and len(sources) > 1 else "skipped"
-                what = modality.replace("_", " ")
-                log.warning("%s without %s: %s", counted(len(source.absent), "recording"), what, use)
-        has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
-        return has.any(axis=1) if partial else has.all(axis=1)
-
-    def _handle_problems(self, problems: pd.Series) -> None:
-        if problems.empty:
-            return
-        first = problems.iloc[0]
-        if self.on_error == "raise":
-            raise EmotionError(
-                f"{len(problems)} of the {self.corpus.name} files cannot be used, such as {first}; repair or remove "
-                "them, or leave them out with data.on_error=skip"
-            )
-        log.warning("%d files cannot be used and are left out:", len(problems))
-        for problem in problems:
-            log.warning("  %s", problem)
 
 
 def _identity(batch: T) -> T:

@@ -1,6 +1,7 @@
 """The modalities of the recordings of a corpus, prepared by `emotion.prepare`."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from emotion.config.schema import ActionUnitsConfig, FacesConfig
 from emotion.corpora import Corpus
 from emotion.data.dataset import Ragged
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, counted
 from emotion.features.silence import audible_range
 from emotion.media.int16 import INT16_FULL_SCALE
 from emotion.prepare.action_units import read_action_units
@@ -19,6 +20,8 @@ from emotion.prepare.faces import prepare_faces
 from emotion.prepare.modalities import ActionUnits, Audio, Faces
 from emotion.prepare.store import Store
 from emotion.prepare.waveforms import parts_of, prepare_waveforms
+
+log = logging.getLogger(__name__)
 
 _BATCH = 32
 
@@ -150,3 +153,46 @@ def _source(store: Store, column: str, absent: pd.Series) -> Source:
     offset, length = (usable[name].to_numpy(np.int64) for name in ("offset", "length"))
     items = Ragged(store.columns[column], usable.index, offset, length)
     return Source(items, pd.Index(absent), store.problems, store.key)
+
+
+def usable(sources: Mapping[str, Source], recordings: pd.Series, on_error: str) -> pd.Series:
+    """Return which recordings have all modalities, or any if `on_error` is `allow_missing_modality`.
+
+    Args:
+        sources: The modalities of a model by name.
+        recordings: Keys of recordings.
+        on_error: See `EmotionDataModule`.
+    """
+    partial = on_error == "allow_missing_modality"
+    for modality, source in sources.items():
+        if len(source.absent):
+            use = "their other modalities are used" if partial and len(sources) > 1 else "skipped"
+            what = modality.replace("_", " ")
+            log.warning("%s without %s: %s", counted(len(source.absent), "recording"), what, use)
+    has = pd.DataFrame({name: recordings.isin(source.items.recordings) for name, source in sources.items()})
+    return has.any(axis=1) if partial else has.all(axis=1)
+
+
+def report_problems(sources: Mapping[str, Source], corpus: str, on_error: str) -> None:
+    """Refuse files that cannot be used, or report them.
+
+    Args:
+        sources: The modalities of a model by name.
+        corpus: Name of the corpus.
+        on_error: See `EmotionDataModule`.
+
+    Raises:
+        EmotionError: there are some, and `on_error` is `raise`.
+    """
+    problems = pd.concat([source.problems for source in sources.values()])
+    if problems.empty:
+        return
+    first = problems.iloc[0]
+    if on_error == "raise":
+        raise EmotionError(
+            f"{len(problems)} of the {corpus} files cannot be used, such as {first}; repair or remove them, or leave "
+            "them out with data.on_error=skip"
+        )
+    log.warning("%d files cannot be used and are left out:", len(problems))
+    for problem in problems:
+        log.warning("  %s", problem)

@@ -124,13 +124,13 @@ def _add_time_slots(
 def _add_tiers(root: ElementTree.Element, track: str, intervals: Sequence[tuple[Interval, str, str]]) -> None:
     """Add the tiers of a track to a document; each interval comes with the slots of its start and end."""
     first = len(root.findall(".//ANNOTATION")) + 1
-    parent = _tier("emotion", track)
-    tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="emotion", TIER_ID=parent)
+    emotions = _tier("emotion", track)
+    tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="emotion", TIER_ID=emotions)
     for number, (part, start, end) in enumerate(intervals, start=first):
         ends = {"TIME_SLOT_REF1": start, "TIME_SLOT_REF2": end}
         _add_annotation(tier, "ALIGNABLE_ANNOTATION", f"a{number}", ends, _TIERS["emotion"](part))
     name = _tier(_CHILD, track)
-    tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF=_CHILD, PARENT_REF=parent, TIER_ID=name)
+    tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF=_CHILD, PARENT_REF=emotions, TIER_ID=name)
     for number, (part, *_) in enumerate(intervals, start=first):
         own = f"a{number + len(intervals)}"
         _add_annotation(tier, "REF_ANNOTATION", own, {"ANNOTATION_REF": f"a{number}"}, _TIERS[_CHILD](part))

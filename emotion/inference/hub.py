@@ -172,7 +172,7 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
             raise EmotionError(f"{folder / WEIGHTS}: {name} has values that are not finite; export the model again")
     classifier = restore_classifier(config, weights, folder, folder / WEIGHTS, folder / CONFIG)
     labels, rate = classes(config.labels), config.data.sample_rate
-    if content["id2label"] != {str(index): label for index, label in enumerate(labels)}:
+    if content.get("id2label") != {str(index): label for index, label in enumerate(labels)}:
         raise EmotionError(
             f"{folder / CONFIG}: id2label is not the labels of the model ({', '.join(labels)}); restore it"
         )
@@ -180,9 +180,7 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
 
 
 def _read_config(content: Mapping[str, Any], path: Path) -> "TrainConfig":
-    if content.get("model_type") != _MODEL_TYPE or not {"run", "id2label"} <= set(content):
-        raise EmotionError(f"{path} is of another library; a model of this package has model_type={_MODEL_TYPE}")
-    if not isinstance(content["run"], dict):
+    if content.get("model_type") != _MODEL_TYPE or not isinstance(content.get("run"), dict):
         raise EmotionError(f"{path} is of another library; a model of this package has model_type={_MODEL_TYPE}")
     if "${" in json.dumps(content["run"]):
         raise EmotionError(f"{path} is refused: it refers to values outside of the file by ${{…}}")

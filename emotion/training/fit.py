@@ -17,17 +17,15 @@ from pytorch_lightning.callbacks import EMAWeightAveraging, Timer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import distributed
 
-from emotion.augment.mixup import Mixup
 from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfig, TrainingConfig
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
-from emotion.data.table import class_weights
 from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_state, checkpoint_weights
 from emotion.training.calibration import calibrate
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
-from emotion.training.module import EmotionModule
+from emotion.training.module import EmotionModule, build_module
 from emotion.training.process import process_rank
 from emotion.training.refit import keep_initial_weights, refit, restore_selected
 
@@ -64,6 +62,11 @@ class FitSettings:
     resume_from: Path | None = None
     on_first_epoch: Callable[[], None] | None = None
     loggers: Mapping[str, Target] = field(default_factory=dict)
+
+    @property
+    def of_module(self) -> tuple[TrainingConfig, OptimizerConfig, SchedulerConfig, Mapping[str, Target]]:
+        """The settings of `build_module`, in its order."""
+        return self.training, self.optimizer, self.scheduler, self.augment
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def fit(
         compile_networks(classifier)
     before = os.environ.copy()
     try:
-        module = module or _module(settings, classifier, datamodule)
+        module = module or build_module(classifier, datamodule, *settings.of_module)
         trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
     except SystemExit:  # Lightning raises it on Ctrl-C
         if (checkpoints / "last.ckpt").exists():
@@ -157,7 +160,7 @@ def _train_on_both(settings: FitSettings, classifier: Classifier, datamodule: Em
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(_module(settings, classifier, joined), joined)
+    trainer.fit(build_module(classifier, joined, *settings.of_module), joined)
 
 
 def _load_best(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> float | None:
@@ -232,41 +235,6 @@ def _kept(classifier: Classifier, checkpoints: Path) -> Fitted:
     log.info("nothing to train: all weights come from finished runs")
     AtomicCheckpoints().save_checkpoint({"state_dict": checkpoint_state(classifier)}, checkpoints / "best.ckpt")
     return Fitted(0, 0.0, process_rank() == 0)
-
-
-def build_module(
-    classifier: Classifier,
-    datamodule: EmotionDataModule,
-    optimizer: OptimizerConfig,
-    scheduler: SchedulerConfig,
-    training: TrainingConfig,
-    augment: Mapping[str, Target],
-) -> EmotionModule:
-    """Build the LightningModule that trains a classifier.
-
-    Args:
-        classifier: Changed in place.
-        datamodule: Set up already.
-        optimizer: Optimiser.
-        scheduler: Learning-rate scheduler.
-        training: Loss.
-        augment: Augmentations by name, of which `Mixup` is applied to whole batches.
-    """
-    mixup = [target for target in augment.values() if issubclass(target.resolve(), Mixup)]
-    return EmotionModule(
-        classifier,
-        datamodule.classes,
-        optimizer,
-        scheduler,
-        class_weights(datamodule.table, len(datamodule.classes)) if training.class_weights else None,
-        training.label_smoothing,
-        instantiate(mixup[0], Mixup) if mixup else None,
-    )
-
-
-def _module(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule) -> EmotionModule:
-    optimizer, scheduler = settings.optimizer, settings.scheduler
-    return build_module(classifier, datamodule, optimizer, scheduler, settings.training, settings.augment)
 
 
 def require_device(trainer: TrainerConfig) -> None:

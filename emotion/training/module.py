@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -15,8 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from emotion import metrics
 from emotion.augment.mixup import Mixup
 from emotion.batch import Batch
-from emotion.config.schema import OptimizerConfig, SchedulerConfig
-from emotion.config.target import instantiate
+from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainingConfig
+from emotion.config.target import Target, instantiate
+from emotion.data.datamodule import EmotionDataModule
+from emotion.data.table import class_weights
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.loss import batch_loss
@@ -180,3 +182,33 @@ def gather_processes(parts: Sequence[Tensor]) -> Tensor:
     found: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(found, own)
     return torch.cat(found)
+
+
+def build_module(
+    classifier: Classifier,
+    datamodule: EmotionDataModule,
+    training: TrainingConfig,
+    optimizer: OptimizerConfig,
+    scheduler: SchedulerConfig,
+    augment: Mapping[str, Target],
+) -> EmotionModule:
+    """Build the LightningModule that trains a classifier.
+
+    Args:
+        classifier: Changed in place.
+        datamodule: Set up already.
+        training: Loss.
+        optimizer: Optimiser.
+        scheduler: Learning-rate scheduler.
+        augment: Augmentations by name, of which `Mixup` is applied to whole batches.
+    """
+    mixup = [target for target in augment.values() if issubclass(target.resolve(), Mixup)]
+    return EmotionModule(
+        classifier,
+        datamodule.classes,
+        optimizer,
+        scheduler,
+        class_weights(datamodule.table, len(datamodule.classes)) if training.class_weights else None,
+        training.label_smoothing,
+        instantiate(mixup[0], Mixup) if mixup else None,
+    )
