@@ -142,6 +142,7 @@ def test_nothing_is_adapted_to_missing_files(command, trained, tmp_path):
     assert done.stderr == f"error: {tmp_path}/none.wav: no such file\n"
 
 
+@pytest.mark.slow
 def test_a_model_of_speakers_predicts_with_adaptation_only(train_in_process, demo_root, files):
     small = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
     predictor = Predictor.from_run(train_in_process(f"data.root={demo_root}", "features.normalize=speaker", *small))

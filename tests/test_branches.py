@@ -82,6 +82,7 @@ def test_spectrum_augmentations_skip_features_without_a_spectrum(compose):
     assert classifier(make_batch()).isfinite().all()
 
 
+@pytest.mark.slow
 def test_features_per_branch_work_from_training_to_prediction(train_in_process, compose, demo_root):
     run_dir = train_in_process(*TWO)
     computed = train_in_process(*TWO, "features.cache=false", name="computed")

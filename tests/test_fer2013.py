@@ -45,6 +45,7 @@ def _settings(name):
     return ProtocolConfig(name=name, fold=0, speaker_independent=False, labels="fer2013")
 
 
+@pytest.mark.slow
 def test_list_of_duplicate_images_matches_the_files(fer2013):
     groups = find_copies(fer2013 / "fer2013")
     assert "\n".join(" ".join(group) for group in groups) + "\n" == COPIES.read_text()

@@ -70,6 +70,7 @@ def test_mains_hum_is_attenuated_and_speech_is_not(hum):
     assert decibels(to_waveform(low, RATE, RATE)) == pytest.approx(decibels(low), abs=0.1)
 
 
+@pytest.mark.slow
 def test_inaudible_offsets_and_hum_hardly_change_predictions(shipped, real_data):
     clips = sorted((real_data / "ravdess" / "Audio_Speech_Actors_01-24").rglob("*.flac"))[::14][:100]
     plain = [soundfile.read(clip, dtype="float32") for clip in clips]

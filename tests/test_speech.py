@@ -85,6 +85,7 @@ def test_level_hardly_matters(clip, level_db):
     assert len(speech_only(quiet, RATE)) == pytest.approx(len(speech_only(clip[1], RATE)), rel=0.25)
 
 
+@pytest.mark.slow
 def test_sounds_without_speech_are_not_speech():
     found = {f"{name} ({seed})": speech_parts(to_int16(sound), RATE) for seed in (0, 1) for name, sound in sounds(seed)}
     assert len(found) >= 100

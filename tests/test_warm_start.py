@@ -152,6 +152,7 @@ def test_augmented_copies_are_those_of_the_new_run(finished, compose):
     assert merged.features.n_augmented_copies == 0
 
 
+@pytest.mark.slow
 def test_fusions_are_evaluated_without_a_modality(finished, fusion_overrides, train_in_process, compose):
     frozen = (
         "model/fusion=mean_log_probability",

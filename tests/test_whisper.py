@@ -104,6 +104,7 @@ def test_wrong_settings_are_refused(compose, overrides, message):
         build_classifier(compose("model=whisper", *overrides), 6)
 
 
+@pytest.mark.slow
 def test_copies_are_trained_on_and_evaluated_without(compose, demo_root, cache):
     composed = compose(*COPIES, f"data.root={demo_root}")
     datamodule = build_datamodule(composed)
