@@ -66,7 +66,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the most similar known words, or with all of them.
+    """Return a hint with the most similar known words, three at most, or with all known words.
 
     Example:
         >>> suggest("mfcc_cn", ["mfcc_cnn", "audio_lstm"])
@@ -78,7 +78,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     likeness = {other: difflib.SequenceMatcher(a=other, b=word).ratio() for other in known}
     threshold = max([_MIN_SIMILARITY, *(value - 0.15 for value in likeness.values())])
     near = sorted((other for other in known if likeness[other] >= threshold), key=lambda other: -likeness[other])
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return f"did you mean {' or '.join(near[:3])}?" if near else f"known: {', '.join(known)}"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from emotion import malloc
 malloc.use_one_arena()
 
 ROOT = Path(__file__).parent.parent
+TINY_ENCODER = ROOT / "tests" / "tiny_encoder"  # of transformers, without weights
 CLASSES = 8
 _SHARED = "EMOTION_TESTS_FOLDER"
 _TAKE = "01-03-01-01-01-01"

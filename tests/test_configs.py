@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from conftest import ROOT, build_classifier, build_datamodule, typed_config
+from conftest import ROOT, TINY_ENCODER, build_classifier, build_datamodule, typed_config
 from emotion.config.compose import DIRECTORY
 from emotion.config.reference import reference
 from emotion.config.target import Target, instantiate
@@ -67,6 +67,7 @@ CORPUS_OF = {
     "protocol=unique_test": "fer2013",
 }
 REQUIRED_OVERRIDES = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}
+REQUIRED_OVERRIDES["features=speech_encoder"] = ["model=speech_encoder", f"model.encoder={TINY_ENCODER}"]
 REQUIRED_OVERRIDES["features=deltas"] = ["features=[mfcc,deltas]"]
 REQUIRED_OVERRIDES |= {
     choice: ["model=late_fusion"] for choice in CHOICES if choice.startswith(("model/", "model.branches"))
@@ -74,6 +75,7 @@ REQUIRED_OVERRIDES |= {
 REQUIRED_OVERRIDES |= {
     choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model.vector=", "model/estimator"))
 }
+REQUIRED_OVERRIDES["model=speech_encoder"] = [f"model.encoder={TINY_ENCODER}"]
 REQUIRED_OVERRIDES["model.vector=tucker"] = ["model=svm", "features=spline_variants"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CLASSES, build_classifier, make_batch
+from conftest import CLASSES, TINY_ENCODER, build_classifier, make_batch
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.models.autoencoder import ErrorHead
@@ -16,7 +16,12 @@ FUSIONS = sorted(path.stem for path in (DIRECTORY / "model" / "fusion").glob("*.
 TEXTS = {name: (DIRECTORY / "features" / f"{name}.yaml").read_text() for name in FEATURES}
 STANDALONE = [name for name, text in TEXTS.items() if "cannot be stacked" in text]
 # With 8-bit quantisation, rounding errors are as large as the output of random weights.
-OPTIONS = {"vggish": ["features.sets.vggish.postprocess=false"]}
+OPTIONS = {
+    "vggish": ["features.sets.vggish.postprocess=false"],
+    # A ResNet starts with residual branches of weight zero, which get no gradient in the first step.
+    "face_backbone": ["model.backbone.architecture=mobilenetv4_conv_small"],
+    "speech_encoder": [f"features.sets.speech_encoder.encoder={TINY_ENCODER}"],
+}
 # Every model, audio models with two feature sets; every feature set with a model that takes any; every fusion.
 PAIRS = [(m, m if m in FEATURES else "mfcc") for m in MODELS] + [("mfcc_cnn", "log_mel"), ("audio_lstm", "log_mel")]
 PAIRS += [(f"late_fusion model/fusion={fusion} model.branches.face=action_units", "mfcc") for fusion in FUSIONS]
@@ -45,7 +50,12 @@ def unpadded_item(batch, row):
 def build(compose):
     def build_one(model, features, *overrides):
         torch.manual_seed(0)
-        options = [*f"model={model}".split(), f"features={features}", *OPTIONS.get(features, []), *overrides]
+        options = [
+            *f"model={model}".split(),
+            f"features={features}",
+            *OPTIONS.get(features, OPTIONS.get(model, [])),
+            *overrides,
+        ]
         classifier = build_classifier(compose(*options), CLASSES)
         for front_end in classifier.front_ends:
             front_end.fit([make_batch()])

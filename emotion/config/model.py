@@ -80,6 +80,8 @@ class NeuralModelConfig(SingleEncoderConfig):
 
     kind: Literal["neural"]
     head: HeadConfig
+    encoder: str | None = None
+    """Name or folder of a pretrained speech encoder, to which the features refer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,8 @@ ALLOWED_TARGETS = frozenset(f"torch.optim.{name}" for name in _TORCH) | {
 }
 """The classes outside of this package that a `_target_` may name."""
 
-WEIGHTS = ("weights", "pca_weights")
-"""Names of keys, in any group, whose values are weights or a file of weights."""
+WEIGHTS = ("weights", "pca_weights", "encoder")
+"""Names of keys, in any group, whose values are the name of weights, or a file or folder of weights."""
 _ARGUMENTS_OF_LIBRARIES: Mapping[str, Any] = {
     "lr": Positive,
     "weight_decay": NonNegative,

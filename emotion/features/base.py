@@ -1,7 +1,8 @@
 """Base classes of acoustic features, the signal they are computed from, and masks of padded frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,15 @@ class AcousticFeatures(nn.Module):
 
     num_features: int
 
+    @classmethod
+    def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments that a training adds to the configuration of its run, so that nothing else is needed later.
+
+        Args:
+            arguments: Arguments of the configuration.
+        """
+        return {}
+
 
 class FeatureSet(AcousticFeatures):
     """Base class of features of each frame; several sets can be stacked.
@@ -152,6 +162,11 @@ class Representation(AcousticFeatures):
 
     def load_pretrained(self) -> None:
         """Load published weights, if there are any."""
+
+    def freeze_weights(self) -> None:
+        """Freeze the weights that are not trained."""
+        if self.freeze:
+            self.requires_grad_(False)
 
     def forward(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the features; see `FeatureStack.forward`."""

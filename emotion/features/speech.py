@@ -68,7 +68,7 @@ class SpeechRepresentation(Representation):
         self.lr_multiplier = lr_multiplier
         factory, self.pipeline, self.normalizes = ARCHITECTURES[architecture]
         self.model = getattr(torchaudio.models, factory)()
-        self.layers = _layer_numbers(layers, len(self.model.encoder.transformer.layers))
+        self.layers = layer_numbers(layers, len(self.model.encoder.transformer.layers))
         self.num_channels = len(self.layers)
         self.num_features = self.num_channels * self.model.encoder.feature_projection.projection.out_features
         self.train()
@@ -110,8 +110,12 @@ class SpeechRepresentation(Representation):
         return torch.cat([hidden_states[number - 1][0] for number in self.layers], dim=1)
 
 
-def _layer_numbers(layers: str | int, n_layers: int) -> list[int]:
-    """Return the numbers of the selected layers, counted from 1."""
+def layer_numbers(layers: str | int, n_layers: int) -> list[int]:
+    """Return the numbers of the selected layers, counted from 1.
+
+    Raises:
+        EmotionError: there is no such layer.
+    """
     named = {"all": list(range(1, n_layers + 1)), "middle": [(n_layers + 1) // 2], "last": [n_layers]}
     if isinstance(layers, str) and layers in named:
         return named[layers]

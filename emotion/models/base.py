@@ -65,7 +65,8 @@ class FeatureBackbone(Backbone):
 class ImageBackbone(Backbone):
     """Base class of backbones over single images of faces.
 
-    The constructor takes `num_channels`, the number of channels of an image.
+    The constructor takes `num_channels`, the number of channels of an image, and may take `image_size`, its side in
+    pixels.
 
     Attributes:
         embed_dim: Size of the embedding.
@@ -140,8 +141,8 @@ class BackboneEncoder(Encoder, Generic[FrontEndT, BackboneT]):
         self.is_frozen = epoch < self.freeze_epochs
         self.requires_grad_(not self.is_frozen)
         for module in self.modules():
-            if isinstance(module, Representation) and module.freeze:
-                module.requires_grad_(False)
+            if isinstance(module, Representation) and not self.is_frozen:
+                module.freeze_weights()
 
     def load_pretrained(self) -> None:
         """See `Encoder.load_pretrained`."""

@@ -188,7 +188,8 @@ def _features_encoder(branch: FeaturesBranchConfig, inputs: InputConfig) -> Feat
 def _images_encoder(branch: ImagesBranchConfig, inputs: InputConfig) -> FrameEncoder:
     augment = _augmentations(inputs.augment, inputs.sample_rate)
     front_end = ImageFrontEnd(**asdict(branch.images), augment=augment)
-    network = instantiate(branch.backbone, ImageBackbone, num_channels=front_end.channels)
+    image = {"num_channels": front_end.channels, "image_size": front_end.size}
+    network = instantiate(branch.backbone, ImageBackbone, **image)
     return FrameEncoder(front_end, network, branch.pooling, **_learning(branch))
 
 

@@ -64,7 +64,8 @@ def write_overrides(directory: Path, overrides: list[str]) -> None:
     portable = []
     for override in overrides:
         key = key_of(override)
-        names_path = key in at_home or is_start(key) or key.rpartition(".")[2] in WEIGHTS
+        names_path = key in at_home or is_start(key)
+        names_path |= key.rpartition(".")[2] in WEIGHTS and _is_file(override.partition("=")[2])
         if not names_path and not (key.startswith("data.options") and "root" in override):
             portable.append(override)
     write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
@@ -94,8 +95,17 @@ def _remove_paths(node: DictConfig, prefix: str = "") -> None:
             _remove_paths(value, f"{prefix}{key}.")
         elif is_start(f"{prefix}{key}") or is_member_root(f"{prefix}{key}"):
             node[key] = None
-        elif key in WEIGHTS and isinstance(value, str) and "${" not in value:
+        elif key in WEIGHTS and isinstance(value, str) and "${" not in value and _is_file(value):
             node[key] = Path(value).name
+
+
+def _is_file(value: str) -> bool:
+    """Return True if a value is a file or folder, not the name of published weights."""
+    path = Path(value.strip("'\""))
+    try:
+        return path.is_absolute() or path.expanduser().exists()
+    except (OSError, RuntimeError):  # the name is too long, or there is no such user
+        return False
 
 
 def lower_is_better(objective: str) -> bool:
