@@ -53,6 +53,13 @@ def test_curves_figures_hyperparameters_and_embeddings_are_visible(page, tmp_pat
         expect(page.get_by_text(f"dev/{curve}", exact=True)).to_be_in_viewport(timeout=TIMEOUT_MS)
     assert count_colors(page, tmp_path, "timeseries") > 30
 
+    page.goto(f"{page.address}#custom_scalars")
+    page.reload()
+    expect(page.get_by_text("train and dev").first).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.get_by_text("UAR", exact=True).first).to_be_visible(timeout=TIMEOUT_MS)
+    page.wait_for_timeout(2_000)  # the curves are drawn afterwards
+    assert count_colors(page, tmp_path, "custom_scalars") > 30
+
     page.goto(f"{page.address}#images")
     page.reload()
     image = page.locator("tf-image-loader img").first

@@ -281,6 +281,8 @@ class TrainConfig:
     """Additional metrics by name."""
     logger: dict[str, Target] = field(default_factory=dict)
     """Loggers of Lightning by name."""
+    callbacks: dict[str, Target] = field(default_factory=dict)
+    """Further callbacks of Lightning by name."""
 
     def __post_init__(self) -> None:
         own = {f"model.{key}": features for key, features in self.model.own_features.items()}

@@ -41,8 +41,13 @@ ALLOWED_TARGETS = frozenset(f"torch.optim.{name}" for name in _TORCH) | {
     "sklearn.neural_network.MLPClassifier",
     "sklearn.svm.SVC",
     "xgboost.XGBClassifier",
+    "pytorch_lightning.callbacks.DeviceStatsMonitor",
+    "pytorch_lightning.callbacks.LearningRateMonitor",
+    "pytorch_lightning.callbacks.RichModelSummary",
     "pytorch_lightning.loggers.CSVLogger",
     "pytorch_lightning.loggers.TensorBoardLogger",
+    "pytorch_lightning.loggers.WandbLogger",
+    "aim.pytorch_lightning.AimLogger",
 }
 """The classes outside of this package that a `_target_` may name."""
 

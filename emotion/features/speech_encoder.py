@@ -21,7 +21,7 @@ CONVOLUTIONAL = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2
 WHISPER = "whisper"
 _WHISPER_HOP = 320  # samples from one frame to the next
 _LEFT_OUT = ("id2label", "label2id", "_name_or_path", "transformers_version", "torch_dtype", "dtype")
-"""Keys of a configuration of `transformers` that say nothing about an encoder."""
+"""Keys of a configuration of `transformers` that do not describe the encoder."""
 
 
 class SpeechEncoder(Representation):
@@ -134,7 +134,7 @@ class SpeechEncoder(Representation):
 
     @property
     def _untrained_input(self) -> list[nn.Module | nn.Parameter]:
-        """What precedes the layers and is never trained."""
+        """The parts before the layers that are never trained."""
         if self.kind == WHISPER:
             return [self.model.embed_positions]
         masked = getattr(self.model, "masked_spec_embed", None)
@@ -156,7 +156,7 @@ class SpeechEncoder(Representation):
         weights = model.state_dict()
         if self.finetune == "lora":
             weights = {_with_lora(name, self.kind): value for name, value in weights.items()}
-        # A folder may hold an encoder with another size than `architecture`, of an earlier run, says.
+        # The size of the encoder in a folder may differ from that in `architecture`, of an earlier run.
         try:
             found = self.model.load_state_dict(weights, strict=False)
         except RuntimeError as error:
@@ -252,7 +252,7 @@ def describe_encoder(encoder: str | None, revision: str | None = None) -> dict[s
 
 
 def _plain(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that is plain data, without what says nothing about the encoder."""
+    """Return the plain data of a configuration, without keys that do not describe the encoder."""
     kept = {key: value for key, value in described.items() if key not in _LEFT_OUT}
     allowed = (str, int, float, bool, list, tuple, type(None))
     return {

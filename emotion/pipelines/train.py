@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -39,7 +40,8 @@ from emotion.pipelines.results import (
 )
 from emotion.plots.reconstructions import write_reconstructions
 from emotion.protocols import SPLITS
-from emotion.training.fit import FitSettings, Fitted, device_of, logs_to_tensorboard, require_device
+from emotion.training.fit import FitSettings, Fitted, device_of, require_device
+from emotion.training.loggers import log_end, log_start, open_loggers
 from emotion.training.process import process_rank
 
 log = logging.getLogger(__name__)
@@ -94,14 +96,17 @@ def _train(job: Job, hints: bool) -> float:
     if process_rank() == 0 and not job.resume_from:
         describe()  # the description of a resumed run changes only once an epoch of it is finished
     _report_start(config, kind, classifier, datamodule)
-    fitted = kind.fit(_fit_settings(job, describe), classifier, datamodule)
-    if not fitted.is_main:
-        return 0.0
-    if job.resume_from:
-        describe()  # also if no epoch was left
-    predictions = _predict(config, classifier, datamodule, fitted)
-    results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
-    results |= _write(job, classifier, datamodule, predictions, results)
+    with open_loggers(config.logger, job.run_dir, config.name) as loggers:
+        if process_rank() == 0:
+            log_start(loggers, runs.hyperparameters(job.run_dir, job.composed))
+        fitted = kind.fit(_fit_settings(job, describe, loggers), classifier, datamodule)
+        if not fitted.is_main:
+            return 0.0
+        if job.resume_from:
+            describe()  # also if no epoch was left
+        predictions = _predict(config, classifier, datamodule, fitted)
+        results = _evaluate(config, kind, classifier, datamodule, predictions, fitted)
+        results |= _write(job, classifier, datamodule, predictions, results, loggers)
     _report_end(job.run_dir, config, results, hints)
     return results[results["objective"]]
 
@@ -179,7 +184,7 @@ def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, 
         log.info("%s, %s parameters, on %s", config.model.name, parameters, config.trainer.accelerator)
 
 
-def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
+def _fit_settings(job: Job, describe: Callable[[], None], loggers: Sequence[Logger]) -> FitSettings:
     config = job.config
     return FitSettings(
         config.training,
@@ -191,7 +196,8 @@ def _fit_settings(job: Job, describe: Callable[[], None]) -> FitSettings:
         job.run_dir,
         job.resume_from,
         describe if job.resume_from else None,
-        config.logger,
+        loggers,
+        config.callbacks,
     )
 
 
@@ -242,17 +248,20 @@ def _write(
     datamodule: EmotionDataModule,
     predictions: pd.DataFrame,
     results: dict[str, Any],
+    loggers: Sequence[Logger],
 ) -> dict[str, float]:
     """Write predictions, metrics and figures; return additional metrics of autoencoders."""
-    from emotion.plots.tensorboard import write_summary
+    from emotion.plots import tensorboard
 
     label = job.config.model.train_label
     extra = write_reconstructions(job.run_dir, classifier, datamodule, label) if label else {}
     results = results | extra
     held_out = predictions[predictions["split"] != "train"].reset_index(drop=True)
     write_results(job.run_dir, held_out, results, datamodule.classes, predictions["split"].iloc[-1])
-    if logs_to_tensorboard(job.config.logger):
-        write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
+    if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
+        tensorboard.write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
+    figures = tensorboard.confusion_matrices(held_out, datamodule.classes)
+    log_end(loggers, tensorboard.final_metrics(results), figures, results["epochs"])
     return extra
 
 

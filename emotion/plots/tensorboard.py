@@ -1,18 +1,18 @@
 """TensorBoard summary of a finished run: confusion matrices, features, embeddings, hyperparameters."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
 from emotion import runs
 from emotion.batch import Batch, get_faces
-from emotion.config.compose import key_of
 from emotion.data.datamodule import EmotionDataModule
 from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_EMBEDDINGS = 1000
 _THUMBNAIL_SIZE = 32  # pixels
+_HEADLINE = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")
 
 
 def write_summary(
@@ -48,39 +49,27 @@ def write_summary(
         metrics: Metrics by key, as in `metrics.json`.
     """
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
-        for split, rows in predictions.groupby("split"):
-            figure = plot_confusion_matrix(rows, datamodule.classes, str(split))
-            writer.add_figure(f"figures/confusion_matrix_{split}", figure)
+        for key, figure in confusion_matrices(predictions, datamodule.classes).items():
+            writer.add_figure(key, figure)
         for front_end in classifier.cpu().eval().front_ends:
             if isinstance(front_end, AudioFrontEnd):
                 figure = _plot_dev_features(front_end, datamodule, "+".join(config.features.sets))
                 writer.add_figure("figures/features_dev", figure)
         _add_embeddings(writer, classifier, datamodule)
-        headline = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")
-        final = {f"final/{key}": metrics[key] for key in headline if key in metrics}
-        writer.add_hparams(_hyperparameters(run_dir, config), final, run_name=".")
+        writer.add_hparams(runs.hyperparameters(run_dir, config), final_metrics(metrics), run_name=".")
 
 
-def _hyperparameters(run_dir: Path, config: DictConfig) -> dict[str, Any]:
-    """Return the main hyperparameters, and all values that were overridden."""
-    values = {
-        "name": config.name,
-        "model": config.model.name,
-        "features": "+".join(config.features.sets),
-        "augment": "+".join(config.augment) or "none",
-        "data": config.data.name,
-        "protocol": config.protocol.name,
-        "fold": config.protocol.fold,
-        "seed": config.seed,
-        "batch_size": config.data.batch_size,
-        "max_epochs": config.trainer.max_epochs,
-        "learning_rate": config.optimizer.lr,
+def confusion_matrices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, "Figure"]:
+    """Return the confusion matrix of each split, by the key under which loggers show it."""
+    return {
+        f"figures/confusion_matrix_{split}": plot_confusion_matrix(rows, classes, str(split))
+        for split, rows in predictions.groupby("split")
     }
-    for key in map(key_of, runs.load_overrides(run_dir)):
-        value = OmegaConf.select(config, key)
-        if isinstance(value, str | int | float):
-            values[key] = value
-    return values
+
+
+def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the main metrics of a finished run, by the key under which loggers show them."""
+    return {f"final/{key}": metrics[key] for key in _HEADLINE if key in metrics}
 
 
 @torch.no_grad()

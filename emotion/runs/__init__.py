@@ -10,6 +10,7 @@ environment.json   versions, commit, device      splits.csv     the recordings o
 
 from emotion.runs.description import describe, is_member_root, is_start, lower_is_better, write_config, write_overrides
 from emotion.runs.directory import DirectoryTakenError, claim_new, claimed, foreign_file, is_begun, require
+from emotion.runs.hyperparameters import hyperparameters
 from emotion.runs.loading import (
     PRETRAINING,
     REFIT,
@@ -37,6 +38,7 @@ __all__ = [
     "describe",
     "explained_build",
     "foreign_file",
+    "hyperparameters",
     "is_begun",
     "is_member_root",
     "is_start",

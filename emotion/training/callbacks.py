@@ -45,6 +45,22 @@ class StagedLearning(pl.Callback):
         pl_module.train()
 
 
+class GradientNorm(pl.Callback):
+    """A callback that logs the norm of the gradient before clipping, of the whole model and of each of its parts."""
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Log the norms; the parts are the front end, backbone and head, or the branches of a fusion."""
+        squares: dict[str, torch.Tensor] = {}
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                part = "/".join(name.split(".")[1:3]) if ".head." not in name else "head"
+                squares[part] = squares.get(part, 0.0) + parameter.grad.detach().float().square().sum()
+        pl_module.log_dict({f"gradient_norm/{part}": square.sqrt() for part, square in squares.items()})
+        pl_module.log("gradient_norm", torch.stack(list(squares.values())).sum().sqrt())
+
+
 class FirstEpoch(pl.Callback):
     """A callback that calls a function in the main process when the first epoch of a fit is finished.
 

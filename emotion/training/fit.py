@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EMAWeightAveraging, Timer
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from torch import distributed
 
 from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainerConfig, TrainingConfig
 from emotion.config.target import Target, instantiate
 from emotion.data.datamodule import EmotionDataModule
-from emotion.errors import EmotionError, is_not_writable, shown_command, suggest
+from emotion.errors import EmotionError, error_message, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_state, checkpoint_weights
 from emotion.training.calibration import calibrate
@@ -49,7 +51,8 @@ class FitSettings:
         run_dir: Run directory, which receives `checkpoints/` and `tensorboard/`.
         resume_from: Checkpoint of the same run from which training continues, or None.
         on_first_epoch: Called in the main process when the first epoch is finished, before its checkpoint is written.
-        loggers: Loggers by name.
+        loggers: Loggers, in the main process.
+        callbacks: Further callbacks by name.
     """
 
     training: TrainingConfig
@@ -61,7 +64,8 @@ class FitSettings:
     run_dir: Path
     resume_from: Path | None = None
     on_first_epoch: Callable[[], None] | None = None
-    loggers: Mapping[str, Target] = field(default_factory=dict)
+    loggers: Sequence[Logger] = ()
+    callbacks: Mapping[str, Target] = field(default_factory=dict)
 
     @property
     def of_module(self) -> tuple[TrainingConfig, OptimizerConfig, SchedulerConfig, Mapping[str, Target]]:
@@ -123,10 +127,25 @@ def fit(
         compile_networks(classifier)
     before = os.environ.copy()
     try:
-        module = module or build_module(classifier, datamodule, *settings.of_module)
-        trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
+        with _explained(run_dir):
+            module = module or build_module(classifier, datamodule, *settings.of_module)
+            trainer.fit(module, datamodule, ckpt_path=settings.resume_from, weights_only=True)
+    finally:
+        _leave_processes(before)
+    is_main = trainer.is_global_zero
+    temperature = _load_best(settings, classifier, datamodule) if is_main else None
+    train_on_both = partial(_train_on_both, settings, classifier, datamodule)
+    again = partial(refit, classifier, checkpoints, temperature, train_on_both) if refits else None
+    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature, again)
+
+
+@contextmanager
+def _explained(run_dir: Path) -> Iterator[None]:
+    """Turn what Lightning raises for an interruption, a full disk or a wrong option into what this package raises."""
+    try:
+        yield
     except SystemExit:  # Lightning raises it on Ctrl-C
-        if (checkpoints / "last.ckpt").exists():
+        if (run_dir / "checkpoints" / "last.ckpt").exists():
             log.info("continue with: %s", shown_command("train", f"resume={run_dir}"))
         raise KeyboardInterrupt from None
     except OSError as error:
@@ -136,13 +155,8 @@ def fit(
             f"cannot write to {run_dir}: {error.strerror or error}; free space, then continue with "
             f"{shown_command('train', f'resume={run_dir}')}"
         ) from error
-    finally:
-        _leave_processes(before)
-    is_main = trainer.is_global_zero
-    temperature = _load_best(settings, classifier, datamodule) if is_main else None
-    train_on_both = partial(_train_on_both, settings, classifier, datamodule)
-    again = partial(refit, classifier, checkpoints, temperature, train_on_both) if refits else None
-    return Fitted(trainer.current_epoch, timer.time_elapsed(), is_main, temperature, again)
+    except MisconfigurationException as error:
+        raise EmotionError(error_message(error)) from error
 
 
 def _train_on_both(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule, epochs: int) -> None:
@@ -188,24 +202,20 @@ def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
     )
     if settings.on_first_epoch:
         callbacks.append(FirstEpoch(settings.on_first_epoch))  # Lightning calls checkpoint callbacks last
+    callbacks += [instantiate(target, pl.Callback) for target in settings.callbacks.values()]
     quiet_lightning()
     return pl.Trainer(
         **settings.trainer.arguments(),
         use_distributed_sampler=False,  # the data module distributes recordings itself, without repeats
         callbacks=[*callbacks, timer],
         plugins=[AtomicCheckpoints()],
-        logger=[instantiate(target, Logger, save_dir=str(run_dir), name="") for target in settings.loggers.values()],
+        logger=list(settings.loggers),
         default_root_dir=run_dir,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
     )
-
-
-def logs_to_tensorboard(loggers: Mapping[str, Target]) -> bool:
-    """Return True if TensorBoard is among the loggers."""
-    return any(issubclass(target.resolve(), TensorBoardLogger) for target in loggers.values())
 
 
 def compile_networks(classifier: Classifier) -> None:
