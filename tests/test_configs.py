@@ -1,7 +1,9 @@
 """Tests of all YAML files: each composes, and its objects can be built."""
 
+import io
 import json
 import re
+import tarfile
 from contextlib import nullcontext
 from itertools import product
 
@@ -132,6 +134,18 @@ def data_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def _shard(folder):
+    """Write a WebDataset shard, and return its folder."""
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards" / "train-0.tar", "w") as shard:
+        for number in range(10):
+            for suffix, content in ((".wav", b"RIFF"), (".cls", b"happy")):
+                member = tarfile.TarInfo(f"{number}{suffix}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+    return folder / "shards"
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     # The happy-sad protocols, among others, split only RAVDESS.
@@ -147,6 +161,8 @@ def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
         folder += ["labels=emotions"]
     if "data=emobox" in (*corpus, choice):
         folder = [f"data.metadata={data_folder}/metadata", f"data.root={data_folder}", "labels=emotions"]
+    if choice == "data=huggingface":
+        folder = [f"data.path={_shard(data_folder)}", "labels=emotions"]
     config = typed_config(compose(*corpus, choice, *folder, *REQUIRED_OVERRIDES.get(choice, [])))
     large = {"hubert", "wavlm", "wav2vec2", "vggish"} & set(config.features.sets)
     with torch.device("meta") if large else nullcontext():  # their weights are not used

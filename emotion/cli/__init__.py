@@ -27,6 +27,7 @@ _COMMANDS = (
     models.add_export,
     models.add_ensemble,
     corpora.add_splits,
+    corpora.add_export_dataset,
     results.add_report,
     results.add_trials,
     results.add_temperature,

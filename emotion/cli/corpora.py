@@ -63,6 +63,35 @@ def _draw_contact_sheet(datamodule: "EmotionDataModule", path: Path) -> None:
     print(f"wrote {path}")
 
 
+def add_export_dataset(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion export-dataset`."""
+    parser = commands.add_parser(
+        "export-dataset", help="Write recordings with the splits of a protocol as a data set for other programs."
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="Overrides, such as data=ravdess protocol=luna5."
+    )
+    parser.add_argument("--output", type=path, required=True, metavar="DIR", help="New or empty folder.")
+    parser.add_argument(
+        "--format",
+        choices=("parquet", "webdataset"),
+        default="parquet",
+        help="Parquet files for the library datasets (default), or WebDataset shards.",
+    )
+    parser.add_argument("--without", choices=("audio", "video"), help="Leave out audio files, or videos.")
+    parser.set_defaults(call=_export_dataset)
+
+
+def _export_dataset(arguments: argparse.Namespace) -> None:
+    from emotion.notebook import configure
+    from emotion.pipelines.export_dataset import export_dataset
+    from emotion.protocols import SPLITS
+
+    table = export_dataset(configure(*arguments.overrides), arguments.output, arguments.format, arguments.without)
+    counts = ", ".join(f"{(table['split'] == split).sum():,} {split}" for split in SPLITS)
+    print(f"wrote {counts} recordings to {arguments.output}")
+
+
 def add_splits(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion splits`."""
     parser = commands.add_parser("splits", help="List the committed protocols, or write their CSV files.")

@@ -59,6 +59,8 @@ class DataConfig:
     """Download what is missing."""
     metadata: str | None = None
     """Directory of the metadata of a corpus, see `data=emobox`."""
+    path: str | None = None
+    """Folder of a data set, or its name on the Hugging Face Hub, see `data=huggingface`."""
     corpora: list[str] = field(default_factory=list)
     """Names of the corpora of `data=several`."""
     options: dict[str, Any] = field(default_factory=dict)

@@ -22,10 +22,10 @@ _BYTE_ORDER_MARKS = {
 
 
 def read_table(path: Path, needed: Sequence[str], synonyms: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read a CSV file; encoding and separator are detected.
+    """Read a CSV file, of which encoding and separator are detected, or a Parquet file.
 
     Args:
-        path: CSV file.
+        path: The file.
         needed: Names of the required columns, in lower case.
         synonyms: Names of columns by other names for them (default: none).
 
@@ -36,8 +36,12 @@ def read_table(path: Path, needed: Sequence[str], synonyms: Mapping[str, str] | 
         EmotionError: the file cannot be read, or lacks a column.
     """
     try:
-        text = _decode(path.read_bytes())
-        header, rows = _rows(text, [*needed, *(synonyms or {})])
+        if path.suffix.lower() == ".parquet":
+            header, rows = _parquet_rows(path)
+        else:
+            header, rows = _rows(_decode(path.read_bytes()), [*needed, *(synonyms or {})])
+    except ImportError as error:
+        raise EmotionError(f"{path} needs pyarrow: pip install 'emotion[parquet]'") from error
     except (OSError, ValueError, csv.Error) as error:
         raise EmotionError(f"cannot read {path}: {error_message(error)}") from error
     header = [name.lower() for name in header]
@@ -73,6 +77,13 @@ def _rows(text: str, needed: Sequence[str]) -> tuple[list[str], dict[int, list[s
     rows = {line: cells for line, cells in numbered if any(cells)}
     header = rows.pop(min(rows)) if rows else []
     return header, rows
+
+
+def _parquet_rows(path: Path) -> tuple[list[str], dict[int, list[str]]]:
+    """Return the names of the columns of a Parquet file, and the cells of its rows as text by their numbers from 1."""
+    content = pd.read_parquet(path)
+    cells = content.astype(object).where(content.notna(), "").map(lambda cell: clean(str(cell)))
+    return list(map(str, content.columns)), {number: list(row) for number, row in enumerate(cells.to_numpy(), start=1)}
 
 
 def clean(cell: str) -> str:

@@ -22,6 +22,7 @@ _PATHS = frozenset(
         *(
             "data.root",
             "data.metadata",
+            "data.path",
             "data.corpus.table",
             "data.corpus.votes",
             "action_units.table",

@@ -65,7 +65,8 @@ def write_overrides(directory: Path, overrides: list[str]) -> None:
     for override in overrides:
         key = key_of(override)
         names_path = key in at_home or is_start(key)
-        names_path |= key.rpartition(".")[2] in WEIGHTS and _is_file(override.partition("=")[2])
+        may_be = key == "data.path" or key.rpartition(".")[2] in WEIGHTS
+        names_path |= may_be and _is_file(override.partition("=")[2])
         if not names_path and not (key.startswith("data.options") and "root" in override):
             portable.append(override)
     write_text(directory / "overrides.yaml", OmegaConf.to_yaml(portable))
@@ -79,8 +80,9 @@ def write_config(directory: Path, config: DictConfig) -> None:
     table = to_plain(config)["action_units"]["table"]
     if table is not None and "${" not in table:
         saved.action_units.table = "${data.root}/" + Path(table).name
-    if saved.data.get("metadata"):
-        saved.data.metadata = "${data.root}/" + Path(config.data.metadata).name
+    for key in ("metadata", "path"):
+        if saved.data.get(key) and _is_file(config.data[key]):
+            saved.data[key] = "${data.root}/" + Path(config.data[key]).name
     if "members" in saved.data.corpus:
         # The classes of today, whatever the YAML files are when the run is loaded.
         saved.data.corpus.members = OmegaConf.create(to_plain(config.data.corpus.members, resolve=True))
@@ -127,6 +129,7 @@ def _environment(config: DictConfig, starts: Mapping[str, Path]) -> dict[str, An
         "data_root": _resolved(config.data.root),
         "data_roots": _member_roots(config),
         "data_metadata": _resolved(config.data.get("metadata")),
+        "data_path": _resolved(path) if (path := config.data.get("path")) and _is_file(path) else None,
         "action_units_table": _resolved(config.action_units.table),
         "starts_from": {key: str(path.resolve()) for key, path in starts.items()},
     }

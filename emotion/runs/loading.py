@@ -66,8 +66,9 @@ def load_composed(run_dir: Path) -> DictConfig:
         config.data.download = False  # only the command line may start a download
     if config.data.root is not None and (recorded := _recorded_path(run_dir, "data_root")):
         config.data.root = recorded
-    if recorded := _recorded_path(run_dir, "data_metadata"):
-        config.data.metadata = recorded
+    for key in ("metadata", "path"):
+        if recorded := _recorded_path(run_dir, f"data_{key}"):
+            config.data[key] = recorded
     if recorded := _recorded_path(run_dir, "action_units_table"):
         config.action_units.table = recorded
     for name, member in OmegaConf.select(config, "data.corpus.members", default={}).items():
