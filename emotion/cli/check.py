@@ -83,7 +83,9 @@ def _print(found: "Check") -> None:
         style = _STYLES[finding.level]
         console.print(f"[{style}]{finding.level}[/]: {escape(finding.text)}", soft_wrap=True)
     counts = {level: sum(one.level == level for one in found.findings) for level in ("error", "warning")}
-    verdict = "a training would be sound" if found.is_sound else "a training would be unsound: correct the errors first"
+    verdict = "a training would be unsound: correct the errors first"
+    if found.is_sound:
+        verdict = "a training would be sound" + (", but read the warnings first" if counts["warning"] else "")
     shown = " and ".join(counted(number, level) for level, number in counts.items())
     console.print(f"{shown}: {verdict}")
 

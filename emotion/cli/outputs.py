@@ -17,14 +17,21 @@ def path(text: str) -> Path:
     """Return a path of the command line, with `~` expanded.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty, as an unset variable of a shell is.
+        argparse.ArgumentTypeError: it is empty, as an unset variable of a shell is, or stands for standard output.
     """
+    if text == "-":
+        raise argparse.ArgumentTypeError("- is not a file; name one, such as ./-")
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty; name a file or folder, such as . for this folder")
     try:
         return Path(text) if Path(text).exists() else Path(text).expanduser()
     except (OSError, RuntimeError):
         return Path(text)
+
+
+def path_or_stdout(text: str) -> Path | None:
+    """Return a path of the command line, or None for `-`, standard output."""
+    return None if text == "-" else path(text)
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:

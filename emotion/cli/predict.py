@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.cli.inputs import add_files, find_files, report_problems
-from emotion.cli.outputs import add_force, path, require_free
+from emotion.cli.outputs import add_force, path, path_or_stdout, require_free
 from emotion.cli.predictor import add_model, load_predictor
 from emotion.errors import EmotionError, counted, printable
 
@@ -85,7 +85,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=path,
+        type=path_or_stdout,
         metavar="PATH",
         help="File to write (default: standard output); of several recordings as textgrid, elan, srt or vtt, a folder.",
     )
