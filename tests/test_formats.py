@@ -521,16 +521,6 @@ def test_overlays_carry_the_timeline_as_subtitles(tmp_path):
         assert not plain.streams.subtitles
 
 
-def test_old_versions_of_pyav_are_named(monkeypatch):
-    from av.subtitles import codeccontext
-
-    from emotion.inference.overlay import require_subtitle_encoder
-
-    monkeypatch.setattr(codeccontext, "SubtitleCodecContext", object)
-    with pytest.raises(EmotionError, match=r"cannot write subtitles: pip install 'av>=16\.1'"):
-        require_subtitle_encoder()
-
-
 # Embeddings.
 
 

@@ -24,7 +24,7 @@ def test_embeddings_equal_those_of_timm(tmp_path, name, channels, size):
     own.load_pretrained()
     own.eval()
     fixed = {"img_size": size} if name.startswith("vit") else {}
-    overlay = {"file": str(tmp_path / "weights.pth")}
+    overlay = {"file": str(tmp_path / "weights.pth"), "custom_load": False}
     expected = timm.create_model(
         name, pretrained=True, num_classes=0, in_chans=channels, pretrained_cfg_overlay=overlay, **fixed
     ).eval()

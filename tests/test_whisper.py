@@ -1,14 +1,19 @@
 """Tests of the packaged Whisper encoder, and of augmented copies of features."""
 
 import json
+import subprocess
+import sys
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import build_classifier, build_datamodule, make_batch
 from emotion.data.feature_cache import copy_key
+from emotion.downloads.whisper_encoder import convert
 from emotion.errors import EmotionError
-from emotion.features.whisper import SIZE, WhisperEncoder
+from emotion.features.whisper import SIZE, WEIGHTS_FILE, WhisperEncoder
 from emotion.pipelines.results import cache_features
 
 RATE = 16_000
@@ -149,3 +154,18 @@ def test_a_model_is_trained_and_predicts(command, demo_root, tmp_path):
     files = [str(path) for path in sorted(demo_root.glob("Actor_0[12]/03-01-0[1-4]-01-01-01-*.wav"))]
     answers = json.loads(command("predict", *files, "--run", str(run), "--format", "json").stdout)
     assert all(answer["distance"] > 0 and answer["adapted_to"] is None for answer in answers)
+
+
+@pytest.mark.slow
+def test_packaged_weights_are_those_of_the_published_file(tmp_path):
+    package = ("pipecat-ai==1.14.0", "--no-deps", "--only-binary", ":all:", "--quiet")
+    subprocess.run([sys.executable, "-m", "pip", "download", *package, "--dest", tmp_path], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract("pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx", tmp_path)
+    (published,) = tmp_path.rglob("*.onnx")
+    found = convert(published)
+    with np.load(WEIGHTS_FILE, allow_pickle=False) as packaged:
+        assert set(packaged) == set(found)
+        for name in packaged:
+            np.testing.assert_array_equal(packaged[name], found[name])

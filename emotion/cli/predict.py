@@ -147,12 +147,8 @@ def _require_outputs(
     require_free([*figures, *destination.outputs], inputs, arguments.force, figures=[arguments.plot])
     if arguments.plot and is_image(media.files[0]):
         raise EmotionError(f"{media.files[0]} is an image and has no timeline to plot; use --overlay")
-    if arguments.subtitle_track:
-        if not arguments.overlay or is_image(media.files[0]):
-            raise EmotionError("--subtitle-track needs a video to write; name it with --overlay, such as overlay.mp4")
-        from emotion.inference.overlay import require_subtitle_encoder
-
-        require_subtitle_encoder()
+    if arguments.subtitle_track and (not arguments.overlay or is_image(media.files[0])):
+        raise EmotionError("--subtitle-track needs a video to write; name it with --overlay, such as overlay.mp4")
     if arguments.overlay:
         _require_kind(media.files[0], arguments.overlay)
 

@@ -90,18 +90,6 @@ def write_overlay(
             raise MediaError(f"{path}: holds no frames")
 
 
-def require_subtitle_encoder() -> None:
-    """Refuse an installed PyAV that cannot write subtitles.
-
-    Raises:
-        EmotionError: PyAV is older than 16.1.
-    """
-    from av.subtitles.codeccontext import SubtitleCodecContext
-
-    if not hasattr(SubtitleCodecContext, "encode_subtitle"):
-        raise EmotionError("the installed PyAV cannot write subtitles: pip install 'av>=16.1'")
-
-
 def write_image_overlay(path: Path, segments: Sequence[Segment], labels: tuple[str, ...], output: Path) -> None:
     """Write an image with a box and a label at each face.
 
@@ -152,9 +140,6 @@ class _Writer:
 
     def add_subtitles(self, shown: Sequence[Subtitle]) -> None:
         """Add a subtitle track, whose packets are written with the first frame."""
-        import av
-
-        require_subtitle_encoder()
         stream = self.target.add_stream("mov_text")
         stream.time_base = _MILLISECONDS
         stream.codec_context.subtitle_header = _SUBTITLE_HEADER

@@ -72,7 +72,7 @@ class TimmBackbone(ImageBackbone):
         options: dict[str, Any] = {"pretrained": True}
         try:
             if self.weights != "pretrained":
-                options["pretrained_cfg_overlay"] = {"file": self.weights}
+                options["pretrained_cfg_overlay"] = {"file": self.weights, "custom_load": False}
                 self._require_names(timm.models.load_state_dict(self.weights))
             found = timm.create_model(self.architecture, **self.options, **options)
         except Exception as error:  # damaged files and failed downloads raise many types

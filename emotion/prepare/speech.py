@@ -92,7 +92,7 @@ def _detector() -> Any:
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / "data" / "silero_vad_16k_sequence.onnx" if folders else None
     if not path or not path.is_file():
-        raise EmotionError("the model of silero-vad is not installed: pip install 'silero-vad>=6.2'")
+        raise EmotionError("the model of silero-vad is not installed: pip install 'silero-vad>=6.2.2'")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 1))  # recordings are read in parallel
