@@ -23,7 +23,6 @@ from conftest import ROOT
 from emotion import runs
 from emotion.cli import predict
 from emotion.corpora.audformat import Audformat
-from emotion.errors import EmotionError
 from emotion.inference import Predictor, Problem, embeddings, output_formats
 from emotion.inference.annotations import to_elan, to_rttm, to_textgrid
 from emotion.inference.intervals import parts_of, tracks_of

@@ -140,6 +140,8 @@ class _Writer:
 
     def add_subtitles(self, shown: Sequence[Subtitle]) -> None:
         """Add a subtitle track, whose packets are written with the first frame."""
+        import av
+
         stream = self.target.add_stream("mov_text")
         stream.time_base = _MILLISECONDS
         stream.codec_context.subtitle_header = _SUBTITLE_HEADER
