@@ -19,7 +19,7 @@ TEXTS = {
     "unsafe.ffconcat": "ffconcat version 1.0\nfile 'file:{}'\n",
     "stream.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
     "dash.mpd": '<?xml version="1.0"?><MPD type="static" mediaPresentationDuration="PT3S"><Period><AdaptationSet '
-    'mimeType="audio/flac"><Representation id="1"><BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>',
+    'mimeType="audio/flac"><Representation id="1"><BaseURL>{}</BaseURL></Representation></AdaptationSet></Period>',
 }
 HIDDEN = b"ID3\x04\0\0\0\0\0\0"  # an empty tag, which FFmpeg skips before it looks at the content
 
