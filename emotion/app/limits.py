@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MAX_CONNECTIONS = 500
 """Maximum number of open connections, under the 1,024 open files that many systems allow a process."""
 
+MAX_HEADERS_S = 20
+"""Maximum time of the headers of a request, and of the reading of an answer, in seconds."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -7,13 +7,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+def timed_protocol(timeout_s: float) -> type["TimedProtocol"]:
+    """Return the class of connections with a limit of time, in seconds, as uvicorn creates them."""
+    return type("TimedProtocol", (TimedProtocol,), {"timeout_s": timeout_s})
+
+
 class TimedProtocol(H11Protocol):
     """A connection that is closed if headers, or the reading of an answer, take longer than `timeout_s`.
 
     The bodies of requests are limited by `emotion.app.upload.receive`.
     """
 
-    timeout_s = 20.0
+    timeout_s: float
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

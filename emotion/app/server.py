@@ -16,11 +16,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 
 import emotion
-from emotion.app.limits import MAX_CONNECTIONS, Limits, RefusedError, busy
+from emotion.app.limits import MAX_CONNECTIONS, MAX_HEADERS_S, Limits, RefusedError, busy
 from emotion.app.metrics import Measured, Metrics
 from emotion.app.model import ModelVersion
 from emotion.app.pool import Pool
-from emotion.app.protocol import TimedProtocol
+from emotion.app.protocol import timed_protocol
 from emotion.app.upload import Upload, receive
 from emotion.app.worker import LoadPredictor, Task
 from emotion.errors import EmotionError
@@ -193,7 +193,7 @@ def started_pool(load: LoadPredictor, limits: Limits) -> Iterator[Pool]:
 def _configure(app: FastAPI, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=TimedProtocol,
+        http=timed_protocol(min(limits.timeout_s, MAX_HEADERS_S)),
         ws="none",
         log_config=None,
         log_level="error",
@@ -220,7 +220,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise EmotionError(f"cannot serve at {_in_address(host)}:{port}: {reason}; choose another --port") from error
 
 
