@@ -17,6 +17,8 @@ from emotion.inference import Prediction
 
 FAKE = "from serving import serve_fake; serve_fake()"
 
+HELD = []
+
 
 @dataclass
 class Server:
@@ -93,7 +95,7 @@ def serve_fake():
 
 
 def load_fake():
-    return SimpleNamespace(reader=SimpleNamespace(), predict=predict_fake)
+    return SimpleNamespace(reader=SimpleNamespace(cropper=None), predict=predict_fake)
 
 
 def predict_fake(path):
@@ -107,4 +109,6 @@ def predict_fake(path):
         raise ValueError(f"a defect at {path}")
     elif command == "allocate":
         bytearray(int(value))
+    elif command == "hold":
+        HELD.append(b"\1" * int(value))
     return Prediction(str(path), "happy", {"happy": 1.0}, ("audio",))

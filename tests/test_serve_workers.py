@@ -109,6 +109,15 @@ def test_the_memory_of_a_worker_is_limited(server):
     assert detail(response) == "clip.wav: needs more memory than 1,000 MB"
 
 
+def test_a_worker_that_holds_much_memory_is_replaced(server):
+    before = worker_ids(server.process.pid)
+    assert server.upload(b"hold 1000").status_code == 200
+    assert worker_ids(server.process.pid) == before
+    assert server.upload(b"hold 600000000").status_code == 200
+    assert wait_for(lambda: len(worker_ids(server.process.pid)) == len(before))
+    assert worker_ids(server.process.pid) != before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_accepted_requests_are_answered_before_the_end(tmp_path, clients, number):
     limits = LIMITS | {"queue": 4}
@@ -141,7 +150,9 @@ def test_workers_end_with_a_server_that_is_killed(tmp_path):
 
 
 def worker_ids(parent):
-    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    """Return the children of a process, which each of its threads may have started."""
+    lists = [(task / "children").read_text() for task in Path(f"/proc/{parent}/task").iterdir()]
+    return sorted(int(child) for children in lists for child in children.split())
 
 
 def is_alive(process):

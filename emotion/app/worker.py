@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 LoadPredictor = Callable[[], "Predictor"]
 """Function that loads the model; it is sent to other processes, so it must be picklable."""
 _START_TIMEOUT_S = 600  # a model may have to be downloaded
+_REPLACED_AT = 0.5
+"""Fraction of the memory limit above which a process is replaced after a prediction."""
 _FAILED = "the recording could not be predicted; this is a defect or a limit of the server"
 
 
@@ -50,10 +52,12 @@ class Answer(NamedTuple):
     Attributes:
         status: Status code of HTTP; 200 for a prediction.
         text: JSON of predictions, or an error message.
+        is_last: True if another process has to replace this one, after an error or because it holds much memory.
     """
 
     status: int
     text: str
+    is_last: bool = False
 
 
 class Worker:
@@ -98,9 +102,10 @@ class Worker:
         with suppress(OSError):
             self._connection.send(task)
         answer = self._receive(self._limits.timeout_s)
+        if answer is None or answer.is_last:
+            self.stop()
         if answer is not None:
             return answer
-        self.stop()
         if time.monotonic() < deadline:
             log.error("a worker ended during a prediction")
             raise RefusedError(500, _FAILED)
@@ -137,18 +142,34 @@ def run(connection: Connection, load: LoadPredictor, limits: Limits) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the server stops after accepted requests are answered
         signal.signal(number, signal.SIG_IGN)
     malloc.use_one_arena()
-    _limit_memory(limits.max_memory_mb)
     try:
         predictor = load()
     except EmotionError as error:
         connection.send(Answer(500, str(error)))
         return
     predictor.reader.max_duration_s = limits.max_duration_s
+    _load_detector(predictor)
+    _limit_memory(limits.max_memory_mb)
     connection.send(Answer(200, ""))
     with suppress(EOFError, BrokenPipeError):  # the server ended
         while True:
-            connection.send(answer(predictor, connection.recv(), limits))
-            malloc.trim()
+            answered = answer(predictor, connection.recv(), limits)
+            malloc.trim()  # libraries keep some memory of a large video
+            is_large = 0 < _REPLACED_AT * limits.max_memory_mb < _resident_mb()
+            connection.send(answered._replace(is_last=answered.is_last or is_large))
+
+
+def _load_detector(predictor: "Predictor") -> None:
+    """Load the face detector of a model that uses one.
+
+    Imports that begin when little memory is left would fail, and could not be repeated.
+    """
+    from emotion.media.files import MediaError
+
+    if predictor.reader.cropper:
+        with suppress(MediaError):  # it is not installed, which is a note of predictions
+            _ = predictor.reader.cropper.detector
+            import emotion.data.sources  # noqa: F401
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -158,6 +179,17 @@ def _limit_memory(megabytes: int) -> None:
 
         if megabytes:
             resource.setrlimit(resource.RLIMIT_DATA, (megabytes * 10**6, megabytes * 10**6))
+
+
+def _resident_mb() -> float:
+    """Return the memory that this process holds, in MB; 0 where the system does not report it."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    import resource
+
+    return pages * resource.getpagesize() / 1e6
 
 
 def answer(predictor: "Predictor", task: Task, limits: Limits) -> Answer:
@@ -179,10 +211,10 @@ def answer(predictor: "Predictor", task: Task, limits: Limits) -> Answer:
         message = str(error).removeprefix(f"{task.path}: ").replace(str(task.path), task.name)
         return Answer(422, f"{task.name}: {message}")
     except MemoryError:
-        return Answer(422, f"{task.name}: needs more memory than {limits.max_memory_mb:,} MB")
+        return Answer(422, f"{task.name}: needs more memory than {limits.max_memory_mb:,} MB", is_last=True)
     except Exception:
         log.exception("a prediction failed")
-        return Answer(500, _FAILED)
+        return Answer(500, _FAILED, is_last=True)
 
 
 def _predict(predictor: "Predictor", task: Task) -> "Sequence[Outcome]":

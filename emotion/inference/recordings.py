@@ -138,7 +138,7 @@ class Reader:
                 arrays["face"] = self._faces(self.cropper, path, samples)
             except MediaError as error:
                 notes["face"] = str(error)
-            except ImportError as error:  # the environment of a server may lack them
+            except ModuleNotFoundError as error:  # the environment of a server may lack them
                 notes["face"] = f"faces need {error.name}, which is not installed"
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
         reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}

@@ -155,7 +155,7 @@ class FaceCropper:
         """
         try:
             from emotion.prepare.face_detection import FaceDetector
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise MediaError(f"faces need {error.name}, which is not installed") from error
         return FaceDetector()
 
