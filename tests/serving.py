@@ -95,6 +95,7 @@ def serve_fake():
 
 
 def load_fake():
+    time.sleep(0.5)  # a worker that is replaced is not ready at once
     return SimpleNamespace(reader=SimpleNamespace(cropper=None), predict=predict_fake)
 
 

@@ -82,11 +82,12 @@ def test_too_many_uploads_are_answered_with_429(server, clients):
     assert {answer.result().status_code for answer in slow} <= {200, 408, 429}
 
 
+@pytest.mark.slow
 def test_a_recording_waits_for_a_limited_time(server, clients):
     first = clients.submit(server.upload, b"sleep 30")
     assert wait_for(lambda: is_running(server))
     second = server.upload(b"answer")
-    assert second.status_code in (200, 429)  # whichever limit of two seconds is over first
+    assert (second.status_code, detail(second)) == (429, "no worker became free in time; try again later")
     assert first.result().status_code == 504
 
 
@@ -109,6 +110,7 @@ def test_the_memory_of_a_worker_is_limited(server):
     assert detail(response) == "clip.wav: needs more memory than 1,000 MB"
 
 
+@pytest.mark.slow
 def test_a_worker_that_holds_much_memory_is_replaced(server):
     before = worker_ids(server.process.pid)
     assert server.upload(b"hold 1000").status_code == 200
@@ -140,6 +142,7 @@ def refuses(server):
     return False
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_server_that_is_killed(tmp_path):
     with running(["-c", FAKE], tmp_path / "served", LIMITS=json.dumps(LIMITS)) as server:
         children = worker_ids(server.process.pid)

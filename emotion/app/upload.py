@@ -14,7 +14,6 @@ from emotion.app.limits import Limits, RefusedError
 from emotion.errors import printable
 from emotion.media.suffixes import MEDIA_SUFFIXES
 
-_CLOSE = {"Connection": "close"}  # the rest of a refused body is not read
 _MAX_NAME = 200  # characters
 _MAX_PARTS = 16  # of a form
 _DEFAULT_NAME = "recording"
@@ -59,7 +58,9 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Upload:
                     name = await _write_body(body, file)
             size = file.tell()
     except TimeoutError:
-        raise RefusedError(408, f"the upload took longer than {limits.timeout_s:g} s", _CLOSE) from None
+        raise RefusedError(
+            408, f"the upload took longer than {limits.timeout_s:g} s", {"Connection": "close"}
+        ) from None
     if not size:
         raise RefusedError(422, f"{name}: the file is empty (zero bytes)")
     # FFmpeg knows some formats by their suffix alone.
@@ -70,14 +71,14 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Upload:
 def _require_plain_body(request: Request, limits: Limits) -> None:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise RefusedError(415, "Content-Encoding is not supported; send the file as it is", _CLOSE)
+        raise RefusedError(415, "Content-Encoding is not supported; send the file as it is")
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limits.max_bytes:
         raise _too_large(limits)
 
 
 def _too_large(limits: Limits) -> RefusedError:
-    return RefusedError(413, f"the upload is larger than {limits.max_size_mb:g} MB", _CLOSE)
+    return RefusedError(413, f"the upload is larger than {limits.max_size_mb:g} MB")
 
 
 async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
@@ -114,9 +115,9 @@ async def _write_form(body: AsyncIterator[bytes], boundary: bytes, file: BinaryI
             parser.write(chunk)
         parser.finalize()
     except (FormParserError, UnicodeError) as error:
-        raise RefusedError(400, "the form cannot be read", _CLOSE) from error
+        raise RefusedError(400, "the form cannot be read") from error
     if form.name is None:
-        raise RefusedError(422, "the form has no file; name one, such as with curl -F file=@clip.wav", _CLOSE)
+        raise RefusedError(422, "the form has no file; name one, such as with curl -F file=@clip.wav")
     return form.name
 
 
@@ -138,7 +139,7 @@ class _Form:
     def begin_part(self) -> None:
         self._parts += 1
         if self._parts > _MAX_PARTS:
-            raise RefusedError(400, f"the form has more than {_MAX_PARTS} fields", _CLOSE)
+            raise RefusedError(400, f"the form has more than {_MAX_PARTS} fields")
         self._disposition, self._is_file = b"", False
 
     def add_field(self, data: bytes, start: int, end: int) -> None:
@@ -156,7 +157,7 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         self._is_file = b"filename" in options
         if self._is_file and self.name is not None:
-            raise RefusedError(400, "the form has several files; send one in each request", _CLOSE)
+            raise RefusedError(400, "the form has several files; send one in each request")
         if self._is_file:
             self.name = shown_name(options[b"filename"].decode("utf-8", "replace"))
 
