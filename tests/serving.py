@@ -65,13 +65,13 @@ def wait_for(condition, seconds=20):
 
 
 @contextmanager
-def running(command, folder, **environment):
+def running(command, folder, python=sys.executable, **environment):
     """Yield the server that a command of Python starts; it is killed if it is still there at the end."""
     folder.mkdir(exist_ok=True)
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": paths} | environment
     process = subprocess.Popen(
-        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [python, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         line = process.stdout.readline()
@@ -95,7 +95,7 @@ def serve_fake():
 
 
 def load_fake():
-    time.sleep(0.5)  # a worker that is replaced is not ready at once
+    time.sleep(0.2)  # a worker that is replaced is not ready at once
     return SimpleNamespace(reader=SimpleNamespace(cropper=None), predict=predict_fake)
 
 

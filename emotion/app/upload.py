@@ -15,6 +15,7 @@ from emotion.errors import printable
 from emotion.media.suffixes import MEDIA_SUFFIXES
 
 _MAX_NAME = 200  # characters
+_MAX_HEADER = 8192  # bytes, in a part of a form
 _MAX_PARTS = 16  # of a form
 _DEFAULT_NAME = "recording"
 
@@ -143,10 +144,10 @@ class _Form:
         self._disposition, self._is_file = b"", False
 
     def add_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
+        self._field = _extended(self._field, data[start:end])
 
     def add_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+        self._value = _extended(self._value, data[start:end])
 
     def end_header(self) -> None:
         if self._field.lower() == b"content-disposition":
@@ -164,6 +165,12 @@ class _Form:
     def add_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
             self._file.write(data[start:end])
+
+
+def _extended(header: bytes, part: bytes) -> bytes:
+    if len(header) + len(part) > _MAX_HEADER:
+        raise RefusedError(400, "the form cannot be read")
+    return header + part
 
 
 def shown_name(name: str) -> str:
