@@ -1,7 +1,7 @@
 # `emotion serve` on a CPU: voices are predicted with the exported models that come with the package (ONNX, no torch).
 #
 #   docker build -t emotion-serve .
-#   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 emotion-serve
+#   docker run --rm --read-only --tmpfs /tmp:size=2g -p 127.0.0.1:8000:8000 emotion-serve
 FROM python:3.11-slim AS build
 WORKDIR /build
 COPY . .

@@ -5,6 +5,7 @@ import os
 import threading
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -25,11 +26,11 @@ HIDDEN = b"ID3\x04\0\0\0\0\0\0"  # an empty tag, which FFmpeg skips before it lo
 
 
 @pytest.fixture
-def target(demo_root, tmp_path):
-    """Return a recording to which playlists refer."""
-    samples, rate = soundfile.read(next((demo_root / "Actor_01").glob("03-*.wav")))
-    soundfile.write(tmp_path / "target.flac", samples, rate)  # FFmpeg reads playlists of FLAC, but not of WAV
-    return tmp_path / "target.flac"
+def target(tmp_path):
+    """Return a recording to which playlists refer; FFmpeg reads playlists of FLAC, but not of WAV."""
+    path = tmp_path / "target.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 48_000), 16_000)
+    return path
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Tests of `emotion serve` with the audio part of the shipped model: its answers, its limits, and hostile uploads."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -8,12 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 
+from emotion.app.limits import Limits, RefusedError
+from emotion.app.upload import receive
 from emotion.inference.shipped import DIRECTORY, EXPORTED
 from emotion.media import decoders
 from emotion.media.audio import read_audio
@@ -162,6 +166,16 @@ def test_bodies_that_are_not_allowed(server, request_, status, message):
     response = server.post(**request_)
     assert response.status_code == status
     assert message in detail(response)
+
+
+def test_a_full_disk_is_reported(tmp_path):
+    async def stream():
+        yield b"RIFF"
+
+    (tmp_path / "upload").symlink_to("/dev/full")
+    with pytest.raises(RefusedError, match="no space for uploads") as error:
+        asyncio.run(receive(SimpleNamespace(headers={}, stream=stream), tmp_path, Limits()))
+    assert error.value.status == 503
 
 
 @pytest.mark.parametrize("query", ["window=0", "hop=nan", "hop=1e-9", "min_confidence=2", "timeline=perhaps"])

@@ -52,6 +52,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     422: {"description": "The file cannot be predicted, is too long, or a parameter is wrong."},
     429: {"description": "Too many recordings are waiting; try again after the seconds of Retry-After."},
     500: {"description": "The recording could not be predicted."},
+    503: {"description": "The server has no space for uploads, or is being stopped."},
     504: {"description": "The prediction took too long and was stopped."},
 }
 

@@ -1,6 +1,7 @@
 """Uploads, which are written to a temporary file while their size and their time are limited."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -13,6 +14,8 @@ from python_multipart.multipart import parse_options_header
 from emotion.app.limits import Limits, RefusedError
 from emotion.errors import printable
 from emotion.media.suffixes import MEDIA_SUFFIXES
+
+log = logging.getLogger(__name__)
 
 _MAX_NAME = 200  # characters
 _MAX_HEADER = 8192  # bytes, in a part of a form
@@ -62,6 +65,9 @@ async def receive(request: Request, folder: Path, limits: Limits) -> Upload:
         raise RefusedError(
             408, f"the upload took longer than {limits.timeout_s:g} s", {"Connection": "close"}
         ) from None
+    except OSError as error:
+        log.error("an upload cannot be written: %s", error)
+        raise RefusedError(503, "the server has no space for uploads; try again later") from None
     if not size:
         raise RefusedError(422, f"{name}: the file is empty (zero bytes)")
     # FFmpeg knows some formats by their suffix alone.
