@@ -6,7 +6,7 @@ import logging
 import sys
 
 import emotion
-from emotion.cli import adapt, check, corpora, demo, embed, models, predict, results
+from emotion.cli import adapt, check, corpora, demo, embed, models, predict, results, serve
 from emotion.errors import one_line_errors
 
 _HYDRA = {
@@ -22,6 +22,7 @@ _COMMANDS = (
     embed.add_embed,
     demo.add_demo,
     demo.add_live,
+    serve.add_serve,
     adapt.add_adapt,
     models.add_card,
     models.add_export,

@@ -100,11 +100,14 @@ class Reader:
         sample_rate: Sampling rate of the audio, in Hz.
 
     Attributes:
+        max_duration_s: Maximum duration of a recording that is read as a whole, in seconds; None for the largest
+            that memory allows, which is `MAX_DURATION_S` for videos.
         speech_only: True if the model uses only the parts of the audio that are speech.
     """
 
     def __init__(self, modalities: Prepared, sample_rate: int) -> None:
         self.modalities, self.sample_rate = modalities, sample_rate
+        self.max_duration_s: float | None = None
         self.cropper: FaceCropper | None = None
         self._whole: FaceCropper | None = None
         if "face" in modalities:
@@ -135,6 +138,8 @@ class Reader:
                 arrays["face"] = self._faces(self.cropper, path, samples)
             except MediaError as error:
                 notes["face"] = str(error)
+            except ModuleNotFoundError as error:  # the environment of a server may lack them
+                notes["face"] = f"faces need {error.name}, which is not installed"
         arrays, notes = ({key: part[key] for key in self.modalities if key in part} for part in (arrays, notes))
         reasons = {modality: note.removeprefix(f"{path}: ") for modality, note in notes.items()}
         if not arrays:
@@ -188,11 +193,11 @@ class Reader:
     def _samples(self, path: Path, report: Report) -> np.ndarray:
         if is_image(path):
             raise MediaError(f"{path}: an image has no audio")
-        return to_int16(read_audio(path, self.sample_rate, report))
+        return to_int16(read_audio(path, self.sample_rate, report, self.max_duration_s))
 
     def _faces(self, cropper: FaceCropper, path: Path, samples: np.ndarray | None) -> np.ndarray:
         require_frame(path)
-        if (seconds := video_duration(path)) > MAX_DURATION_S:
+        if (seconds := video_duration(path)) > (self.max_duration_s or MAX_DURATION_S):
             raise MediaError(f"{path}: is {seconds / 60:.0f} minutes long; cut it, or use emotion predict --timeline")
         window = None
         if samples is not None and is_audible(samples) and self._follows_audio:

@@ -35,7 +35,9 @@ Report = Callable[[str], None]
 """Function that receives a message about an oddity of a recording that can be used nevertheless."""
 
 
-def read_audio(path: Path, sample_rate: int, report: Report = log.warning) -> np.ndarray:
+def read_audio(
+    path: Path, sample_rate: int, report: Report = log.warning, max_duration_s: float | None = None
+) -> np.ndarray:
     """Decode an audio or video file to a mono waveform.
 
     In a video, time 0 is the start of the file's clock; audio that starts later is preceded by silence.
@@ -44,25 +46,17 @@ def read_audio(path: Path, sample_rate: int, report: Report = log.warning) -> np
         path: File with an audio stream that libsndfile or FFmpeg decodes, chosen by content.
         sample_rate: Sampling rate of the result, in Hz.
         report: Function that receives messages, such as about channels that cancel each other (default: log).
+        max_duration_s: Maximum duration, in seconds (default: that of `MAX_SAMPLES`).
 
     Returns:
         Waveform, shape (T,), float32; full scale is [-1, 1].
 
     Raises:
-        MediaError: the file is missing, damaged, without audio, empty, longer than `MAX_SAMPLES`, or holds NaN or
-            infinite samples or floats of an unknown scale.
+        MediaError: the file is missing, damaged, without audio, empty, longer than `MAX_SAMPLES` or `max_duration_s`,
+            or holds NaN or infinite samples or floats of an unknown scale.
     """
-    rate, chunks = _mono(path, report)
-    parts, samples = [], 0
-    for chunk in chunks:
-        parts.append(chunk)
-        samples += len(chunk)
-        if samples > MAX_SAMPLES:
-            raise MediaError(
-                f"{path}: is longer than {MAX_SAMPLES / rate / 60:.0f} minutes; cut it, or use emotion predict "
-                "--timeline"
-            )
-    return resample(np.concatenate(parts), rate, sample_rate)
+    rate, chunks = _mono(path, report, max_duration_s, MAX_SAMPLES)
+    return resample(np.concatenate(list(chunks)), rate, sample_rate)
 
 
 def stream_audio(path: Path, sample_rate: int, report: Report = log.warning) -> Iterator[np.ndarray]:
@@ -130,8 +124,17 @@ def resample(waveform: np.ndarray, original_rate: int, sample_rate: int) -> np.n
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
-def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
-    """Return the sampling rate of a file, in Hz, and an iterator over its mono samples."""
+def _mono(
+    path: Path, report: Report, max_duration_s: float | None = None, max_samples: int | None = None
+) -> tuple[int, Iterator[np.ndarray]]:
+    """Return the sampling rate of a file, in Hz, and an iterator over its mono samples.
+
+    Args:
+        path: See `read_audio`.
+        report: See `read_audio`.
+        max_duration_s: Duration after which the iterator raises `MediaError`, in seconds; None for any.
+        max_samples: Number of samples after which it does; None for any.
+    """
     require_file(path)
     header, decode, chunks = open_audio(path)
     if not RATES[0] <= header.rate <= RATES[1]:
@@ -140,10 +143,11 @@ def _mono(path: Path, report: Report) -> tuple[int, Iterator[np.ndarray]]:
         )
     if (missing := missing_seconds(path)) > _MISSING_S:
         report(f"{path}: is cut off; its header states {missing:.1f} more seconds")
+    longest = min(max_samples or np.inf, np.inf if max_duration_s is None else max_duration_s * header.rate)
     opened = iter([chunks])  # the first pass reads the open file; a second one opens it again
 
     def read() -> Iterator[np.ndarray]:
-        return next(opened, None) or split_header(decode(path))[1]
+        return _require_duration(next(opened, None) or split_header(decode(path))[1], longest, header.rate, path)
 
     return header.rate, _downmix(header, read, path, report)
 
@@ -184,6 +188,18 @@ def _stop_at_damage(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
             if not np.isfinite(chunk).all():
                 return
             yield chunk
+
+
+def _require_duration(chunks: Iterator[np.ndarray], max_samples: float, rate: int, path: Path) -> Iterator[np.ndarray]:
+    """Yield chunks of shape (T, C) until there are more than `max_samples`."""
+    samples = 0
+    for chunk in chunks:
+        samples += len(chunk)
+        if samples > max_samples:
+            seconds = max_samples / rate
+            duration = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
+            raise MediaError(f"{path}: is longer than {duration}; cut it, or use emotion predict --timeline")
+        yield chunk
 
 
 def _require_finite(chunks: Iterator[np.ndarray], name: Path | str) -> Iterator[np.ndarray]:

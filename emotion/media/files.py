@@ -1,5 +1,7 @@
 """Checks of media files, and how FFmpeg opens them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,9 @@ _NOT_MEDIA = (
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive, not a recording; unpack it"),
     (b"rar!\x1a\x07", "is a RAR archive, not a recording; unpack it"),
     (b"%pdf-", "is a PDF document, not a recording"),
+    (b"#extm3u", "is a playlist, not a recording; give the files that it lists"),
+    (b"ffconcat", "is a playlist, not a recording; give the files that it lists"),
+    (b"v=0", "is a description of a stream, not a recording"),
 )
 """First bytes, in lower case, of files that are often mistaken for recordings, and the error message of each."""
 
@@ -63,8 +68,12 @@ def read_head(path: Path) -> bytes:
         raise MediaError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def open_media(path: Path) -> "av.container.InputContainer":
-    """Open a file with FFmpeg.
+@contextmanager
+def open_media(path: Path) -> Iterator["av.container.InputContainer"]:
+    """Open a file with FFmpeg, and close it at the end of the block.
+
+    FFmpeg is given an open file and no protocol, so a file that refers to other files or to URLs, such as a playlist,
+    does not make it open them.
 
     Raises:
         MediaError: see `require_file`.
@@ -72,7 +81,9 @@ def open_media(path: Path) -> "av.container.InputContainer":
     import av
 
     require_file(path)
-    return av.open(str(path), options={"max_pixels": str(MAX_PIXELS)}, metadata_errors="replace")
+    options = {"max_pixels": str(MAX_PIXELS), "protocol_whitelist": "none"}
+    with open(path, "rb") as file, av.open(file, "r", options=options, metadata_errors="replace") as container:
+        yield container
 
 
 def start_time(container: "av.container.InputContainer") -> float | None:

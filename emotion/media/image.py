@@ -1,15 +1,14 @@
-"""Decoding of images."""
+"""Decoding of images. OpenCV is imported when it is used, since audio needs none."""
 
 import os
 from pathlib import Path
+
+import numpy as np
 
 from emotion.media.files import MAX_PIXELS, MediaError, read_head, require_file
 from emotion.media.suffixes import IMAGE_SUFFIXES
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # which OpenCV reads when it is imported
-
-import cv2
-import numpy as np
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"P5\n", b"P6\n")
 """First bytes of JPEG, PNG, BMP, TIFF (twice), JPEG 2000, PGM and PPM. FFmpeg reads GIF, which may be animated."""
@@ -40,6 +39,8 @@ class StillImage:
         """
         if not longest or longest == max(self.size):
             return self._pixels
+        import cv2
+
         scale = longest / max(self.size)
         width, height = (max(1, round(side * scale)) for side in self.size)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -74,6 +75,8 @@ def _is_heif(head: bytes) -> bool:
 
 
 def _decode(path: Path) -> np.ndarray:
+    import cv2
+
     data = np.fromfile(path, np.uint8)  # on some systems cv2.imread does not open names that are not ASCII
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)  # rotated by its Exif orientation

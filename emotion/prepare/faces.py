@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -149,9 +148,15 @@ class FaceCropper:
 
     @cached_property
     def detector(self) -> "FaceDetector":
-        """The face detector, loaded on first use."""
-        from emotion.prepare.face_detection import FaceDetector
+        """The face detector, loaded on first use.
 
+        Raises:
+            MediaError: torch or facenet-pytorch is not installed.
+        """
+        try:
+            from emotion.prepare.face_detection import FaceDetector
+        except ModuleNotFoundError as error:
+            raise MediaError(f"faces need {error.name}, which is not installed") from error
         return FaceDetector()
 
     def __call__(self, path: Path, window: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray, str]:
@@ -238,6 +243,8 @@ class FaceCropper:
         Returns:
             Crop of the shape `options.shape`, uint8.
         """
+        import cv2
+
         pixels, (height, width, _) = frame.pixels(), self.options.shape
         if self.options.detects_faces:
             pixels = _square(pixels, box, self.options.margin)
@@ -302,6 +309,8 @@ def _typical_step(times: np.ndarray) -> float:
 
 def _square(pixels: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
     """Return a square around a box; pixels at the edge of the frame are repeated beyond it."""
+    import cv2
+
     side = max(1, round(max(box[2] - box[0], box[3] - box[1]) * (1 + margin)))
     left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
     height, width = pixels.shape[:2]
