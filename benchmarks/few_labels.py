@@ -1,4 +1,4 @@
-"""Measure what a few labels of a new corpus are worth: features of a model that has not met it, against from nothing.
+"""Measure what a few labels of a new corpus are worth: features of a model that has not met it, eGeMAPS, and both.
 
 Usage: python benchmarks/few_labels.py RUN... --output results/few_labels.csv, with runs of unseen_corpora/whisper.
 
@@ -55,6 +55,7 @@ def measure(run):
         "features of the model": vectors_of(classifier.encoder, datamodule, "test", CPU).values,
         "from nothing (eGeMAPS)": egemaps(datamodule, rows["recording"]),
     }
+    vectors["features of the model and eGeMAPS"] = np.concatenate(list(vectors.values()), axis=1)
     sentences = rows["recording"].str.extract(r"-(\d\d)-\d\d-\d\d-\d\d")[0].to_numpy() if corpus == "ased" else None
     found = []
     for test in ["other speakers"] + ["other speakers and sentences"] * (sentences is not None):
