@@ -3,6 +3,7 @@
 Expensive data are made once per session, in a folder that all workers share.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -171,7 +172,7 @@ def video_overrides(own_videos):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
-    """Return a function that runs a command line in this process and in `tmp_path`; it returns output and exit status.
+    """Yield a function that runs a command line in this process and in `tmp_path`; it returns output and exit status.
 
     The first argument is `train`, `evaluate` or another subcommand of `emotion`. No TensorBoard figures are drawn.
     """
@@ -198,7 +199,10 @@ def command(tmp_path, monkeypatch, capfd):
         printed, errors = capfd.readouterr()
         return subprocess.CompletedProcess(arguments, status, printed, errors)
 
-    return run
+    yield run
+    for handler in [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]:
+        logging.getLogger().removeHandler(handler)  # its file is removed with `tmp_path`
+        handler.close()
 
 
 @pytest.fixture(scope="session")
