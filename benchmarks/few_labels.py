@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
@@ -24,21 +25,57 @@ from emotion.files import write_text
 from emotion.media.int16 import INT16_FULL_SCALE
 from emotion.metrics.predictions import predict
 from emotion.pipelines.results import cache_features
+from emotion.plots.figure import save_figure
 from emotion.training.estimator import vectors_of
 
 SIZES, DRAWS = (5, 10, 20, 50), 5
 CPU = torch.device("cpu")
 C = 0.01
+COLORS = {
+    "features of the model": "#0072b2",
+    "features of the model and eGeMAPS": "#56b4e9",
+    "from nothing (eGeMAPS)": "#d55e00",
+    "the model without labels": "#555555",
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("runs", nargs="*", type=Path)
+    parser.add_argument("--output", type=Path, required=True, help="CSV to write, or to read without RUN.")
+    parser.add_argument("--figure", type=Path, help="PNG to write.")
     arguments = parser.parse_args()
-    table = pd.concat([measure(run) for run in arguments.runs], ignore_index=True)
-    write_text(arguments.output, table.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
+    if arguments.runs:
+        table = pd.concat([measure(run) for run in arguments.runs], ignore_index=True)
+        write_text(arguments.output, table.to_csv(index=False, lineterminator="\n", float_format="%.4f"))
+    table = pd.read_csv(arguments.output)
+    if arguments.figure:
+        save_figure(plot(table), arguments.figure)
     print(table.pivot_table(index=["corpus", "test", "system"], columns="clips", values="uar").round(3).to_string())
+
+
+def plot(table):
+    """Return a figure of the learning curves: the mean and the range of the draws."""
+    groups = list(table.groupby(["corpus", "test"]))
+    figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(groups), sharey=True)
+    for axis, ((corpus, test), rows) in zip(axes, groups, strict=True):
+        for system, color in COLORS.items():
+            curve = rows[rows["system"] == system].groupby("clips")["uar"].agg(["mean", "min", "max"])
+            axis.plot(curve.index, curve["mean"], "o-", color=color, label=system, markersize=4)
+            axis.fill_between(curve.index, curve["min"], curve["max"], color=color, alpha=0.15, linewidth=0)
+        axis.set_title(f"{corpus.upper()}, {test}", fontsize=9)
+        axis.set_xscale("log")
+        axis.set_xticks(SIZES, map(str, SIZES))
+        axis.minorticks_off()
+        axis.set_xlabel("labelled clips for each emotion")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("UAR on speakers without labels")
+    axes[0].set_ylim(0, 1)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=9)
+    figure.suptitle("A few labels help most, on the features of a model that has not met the corpus")
+    return figure
 
 
 def measure(run):
