@@ -68,6 +68,7 @@ def files(demo_root):
     return sorted(demo_root.glob("Actor_0[123]/03-01-0[1-5]-01-01-01-*.wav"))
 
 
+@pytest.mark.slow
 def test_groups_are_all_files_or_folders_or_those_of_a_table(files, tmp_path):
     assert set(groups_of(files, "folder").values()) == {"all"}
     assert len(set(groups_of(files, "speaker").values())) == 3
@@ -82,6 +83,7 @@ def test_groups_are_all_files_or_folders_or_those_of_a_table(files, tmp_path):
         groups_of(files, "speaker", table)
 
 
+@pytest.mark.slow
 def test_adapted_answers_depend_on_the_group_only(trained, files):
     predictor = Predictor.from_run(trained)
     plain = [predictor.predict(file) for file in files]
@@ -158,6 +160,7 @@ def test_a_model_without_statistics_cannot_be_adapted(compose):
     assert not end.is_adaptable
 
 
+@pytest.mark.slow
 def test_adapted_evaluations_are_transductive(trained, compose, demo_root):
     overrides = [f"run={trained}", f"data.root={demo_root}", "adapt=speaker", "split=dev"]
     results = evaluate(compose(*overrides, config_name="evaluate"), overrides)
@@ -198,6 +201,7 @@ def test_a_model_is_fitted_to_labelled_recordings(command, trained, labelled, tm
     assert "already holds a run" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_table_names_speakers(command, trained, labelled, tmp_path, caplog):
     caplog.set_level("INFO")
     table = tmp_path / "labels.csv"

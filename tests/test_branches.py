@@ -265,6 +265,7 @@ def test_fusions_with_an_estimator_predict_files_and_are_bundled(stacked, tmp_pa
         export.export(stacked, tmp_path / "model.onnx", "onnx", files)
 
 
+@pytest.mark.slow
 def test_a_resumed_fusion_with_an_estimator_equals_an_uninterrupted_one(train_in_process, compose):
     overrides = (*STACKED, "scheduler=constant", "features=chroma", "model.branches.audio=frame_mlp")
     overrides = [override for override in overrides if "channels" not in override]

@@ -146,7 +146,10 @@ def _shard(folder):
     return folder / "shards"
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice",
+    [pytest.param(choice, marks=[pytest.mark.slow] if choice.startswith("experiment=") else []) for choice in CHOICES],
+)
 def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     # The happy-sad protocols, among others, split only RAVDESS.
     corpus = [] if choice.startswith(("data=", "experiment=")) else [f"data={CORPUS_OF.get(choice, 'ravdess')}"]

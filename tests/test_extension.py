@@ -83,6 +83,7 @@ def output_of(result):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_every_command_uses_the_extensions(extension, command, tmp_path, monkeypatch):
     conf, used = ("--config-dir", tmp_path / "conf"), extension
     output_of(command("train", *conf, *CHOICES))

@@ -50,6 +50,7 @@ def speakers(run, split):
     return sorted(splits.loc[splits["split"] == split, "speaker"].unique())
 
 
+@pytest.mark.slow
 def test_recordings_that_are_removed_stay_those_of_training(begun, compose):
     run, folder, table, resume = begun
     person = speakers(run, "train")[0]
@@ -62,6 +63,7 @@ def test_recordings_that_are_removed_stay_those_of_training(begun, compose):
         evaluate(compose(*given, config_name="evaluate"), given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["speaker", "emotion"])
 def test_changed_labels_are_refused_on_resume(begun, column):
     run, folder, table, resume = begun

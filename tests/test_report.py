@@ -59,6 +59,7 @@ def test_pages_of_results_and_summary_are_up_to_date_with_committed_results():
     assert (ROOT / "results" / "summary.csv").read_text(encoding="utf-8") == table
 
 
+@pytest.mark.slow
 def test_committed_results_match_their_protocols():
     runs = find_runs([ROOT / "results"])
     assert {run.metrics["protocol"] for run in runs} >= {"luna5", "random"}

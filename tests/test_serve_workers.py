@@ -12,6 +12,8 @@ import pytest
 
 from serving import FAKE, running, wait_for
 
+pytestmark = pytest.mark.slow
+
 LIMITS = {"timeout_s": 2, "queue": 1, "workers": 1, "uploads": 3, "max_memory_mb": 1000}
 
 

@@ -18,7 +18,7 @@ KINDS = {
     "lstm": ("model=audio_lstm", "augment=[speed,vtlp,spec_augment]", *SHORT),
     "mixup and a moving average": ("augment=[mixup,noise,gain]", "training.ema_decay=0.9", *SHORT),
 }
-SLOW = ("estimator on vectors of a library",)
+SLOW = ("estimator on vectors of a library", "autoencoder")
 FACES = ("faces.frames=2", "faces.size=24")
 FACE_KINDS = {
     "face": (

@@ -94,6 +94,7 @@ def test_sounds_without_speech_are_not_speech():
     assert speech_parts(np.zeros(0, np.int16), RATE) == []
 
 
+@pytest.mark.slow
 def test_speech_of_all_corpora_is_detected(real_data):
     """Whispers and sobs of ASED are missed at times; the other corpora hold clear speech."""
     for folder, at_least in (("ravdess/Audio_Speech_Actors_01-24/Actor_05", 1.0), ("tess/OAF_sad", 1.0), ("ased", 0.9)):

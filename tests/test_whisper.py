@@ -132,6 +132,7 @@ def test_copies_are_trained_on_and_evaluated_without(compose, demo_root, cache):
     assert not torch.equal(one, none)
 
 
+@pytest.mark.slow
 def test_copies_are_the_same_for_all_seeds(compose, demo_root, cache):
     found = []
     for seed in (0, 1):
