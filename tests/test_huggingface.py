@@ -115,6 +115,13 @@ def test_names_in_shards_lead_nowhere(cache, tmp_path):
     assert corpus.scan(directory)["emotion"].tolist() == ["angry"]
     with pytest.raises(EmotionError, match="has no test split; use protocol=speakers5 or random"):
         corpus.own_splits(directory, 0)
+    with tarfile.open(folder / "train-000.tar", "w") as shard:
+        for name, content in {"1.wav": sound(0), "1.cls": b"3"}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            shard.addfile(entry, io.BytesIO(content))
+    with pytest.raises(EmotionError, match="no label in the column emotion is a known emotion; they are 3"):
+        HuggingFace(str(folder)).locate(None)
     (folder / "train-000.tar").write_bytes(b"nothing")
     with pytest.raises(EmotionError, match=r"train-000\.tar is damaged"):
         HuggingFace(str(folder)).locate(None)

@@ -118,6 +118,11 @@ class HuggingFace(Corpus):
             unknown: Counter[str] = Counter()
             for split, part in parts.items():
                 rows += self._write(directory, split, part, unknown)
+            if not rows:
+                words = ", ".join(word or "none" for word, _ in unknown.most_common(5))
+                raise EmotionError(
+                    f"data.path={self.path}: no label in the column {self.emotion} is a known emotion; they are {words}"
+                )
             # The existence of this file marks a complete directory, so it is written last.
             write_text(directory / _TABLE, json.dumps(rows))
         if unknown:
