@@ -10,8 +10,7 @@ RUN docker/install.sh /opt/emotion
 FROM python:3.11-slim
 COPY --from=build /opt/emotion /opt/emotion
 ENV PATH=/opt/emotion/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    EMOTION_CACHE=/tmp/emotion
+    PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=30s --timeout=5s \

@@ -127,6 +127,23 @@ def test_names_in_shards_lead_nowhere(cache, tmp_path):
         HuggingFace(str(folder)).locate(None)
 
 
+def test_rows_without_a_recording_are_refused_or_skipped(cache, tmp_path, caplog):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    with tarfile.open(folder / "train-0.tar", "w") as shard:
+        for name, content in {"1.wav": sound(0), "1.cls": b"sad", "2.cls": b"sad"}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            shard.addfile(entry, io.BytesIO(content))
+    with pytest.raises(
+        EmotionError, match=r"row 1 of train has no audio.*leave such rows out with data\.on_error=skip"
+    ):
+        HuggingFace(str(folder)).locate(None)
+    corpus = HuggingFace(str(folder), on_error="skip")
+    assert len(corpus.scan(corpus.locate(None))) == 1
+    assert "row 1 of train has no audio, video or image, and is skipped" in caplog.text
+
+
 def test_what_cannot_be_used_is_refused(cache, parquet, tmp_path, monkeypatch):
     with pytest.raises(EmotionError, match=r"needs data\.path=DIR"):
         HuggingFace()
@@ -142,6 +159,8 @@ def test_what_cannot_be_used_is_refused(cache, parquet, tmp_path, monkeypatch):
         HuggingFace(str(tmp_path / "empty")).locate(None)
     with pytest.raises(EmotionError, match="is not an empty folder"):
         export_dataset(configure("data=demo"), parquet, "parquet")
+    with pytest.raises(EmotionError, match="cannot write"):
+        export_dataset(configure("data=demo"), texts / "train.parquet" / "below", "parquet")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(EmotionError, match=r"datasets is not installed: pip install 'emotion\[datasets\]'"):
         HuggingFace(str(parquet)).locate(None)

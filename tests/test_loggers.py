@@ -33,6 +33,19 @@ def test_loggers_get_the_same_figures(train_in_process, demo_root, tmp_path):
     assert curves["final/test/uar"].dropna().tolist() == pytest.approx([metrics["test/uar"]])
 
 
+def test_curves_before_a_resume_are_kept(train_in_process, demo_root):
+    run = train_in_process("logger=csv", "scheduler=constant", *SHORT)
+    before = (run / "csv" / "metrics.csv").read_text()
+    train_in_process(f"resume={run}", "trainer.max_epochs=3")
+    assert (run / "metrics_before_resume_1.csv").read_text() == before
+    assert pd.read_csv(run / "csv" / "metrics.csv")["dev/uar"].notna().sum() == 1
+
+
+def test_servers_that_cannot_be_reached_are_named(train_in_process, demo_root):
+    with pytest.raises(EmotionError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be reached"):
+        train_in_process("logger=mlflow", "logger.mlflow.tracking_uri='http://127.0.0.1:9'", *SHORT)
+
+
 @pytest.mark.slow
 def test_each_run_of_wandb_is_one_of_its_own(train_in_process, demo_root):
     for name in ("one", "two"):

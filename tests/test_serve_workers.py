@@ -154,9 +154,9 @@ def test_workers_end_with_a_server_that_is_killed(tmp_path):
         assert wait_for(lambda: not any(is_alive(child) for child in children))
 
 
-def worker_ids(parent):
+def worker_ids(server):
     """Return the children of a process, which each of its threads may have started."""
-    lists = [(task / "children").read_text() for task in Path(f"/proc/{parent}/task").iterdir()]
+    lists = [(task / "children").read_text() for task in Path(f"/proc/{server}/task").iterdir()]
     return sorted(int(child) for children in lists for child in children.split())
 
 

@@ -10,7 +10,8 @@ from encoders import KINDS, save_encoder
 
 from conftest import make_batch
 from emotion.errors import EmotionError
-from emotion.features.speech_encoder import SpeechEncoder, describe_encoder
+from emotion.features.speech_encoder import SpeechEncoder
+from emotion.features.transformers_library import describe_encoder
 from emotion.inference import Predictor
 
 SIZES = (9_000, 300, 16_000, 9_000)
@@ -156,7 +157,7 @@ def test_what_does_not_fit_is_refused(encoder, tmp_path, monkeypatch):
         ({"layers": 4}, "from 1 to 3 is allowed"),
         ({"finetune": 4}, "has 3 layers"),
         ({"encoder": None}, "model.encoder is missing"),
-        ({"encoder": str(tmp_path / "none")}, "cannot be read"),
+        ({"encoder": str(tmp_path / "none")}, "there is no such folder"),
         ({"sample_rate": 8_000}, "set data.sample_rate=16000"),
         (
             {"architecture": {"model": {"model_type": "wavlm", "hidden_size": 7}, "input": {"sampling_rate": 16_000}}},

@@ -42,6 +42,8 @@ def test_embeddings_equal_those_of_timm(tmp_path, name, channels, size):
 def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     with pytest.raises(EmotionError, match="architecture=resnet19: did you mean resnet18"):
         TimmBackbone(3, 64, "resnet19")
+    with pytest.raises(EmotionError, match="architecture=xyzxyz: timm has no such network"):
+        TimmBackbone(3, 64, "xyzxyz")
     with pytest.raises(EmotionError, match=r"weights=none.pth of resnet18 cannot be read"):
         TimmBackbone(3, 64, "resnet18", "none.pth").load_pretrained()
     torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "other.pth")

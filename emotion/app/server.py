@@ -133,6 +133,13 @@ def build(pool: Pool, model: ModelVersion, folder: Path) -> FastAPI:
         text = await admission.predict(request, min_confidence, windows_of(window, hop) if follows else None)
         return Response(text, media_type="application/json")
 
+    _add_reports(app, pool, model, metrics)
+    return app
+
+
+def _add_reports(app: FastAPI, pool: Pool, model: ModelVersion, metrics: Metrics) -> None:
+    """Add the health and the metrics of the server."""
+
     @app.get("/health", responses={503: {"description": "No model is loaded."}})
     async def health() -> Response:
         """Report whether the model is loaded."""
@@ -144,8 +151,6 @@ def build(pool: Pool, model: ModelVersion, folder: Path) -> FastAPI:
     async def report_metrics() -> Response:
         """Report metrics in the text format of Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return app
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
@@ -222,7 +227,9 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise EmotionError(f"cannot serve at {_in_address(host)}:{port}: {reason}; choose another --port") from error
+        raise EmotionError(
+            f"cannot serve at {_in_address(host)}:{port}: {reason}; choose another --port or --host"
+        ) from error
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class Answer(NamedTuple):
 
 
 class Worker:
-    """The parent's view of a process that predicts one recording after another.
+    """A process that predicts one recording after another, as the server sees it.
 
     Args:
         load: Function that loads the model.

@@ -3,17 +3,14 @@
 import argparse
 
 from emotion.cli.outputs import path
-from emotion.cli.predictor import add_model, load_predictor
+from emotion.cli.predictor import add_address, add_model, load_predictor
 
 
 def add_demo(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion demo`."""
     parser = commands.add_parser("demo", help="Serve a local web page to try a model.")
     add_model(parser)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="Address; 0.0.0.0 for access from other machines (default: 127.0.0.1)."
-    )
-    parser.add_argument("--port", type=int, default=7860, help="Port (default: 7860).")
+    add_address(parser, 7860)
     parser.set_defaults(call=_demo)
 
 

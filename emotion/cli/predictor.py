@@ -34,3 +34,16 @@ def load_predictor(arguments: argparse.Namespace) -> "Predictor":
     if arguments.model:
         return Predictor.from_pretrained(arguments.model, arguments.revision)
     return Predictor.from_run(arguments.run) if arguments.run else Predictor.shipped()
+
+
+def add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    """Add `--host` and `--port` to a command that serves.
+
+    Args:
+        parser: Parser of the command.
+        port: Default port.
+    """
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="Address; 0.0.0.0 for access from other machines (default: 127.0.0.1)."
+    )
+    parser.add_argument("--port", type=int, default=port, help=f"Port; 0 for a free one (default: {port}).")

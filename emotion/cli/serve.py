@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from emotion.app.limits import Limits
-from emotion.cli.predictor import add_model, load_predictor
+from emotion.cli.predictor import add_address, add_model, load_predictor
 from emotion.errors import EmotionError
 
 _MAX_DEFAULT_WORKERS = 4
@@ -51,10 +51,7 @@ def add_serve(commands: "argparse._SubParsersAction") -> None:
     """Add `emotion serve`."""
     parser = commands.add_parser("serve", help="Serve predictions of uploaded recordings over HTTP.")
     add_model(parser)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="Address; 0.0.0.0 for access from other machines (default: 127.0.0.1)."
-    )
-    parser.add_argument("--port", type=int, default=8000, help="Port; 0 for a free one (default: 8000).")
+    add_address(parser, 8000)
     parser.add_argument(
         "--workers",
         type=_number(int, 1),

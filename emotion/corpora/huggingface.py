@@ -51,6 +51,7 @@ class HuggingFace(Corpus):
         revision: Commit, branch or tag on the Hub (default: the main branch).
         emotion: Column of the emotions.
         speaker: Column of the speakers, if there is one.
+        on_error: `raise` refuses rows without a recording; other values skip them.
     """
 
     name = "huggingface"
@@ -64,11 +65,12 @@ class HuggingFace(Corpus):
         revision: str | None = None,
         emotion: str = "emotion",
         speaker: str = "speaker",
+        on_error: str = "raise",
     ) -> None:
         if not path:
             raise EmotionError("data=huggingface needs data.path=DIR, or a name on the Hugging Face Hub")
         self.path, self.config, self.revision = path, config, revision
-        self.emotion, self.speaker = emotion, speaker
+        self.emotion, self.speaker, self.on_error = emotion, speaker, on_error
         self._directory: Path | None = None
 
     def locate(self, root: str | None) -> Path:
@@ -106,7 +108,7 @@ class HuggingFace(Corpus):
     def _unpack(self) -> Path:
         """Write the recordings of the data set and their table into the cache, unless they are there."""
         parts = self._load()
-        options = [self.emotion, self.speaker, *(part.fingerprint for part in parts.values())]
+        options = [self.emotion, self.speaker, self.on_error, *(part.fingerprint for part in parts.values())]
         directory = cache_directory() / "huggingface" / fingerprint(options)
         directory.parent.mkdir(parents=True, exist_ok=True)
         waiting = "another process writes the same recordings"
@@ -167,7 +169,11 @@ class HuggingFace(Corpus):
                 if path := _write_file(directory, f"{split}/{index:06d}-{number}", content):
                     row |= _places(path)
             if not row["audio"] and not row["video"]:
-                raise EmotionError(f"{self.path}: row {index} of {split} has no audio, video or image")
+                text = f"{self.path}: row {index} of {split} has no audio, video or image"
+                if self.on_error == "raise":
+                    raise EmotionError(f"{text}; leave such rows out with data.on_error=skip")
+                log.warning("%s, and is skipped", text)
+                continue
             yield row | {"split": SPLITS.get(split.lower(), "")}
 
     def _word(self, values: Mapping[str, Any], labels: Mapping[str, list[str]]) -> str:

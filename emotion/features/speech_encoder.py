@@ -1,6 +1,5 @@
 """Speech encoders of the library `transformers`, by name on the Hugging Face Hub or from a folder."""
 
-import logging
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,13 +14,15 @@ from emotion.config.fields import Count, NonNegativeInt, Positive
 from emotion.errors import EmotionError, error_message
 from emotion.features.base import Representation
 from emotion.features.speech import layer_numbers
+from emotion.features.transformers_library import (
+    WHISPER,
+    build_extractor,
+    build_network,
+    describe_encoder,
+    from_library,
+)
 
-CONVOLUTIONAL = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
-"""Kinds of encoders that take waveforms; XLS-R and MMS are of the kind `wav2vec2`."""
-WHISPER = "whisper"
 _WHISPER_HOP = 320  # samples from one frame to the next
-_LEFT_OUT = ("id2label", "label2id", "_name_or_path", "transformers_version", "torch_dtype", "dtype")
-"""Keys of a configuration of `transformers` that do not describe the encoder."""
 
 
 class SpeechEncoder(Representation):
@@ -77,7 +78,7 @@ class SpeechEncoder(Representation):
         rate = described["input"].get("sampling_rate")
         if sample_rate != rate:
             raise EmotionError(f"{encoder} needs audio at {rate} Hz: set data.sample_rate={rate}")
-        self.model, self.input = _build(described["model"]), described["input"]
+        self.model, self.input = build_network(described["model"]), described["input"]
         self.kind = described["model"]["model_type"]
         n_layers = len(self.blocks)
         if isinstance(finetune, int) and finetune > n_layers:
@@ -151,7 +152,7 @@ class SpeechEncoder(Representation):
         """See `Representation.load_pretrained`."""
         if self.encoder is None:
             raise EmotionError("model.encoder is missing")
-        model = _from_library("AutoModel", self.encoder, self.revision)
+        model = from_library("AutoModel", self.encoder, self.revision)
         model = model.get_encoder() if self.kind == WHISPER else model
         weights = model.state_dict()
         if self.finetune == "lora":
@@ -207,7 +208,7 @@ class SpeechEncoder(Representation):
 
     def _encode_parts(self, items: list[Tensor]) -> list[Tensor]:
         """Return the features of waveforms by Whisper's encoder, in parts of at most 30 s."""
-        extractor = _extractor(self.input)
+        extractor = build_extractor(self.input)
         size = int(extractor.n_samples)
         parts = [part for item in items for part in item.split(size)]
         counts = [len(item.split(size)) for item in items]
@@ -224,61 +225,6 @@ class SpeechEncoder(Representation):
         # The output of the encoder may be normalised after its last layer.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         return torch.cat([states[number] for number in self.layers], dim=2)
-
-
-def describe_encoder(encoder: str | None, revision: str | None = None) -> dict[str, Any]:
-    """Return the configuration of an encoder and of its input, as plain data.
-
-    Args:
-        encoder: See `SpeechEncoder`.
-        revision: See `SpeechEncoder`.
-
-    Returns:
-        Under `model`, the configuration of the encoder; under `input`, that of its input; under `commit`, the commit on
-        the Hub, or None for a folder.
-
-    Raises:
-        EmotionError: see `SpeechEncoder`.
-    """
-    if encoder is None:
-        raise EmotionError("model.encoder is missing: the name of a speech encoder on the Hub, or its folder")
-    config = _from_library("AutoConfig", encoder, revision)
-    if config.model_type not in (*CONVOLUTIONAL, WHISPER):
-        known = ", ".join((*CONVOLUTIONAL, WHISPER))
-        raise EmotionError(f"encoder={encoder} is of the kind {config.model_type}; known kinds are {known}")
-    extractor = _from_library("AutoFeatureExtractor", encoder, revision)
-    commit = getattr(config, "_commit_hash", None)
-    return {"model": _plain(config.to_dict()), "input": _plain(extractor.to_dict()), "commit": commit}
-
-
-def _plain(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain data of a configuration, without keys that do not describe the encoder."""
-    kept = {key: value for key, value in described.items() if key not in _LEFT_OUT}
-    allowed = (str, int, float, bool, list, tuple, type(None))
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in kept.items()
-        if isinstance(value, allowed)
-    }
-
-
-def _build(described: Mapping[str, Any]) -> Any:
-    """Return an encoder with random weights."""
-    transformers = _library()
-    # Parts that change from step to step in fine-tuning; short recordings would stop the masking of time.
-    off = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerdrop": 0.0}
-    options = {key: off.get(key, value) for key, value in described.items() if key != "model_type"}
-    try:
-        model = transformers.AutoModel.from_config(
-            transformers.AutoConfig.for_model(described["model_type"], **options)
-        )
-    except Exception as error:  # the configuration may be anybody's
-        raise EmotionError(f"the architecture of the speech encoder is not valid: {error_message(error)}") from error
-    return model.get_encoder() if described["model_type"] == WHISPER else model
-
-
-def _extractor(described: Mapping[str, Any]) -> Any:
-    return _library().WhisperFeatureExtractor(**{k: v for k, v in described.items() if k != "feature_extractor_type"})
 
 
 def _add_lora(model: nn.Module, kind: str, rank: int) -> None:
@@ -308,26 +254,3 @@ def _receptive_field(config: Any) -> int:
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
-
-
-def _library() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise EmotionError("transformers is not installed: pip install 'emotion[transformers]'") from error
-    transformers.utils.logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports each of its attempts
-    transformers.utils.logging.disable_progress_bar()
-    # WavLM passes a mask of numbers beside one of truth values to PyTorch.
-    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-    return transformers
-
-
-def _from_library(name: str, encoder: str, revision: str | None) -> Any:
-    """Return what a class of `transformers` loads from a folder or the Hub."""
-    loader = getattr(_library(), name)
-    try:
-        return loader.from_pretrained(encoder, revision=revision or "main", trust_remote_code=False)
-    except Exception as error:  # damaged files and failed downloads raise many types
-        reason = re.split(r"\.\s", str(error).strip())[0]
-        raise EmotionError(f"encoder={encoder} cannot be read: {reason[:300]}") from error

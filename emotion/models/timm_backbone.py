@@ -1,6 +1,7 @@
 """Image networks of the library timm."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,7 +42,9 @@ class TimmBackbone(ImageBackbone):
         super().__init__()
         timm = _library()
         if not timm.is_model(architecture):
-            raise EmotionError(f"architecture={architecture}: {suggest(architecture, timm.list_models())}")
+            near = get_close_matches(architecture, timm.list_models())
+            hint = suggest(architecture, near) if near else "timm has no such network; timm.list_models() lists them"
+            raise EmotionError(f"architecture={architecture}: {hint}")
         published = timm.get_pretrained_cfg(architecture)
         self.architecture, self.weights = architecture, weights
         self.options = {"num_classes": 0, "in_chans": num_channels}

@@ -42,6 +42,10 @@ def export_dataset(config: TrainConfig, output: Path, form: str, without: str | 
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise EmotionError(f"{output} is not an empty folder; choose another one")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmotionError(f"cannot write {output}: {error.strerror or error}; choose another folder") from error
     datamodule = build_datamodule(config.data, config.protocol, config.labels, {}, seed=0)
     datamodule.setup()
     table = datamodule.table
@@ -113,7 +117,6 @@ def _write_part(items: list[dict[str, Any]], schema: Any, path: Path) -> None:
 
 
 def _write_shards(rows: pd.DataFrame, datamodule: EmotionDataModule, directory: Path, output: Path, split: str) -> None:
-    output.mkdir(parents=True, exist_ok=True)
     shard, size, number = None, 0, 0
     try:
         for index, item in enumerate(_items(rows, datamodule, directory)):

@@ -77,6 +77,10 @@ def _train(job: Job, hints: bool) -> float:
     require_device(job.config.trainer)
     require_arguments(job.config.optimizer.target, Optimizer)
     require_arguments(job.config.scheduler.target, LRScheduler)
+    for target in job.config.logger.values():
+        require_arguments(target, Logger)
+    for target in job.config.callbacks.values():
+        require_arguments(target, pl.Callback)
     extra_metrics(job.config)
     datamodule = _set_up_data(job)
     config = job.config
@@ -275,8 +279,13 @@ def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, Any], hin
     if not hints:
         return
     log.info("")
-    log.info("next: tensorboard --logdir %s", "outputs" if shown.parts[0] == "outputs" else shlex.quote(str(shown)))
-    log.info("      %s", shown_command("evaluate", f"run={shown}"))
+    commands = [shown_command("evaluate", f"run={shown}")]
+    if any(issubclass(target.resolve(), TensorBoardLogger) for target in config.logger.values()):
+        commands.insert(
+            0, f"tensorboard --logdir {'outputs' if shown.parts[0] == 'outputs' else shlex.quote(str(shown))}"
+        )
     if config.data.name == "demo":
         real = shown_command("train", "data=ravdess", "data.root=DIR")
-        log.info("      %s   (the demo corpus only shows that everything works)", real)
+        commands.append(f"{real}   (the demo corpus only shows that everything works)")
+    for number, command in enumerate(commands):
+        log.info("%s %s", "     " if number else "next:", command)

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from emotion.config.target import Target, instantiate
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, error_message
 from emotion.training.process import process_rank
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class MLflow(MLFlowLogger):
         run_name: Name of the run.
         tracking_uri: Address of a server, or of a database (default: that in `MLFLOW_TRACKING_URI`, else `folder`).
         folder: Folder of the database and of the figures.
+
+    Raises:
+        EmotionError: the server or the database cannot be reached.
     """
 
     def __init__(
@@ -47,7 +51,15 @@ class MLflow(MLFlowLogger):
             own = Path(folder).absolute()
             own.mkdir(parents=True, exist_ok=True)
             tracking_uri, figures = f"sqlite:///{own / 'mlflow.db'}", (own / "figures").as_uri()
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # else it tries for minutes
         super().__init__(experiment_name, run_name, tracking_uri, artifact_location=figures)
+        try:
+            _ = self.experiment
+        except Exception as error:  # servers and databases fail in many ways
+            raise EmotionError(
+                f"MLflow at {tracking_uri} cannot be reached ({error_message(error)}); set logger.mlflow.tracking_uri, "
+                "or leave it out"
+            ) from error
 
 
 @contextmanager
@@ -63,6 +75,7 @@ def open_loggers(targets: Mapping[str, Target], run_dir: Path, name: str) -> Ite
         EmotionError: the library of a logger is not installed.
     """
     os.environ.setdefault("WANDB_SILENT", "true")  # it reports every step on the console
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists")  # its curves are kept
     if process_rank():  # of a distributed fit, whose first process logs
         yield [DummyLogger() for _ in targets]
         return
@@ -79,10 +92,19 @@ def _build(key: str, target: Target, run_dir: Path, name: str) -> Logger:
     # TensorBoard and CSV files lie in the run directory itself.
     own = "" if issubclass(target.resolve(), CSVLogger | TensorBoardLogger) else f"{name} {run_dir.name}"
     arguments = {"save_dir": str(run_dir), "name": own, "run_name": own, "experiment_name": name, "experiment": name}
+    if issubclass(target.resolve(), CSVLogger):
+        _keep_curves(run_dir / "csv" / "metrics.csv")
     try:
         return instantiate(target, Logger, **_accepted(target, arguments))
     except ModuleNotFoundError as error:
         raise EmotionError(f"{key} is not installed: pip install 'emotion[{key}]'") from error
+
+
+def _keep_curves(path: Path) -> None:
+    """Rename the file of a run that is resumed, which Lightning would remove."""
+    if path.exists():
+        number = len(list(path.parent.parent.glob("metrics_before_resume_*.csv"))) + 1
+        path.rename(path.parent.parent / f"metrics_before_resume_{number}.csv")
 
 
 def _accepted(target: Target, arguments: dict[str, Any]) -> dict[str, Any]:
