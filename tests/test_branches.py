@@ -202,6 +202,7 @@ def vectors(classifier, datamodule, *splits):
     return np.concatenate([encoder.vector(batch).double().numpy() for batch in datamodule.batches(*splits)])
 
 
+@pytest.mark.slow
 def test_training_log_probabilities_are_from_estimators_without_the_speaker(stacked):
     config = runs.load_config(stacked)
     classifier, datamodule = load_classifier(stacked, config), build_datamodule(config)

@@ -37,6 +37,7 @@ AUDFORMAT = {
     "db.yaml": "name: own\ntables:\n  emotion:\n    type: filewise\n    columns:\n      emotion: {}\n",
     "db.emotion.csv": "file,emotion\n" + "".join(f"{number}.wav,happy\n" for number in range(10)),
 }
+SLOW = ("model.branches.audio=logistic_functionals",)  # its functionals are computed
 VECTORS = ("functionals", "means", "splines", "tucker", "hog3d_tucker", "action_unit_means")
 
 
@@ -148,7 +149,10 @@ def _shard(folder):
 
 @pytest.mark.parametrize(
     "choice",
-    [pytest.param(choice, marks=[pytest.mark.slow] if choice.startswith("experiment=") else []) for choice in CHOICES],
+    [
+        pytest.param(choice, marks=[pytest.mark.slow] if choice.startswith("experiment=") or choice in SLOW else [])
+        for choice in CHOICES
+    ],
 )
 def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     # The happy-sad protocols, among others, split only RAVDESS.

@@ -40,6 +40,7 @@ def corpus(demo_root, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_changed_corpora_are_prepared_again(corpus, tmp_path, record_robustness):
     table = Ravdess().scan(corpus)
     before = prepare_waveforms(table, corpus, 16_000, tmp_path / "cache")

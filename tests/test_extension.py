@@ -145,6 +145,7 @@ def test_names_of_built_in_metrics_are_refused(compose, tmp_path, demo_root):
         train(compose("+metrics.uar._target_=emotion.metrics.extra.TopKAccuracy"), tmp_path / "run", [])
 
 
+@pytest.mark.slow
 def test_several_loggers_and_metrics_are_used(command, tmp_path, demo_root):
     several = ("metrics=[top_2_accuracy]", "logger=[csv,tensorboard]", "trainer.max_epochs=2")
     output_of(command("train", "run_dir=run", "features=rms", "model=audio_lstm", *several))

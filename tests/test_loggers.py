@@ -41,6 +41,7 @@ def test_curves_before_a_resume_are_kept(train_in_process, demo_root):
     assert pd.read_csv(run / "csv" / "metrics.csv")["dev/uar"].notna().sum() == 1
 
 
+@pytest.mark.slow
 def test_servers_that_cannot_be_reached_are_named(train_in_process, demo_root):
     with pytest.raises(EmotionError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be reached"):
         train_in_process("logger=mlflow", "logger.mlflow.tracking_uri='http://127.0.0.1:9'", *SHORT)

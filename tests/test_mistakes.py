@@ -89,6 +89,7 @@ def test_folders_with_files_of_others_are_no_run_directories(compose, tmp_path, 
     assert (tmp_path / "mine" / name).read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_empty_folders_are_used(compose, tmp_path, demo_root):
     (tmp_path / "new").mkdir()
     train(compose(*SMALL, "test=false"), tmp_path / "new", list(SMALL))

@@ -230,6 +230,7 @@ def test_statistics_of_groups_are_of_train_where_there_is_one(overrides, compose
     assert is_transductive(datamodule, normalize, "dev") == (normalize == "speaker")
 
 
+@pytest.mark.slow
 def test_runs_are_evaluated_over_the_shared_classes_too(overrides, compose, tmp_path):
     few = (*overrides, *SMALL, "protocol=cross_corpus", "protocol.test_corpora=[own]")
     train(compose(*few), tmp_path / "run", list(few))

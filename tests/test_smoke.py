@@ -53,7 +53,8 @@ def test_each_kind_of_model_trains_evaluates_and_predicts(command, kind, clip, c
     assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("face", marks=pytest.mark.slow), "fusion"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["face", "fusion"])
 def test_models_of_faces_are_trained(command, video_overrides, kind, tmp_path):
     small = (f"model.{part}backbone.widths=[4]" for part in (["branches.face."] if kind == "fusion" else [""]))
     done = command("train", *video_overrides, *FACE_KINDS[kind], *FACES, *small, *SHORT, "run_dir=run")

@@ -1,4 +1,4 @@
-"""What the library `transformers` loads and builds for `emotion.features.speech_encoder`."""
+"""Loading and building of speech encoders with the library `transformers`."""
 
 import logging
 import re
