@@ -125,7 +125,7 @@ def same_answers(model):
     for device in (GPU, "cpu"):
         classifier.to(device)
         batches = (on_device(batch, device) for batch in datamodule.batches("dev"))
-        found[device] = torch.cat([classifier.probabilities(batch).cpu() for batch in batches])
+        found[device] = torch.cat([classifier.predict(batch).cpu() for batch in batches])
     apart = (found[GPU] - found["cpu"]).abs().max()
     same = (found[GPU].argmax(dim=1) == found["cpu"].argmax(dim=1)).float().mean()
     print(f"{model}, probabilities of dev by GPU and by CPU: at most {apart:.1e} apart, {same:.1%} the same emotion")

@@ -26,10 +26,31 @@ def modalities_of(config: TrainConfig) -> Prepared:
     return prepared(config.model.modalities, config.data.speech_only, config.faces, config.action_units)
 
 
-def kind_of(config: TrainConfig, num_classes: int) -> ModelKind:
+def outputs_of(config: TrainConfig) -> tuple[str, ...]:
+    """Return the names of the outputs of the model of a run: its labels, or its rated values."""
+    return tuple(config.task.targets or ()) if config.task.is_regression else classes(config.labels)
+
+
+def require_labels(config: TrainConfig, run_dir: Path) -> None:
+    """Refuse a run that predicts ratings where emotions are needed.
+
+    Raises:
+        EmotionError: it does.
+    """
+    if config.task.is_regression:
+        raise EmotionError(f"{run_dir} predicts {', '.join(outputs_of(config))}; name the run of a model of emotions")
+
+
+def kind_of(config: TrainConfig, num_outputs: int) -> ModelKind:
     """Return the kind of the model of a run."""
     inputs = InputConfig(
-        config.features, config.action_units, config.augment, config.data.sample_rate, num_classes, config.seed
+        config.features,
+        config.action_units,
+        config.augment,
+        config.data.sample_rate,
+        num_outputs,
+        config.seed,
+        config.task.is_regression,
     )
     return KINDS[type(config.model)](config.model, inputs)
 
@@ -44,7 +65,9 @@ def datamodule_of(config: TrainConfig, splits: "pd.DataFrame | None" = None) -> 
     from emotion.data.build import build_datamodule
 
     label, modalities = config.model.train_label, modalities_of(config)
-    return build_datamodule(config.data, config.protocol, config.labels, modalities, config.seed, label, splits)
+    return build_datamodule(
+        config.data, config.protocol, config.labels, modalities, config.seed, label, splits, config.task
+    )
 
 
 def load_classifier(run_dir: Path, config: TrainConfig, checkpoint: str = "best.ckpt") -> Classifier:
@@ -77,7 +100,7 @@ def restore_classifier(
     Raises:
         EmotionError: the model cannot be built, or the weights are of another model.
     """
-    kind = kind_of(config, len(classes(config.labels)))
+    kind = kind_of(config, len(outputs_of(config)))
     with runs.explained_build(config_file), bounded_tensors():
         classifier = kind.build()
     try:
@@ -109,6 +132,7 @@ def restore_run(run_dir: Path) -> RestoredRun:
     from emotion.data.groups import fit_groups
 
     config = runs.load_config(runs.require(run_dir))
+    require_labels(config, run_dir)
     classifier = load_classifier(run_dir, config)
     datamodule = datamodule_of(config, runs.load_recordings(run_dir))
     datamodule.setup()

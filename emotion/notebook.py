@@ -12,8 +12,9 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError
 from emotion.hydra_cli.command_line import explained
 from emotion.hydra_cli.overrides import check_overrides, choose_branches, quote_paths
-from emotion.pipelines.results import cache_features
-from emotion.training.module import EmotionModule, build_module
+from emotion.pipelines.results import cache_features, fit_statistics
+from emotion.training.build import build_module
+from emotion.training.module import EmotionModule
 
 
 def configure(*overrides: str) -> TrainConfig:
@@ -55,14 +56,13 @@ def build(config: TrainConfig) -> tuple[EmotionModule, EmotionDataModule]:
     """
     datamodule = datamodule_of(config)
     datamodule.setup()
-    kind = kind_of(config, len(datamodule.classes))
+    kind = kind_of(config, len(datamodule.outputs))
     if not kind.is_neural:
         raise EmotionError(f"model={config.model.name} is not trained in epochs; train it with emotion train")
     pl.seed_everything(config.seed, verbose=False)
     classifier = kind.build()
     fresh = warm_start.load_initial_weights(classifier, config, warm_start.initial_runs(config))
     cache_features(classifier, datamodule, torch.device("cpu"), training=True)
-    for encoder in fresh:
-        encoder.fit(lambda: datamodule.batches("train"))
+    fit_statistics(classifier, fresh, datamodule)
     module = build_module(classifier, datamodule, config.training, config.optimizer, config.scheduler, config.augment)
     return module, datamodule

@@ -76,7 +76,7 @@ def test_outputs_have_the_right_shape_and_are_finite(build, model, features):
     assert classifier(batch).shape == (4, CLASSES)
     assert classifier(batch).isfinite().all()
     assert classifier.encoder(batch).shape == (4, classifier.encoder.embed_dim)
-    probabilities = classifier.probabilities(batch)
+    probabilities = classifier.predict(batch)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
 
 

@@ -70,6 +70,17 @@ def test_sessions_of_iemocap_are_tested_once(iemocap, compose):
     assert datamodule.dataset("train").label.numel() == 3 * 8
 
 
+def test_turns_of_iemocap_have_ratings_whatever_their_label(iemocap):
+    corpus = Iemocap(needs_emotions=False)
+    table, ratings = corpus.scan(iemocap), corpus.ratings(iemocap, None)
+    assert len(table) > 5 * 8
+    assert "" in set(table["emotion"])
+    assert list(ratings) == ["valence", "arousal", "dominance"]
+    assert set(ratings.loc[table["recording"]].to_numpy().ravel()) == {2.5}
+    with pytest.raises(EmotionError, match="has no column trust"):
+        corpus.ratings(iemocap, ["trust"])
+
+
 def test_turns_without_labels_are_refused(iemocap):
     for file in iemocap.rglob("EmoEvaluation/*.txt"):
         file.unlink()

@@ -84,6 +84,7 @@ def test_votes_determine_labels_and_soft_targets(subset, compose):
         f"data.root={subset}",
         "data.corpus.votes=fer2013_ferplus.csv",
         "labels=ferplus",
+        "task=distribution",
         "model=face_cnn",
     )
     datamodule = build_datamodule(config)
@@ -105,7 +106,9 @@ def test_votes_determine_labels_and_soft_targets(subset, compose):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "augment=mixup"]])
+@pytest.mark.parametrize(
+    "votes", [[], ["data.corpus.votes=fer2013_ferplus.csv", "labels=ferplus", "task=distribution", "augment=mixup"]]
+)
 def test_face_cnn_trains_on_images(subset, train_in_process, votes):
     sizes = ("model.images.size=48", "model.images.color=grey", "model.backbone.widths=[8,16]")
     run_dir = train_in_process(

@@ -128,3 +128,29 @@ def test_ased_is_complete(real_data):
     assert table["speaker"].nunique() == 65
     assert table.groupby("speaker")["gender"].nunique().max() == 1
     assert (ased.locate(str(real_data)) / table["audio"].iloc[0]).is_file()
+
+
+def test_votes_on_crema_d_are_those_of_the_stimulus(tmp_path):
+    create(tmp_path / "crema_d", ["AudioWAV/1001_IEO_NEU_XX.wav", "AudioWAV/1001_IEO_HAP_HI.wav"])
+    lines = [
+        '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp"',
+        '"100001",0,0,0,1,10,0,"1001_IEO_NEU_XX",11,0.909,"N",71.7',
+        '"100004",2,0,0,6,2,0,"1001_IEO_HAP_HI",10,0.6,"H",57.6',
+        '"200001",0,3,0,0,7,0,"1001_IEO_NEU_XX",10,0.7,"N",50.0',
+    ]
+    (tmp_path / "crema_d" / "tabulatedVotes.csv").write_text("\n".join(lines) + "\n")
+    corpus = NamedCorpus("crema_d", votes="tabulatedVotes.csv")
+    votes = corpus.votes(corpus.locate(str(tmp_path)))
+    assert votes.loc["crema_d/1001_IEO_NEU_XX"].to_dict() == {
+        "angry": 0.0,
+        "disgust": 0.0,
+        "fearful": 0.0,
+        "happy": 1.0,
+        "neutral": 10.0,
+        "sad": 0.0,
+    }
+    seen = NamedCorpus("crema_d", votes="tabulatedVotes.csv", voted_on="face").votes(tmp_path / "crema_d")
+    assert seen["disgust"].to_dict() == {"crema_d/1001_IEO_NEU_XX": 3.0}
+    assert NamedCorpus("crema_d").votes(tmp_path) is None
+    with pytest.raises(EmotionError, match="only crema_d has votes, not savee"):
+        NamedCorpus("savee", votes="table.csv")

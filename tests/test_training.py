@@ -288,7 +288,7 @@ def test_a_single_batch_is_overfitted(compose):
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.05
-    assert (classifier.probabilities(batch).argmax(dim=1) == batch["label"]).float().mean() > 0.9
+    assert (classifier.predict(batch).argmax(dim=1) == batch["label"]).float().mean() > 0.9
 
 
 @pytest.mark.slow

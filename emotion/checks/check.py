@@ -11,17 +11,19 @@ from emotion.checks.copies import same_audio, similar_audio
 from emotion.checks.findings import (
     LEVELS,
     Finding,
+    agreement_findings,
     audio_findings,
     class_counts,
     copy_findings,
     examples,
     noise_findings,
     problem_findings,
+    rating_findings,
     speaker_findings,
     split_findings,
 )
 from emotion.checks.measures import Measures, measure_all
-from emotion.config.schema import DataConfig, ProtocolConfig
+from emotion.config.schema import DataConfig, ProtocolConfig, TaskConfig
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.base import UNKNOWN_SPEAKER
@@ -47,7 +49,8 @@ class Check:
         directory: Directory of the corpus, to which the paths of `table` are relative.
         table: The recordings: the columns of the corpus, `split` (empty outside of the protocol) and the numbers of
             `Measures` (NaN for a file without audio, or one that cannot be read), and `problem`, what is wrong with it.
-        counts: Number of recordings of each emotion (rows) in each split (columns); None if there are no splits.
+        counts: Number of recordings of each emotion, or with each rating (rows), in each split (columns); None if there
+            are no splits.
         speakers: Number of speakers of each split in words; None likewise.
         findings: The findings, the most serious first.
     """
@@ -65,27 +68,37 @@ class Check:
         return all(finding.level != "error" for finding in self.findings)
 
 
-def check_corpus(data: DataConfig, protocol: ProtocolConfig, labels: str | list[str]) -> Check:
+def check_corpus(
+    data: DataConfig, protocol: ProtocolConfig, labels: str | list[str], task: TaskConfig | None = None
+) -> Check:
     """Check the recordings of a corpus, and what a protocol does with them.
 
     Args:
         data: The corpus.
         protocol: Its splits.
         labels: Label scheme, list of emotions, or `from_data`.
+        task: What is predicted (default: labels).
 
     Raises:
         EmotionError: there is no such corpus, or it has no recordings.
     """
-    corpus = instantiate(data.corpus, Corpus, on_error=data.on_error)
+    task = task or TaskConfig()
+    corpus = instantiate(data.corpus, Corpus, on_error=data.on_error, needs_emotions=not task.is_regression)
     directory = corpus.locate(data.root)
     scanned = corpus.scan(directory, data.channel if data.train_channel in (None, data.channel) else "both")
     title = f"{corpus.name}: {counted(len(scanned), 'recording')} in {directory}"
     used, counts, speakers = scanned.assign(split=""), None, None
     try:
-        module = build_datamodule(replace(data, download=False), protocol, labels, {}, seed=0)
-        used, findings = _in_splits(scanned, module)
-        classes = [label for label in module.classes if label in set(used["emotion"])]
-        counts = class_counts(used).reindex(classes)
+        module = build_datamodule(replace(data, download=False), protocol, labels, {}, seed=0, task=task)
+        if module.ratings:
+            annotations = corpus.annotations(directory, module.ratings)
+            used, counts, findings = _rated(scanned, module, annotations)
+        else:
+            annotations = None
+            used, findings = _in_splits(scanned, module)
+            classes = [label for label in module.classes if label in set(used["emotion"])]
+            counts = class_counts(used).reindex(classes)
+        findings += agreement_findings(corpus.votes(directory), annotations)
         speakers = {split: _count_speakers(used.loc[used["split"] == split, "speaker"]) for split in SPLITS}
         kind = "speaker-independent" if module.protocol.speaker_independent else "SPEAKER-DEPENDENT"
         title += f"; protocol {module.protocol.name}, fold {module.protocol.fold} of {module.protocol.folds} ({kind})"
@@ -111,6 +124,23 @@ def _in_splits(scanned: pd.DataFrame, module: EmotionDataModule) -> tuple[pd.Dat
         text = f"{counted(len(outside), 'recording')} outside of the splits, such as {examples(outside)}"
         findings.append(Finding("note", text, outside))
     return used, findings
+
+
+def _rated(
+    scanned: pd.DataFrame, module: EmotionDataModule, annotations: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
+    """Return the recordings in the splits of a protocol, the number of ratings of each split, and findings on them."""
+    loaded = module.protocol
+    table = join_splits(scanned, loaded.table, module.channel, module.train_channel)
+    ratings = annotations.groupby(level=0).mean().reindex(table["recording"]).set_axis(table.index)
+    is_rated = ratings.notna().any(axis=1)
+    findings = [*rating_findings(ratings, table["split"]), *speaker_findings(table, loaded.speaker_independent)]
+    if not is_rated.all():
+        without = table.loc[~is_rated, "recording"].tolist()
+        text = f"{counted(len(without), 'recording')} without a rating, such as {examples(without)}: left out"
+        findings.append(Finding("note", text, without))
+    counts = ratings.notna().groupby(table["split"]).sum().T.reindex(columns=list(SPLITS), fill_value=0)
+    return table[is_rated], counts, findings
 
 
 def _copies(scanned: pd.DataFrame, used: pd.DataFrame, measures: pd.DataFrame, directory: Path) -> Iterator[Finding]:

@@ -8,11 +8,13 @@ import pandas as pd
 
 from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.errors import counted
+from emotion.metrics.agreement import alpha_of_ratings, alpha_of_votes
 from emotion.protocols import SPLITS
 
 LEVELS = ("error", "warning", "note")
 _EXAMPLES = 3
 _FEW_RECORDINGS, _FEW_SPEAKERS = 10, 4
+_LOW_AGREEMENT = 0.2  # Krippendorff's alpha
 _MAX_IMBALANCE = 10  # recordings of the largest class of train for one of the smallest
 
 
@@ -62,6 +64,42 @@ def split_findings(table: pd.DataFrame) -> Iterator[Finding]:
             f"train has {present.max() / present.min():.0f} times as many recordings of {present.idxmax()} as of "
             f"{present.idxmin()}: keep training.class_weights=true, and read UAR, not accuracy",
         )
+
+
+def rating_findings(ratings: pd.DataFrame, split: pd.Series) -> Iterator[Finding]:
+    """Yield findings on ratings.
+
+    Args:
+        ratings: Ratings of recordings (rows), NaN where unknown.
+        split: Split of each recording.
+    """
+    for name in map(str, ratings):
+        known = ratings[name].notna()
+        for own in SPLITS:
+            count = int((known & (split == own)).sum())
+            if not count:
+                yield Finding("error", f"{own} has no recording with {name}: choose another protocol, or leave it out")
+            elif count < _FEW_RECORDINGS:
+                yield Finding("warning", f"{own} has {count} of {name}: its CCC is uncertain")
+        if ratings[name][known & (split == "train")].nunique() == 1:
+            yield Finding("error", f"all ratings of {name} in train are equal: there is nothing to learn")
+
+
+def agreement_findings(votes: pd.DataFrame | None, annotations: pd.DataFrame | None) -> Iterator[Finding]:
+    """Yield findings on the agreement of annotators, Krippendorff's alpha.
+
+    Args:
+        votes: See `Corpus.votes`.
+        annotations: See `Corpus.annotations`; None if ratings are not predicted.
+    """
+    alphas = {} if votes is None else {"the emotion": alpha_of_votes(votes.to_numpy())}
+    if annotations is not None:
+        alphas |= {str(name): alpha_of_ratings(annotations[name]) for name in annotations}
+    for name, alpha in alphas.items():
+        if not np.isnan(alpha):
+            text = f"annotators agree on {name} with Krippendorff's alpha {alpha:.2f} (1: always, 0: by chance)"
+            low = alpha < _LOW_AGREEMENT
+            yield Finding("warning" if low else "note", f"{text}: a model can hardly agree more" if low else text)
 
 
 def speaker_findings(table: pd.DataFrame, speaker_independent: bool) -> Iterator[Finding]:

@@ -85,21 +85,22 @@ def _counts(check: Check) -> Iterator[str]:
     if check.counts is None or check.speakers is None:
         return
     rows = check.counts.copy()
-    rows.loc["all"] = rows.sum()
+    if check.table["emotion"].any():  # ratings have recordings in common
+        rows.loc["all"] = rows.sum()
     rows = rows.map("{:,}".format)
     rows.loc["speakers"] = [check.speakers[split] for split in rows.columns]
     yield rows.rename_axis("recordings", axis=1).rename_axis(None).to_html(border=0)
 
 
 def _figures(table: pd.DataFrame) -> Iterator[str]:
-    """Yield figures of the emotions, the durations and the levels."""
-    labels = tuple(table["emotion"].value_counts().index)
-    figure, axes = new_figure(8, 0.35 * len(labels) + 1.2)
-    counts = table["emotion"].value_counts()[list(labels)]
-    axes.barh(labels, counts, color=label_colors(labels))
-    axes.set(title="Recordings of each emotion", xlabel="recordings")
-    axes.invert_yaxis()
-    yield _image(figure, "Recordings of each emotion")
+    """Yield figures of the emotions, if there are any, the durations and the levels."""
+    counts = table.loc[table["emotion"] != "", "emotion"].value_counts()
+    if labels := tuple(counts.index):
+        figure, axes = new_figure(8, 0.35 * len(labels) + 1.2)
+        axes.barh(labels, counts, color=label_colors(labels))
+        axes.set(title="Recordings of each emotion", xlabel="recordings")
+        axes.invert_yaxis()
+        yield _image(figure, "Recordings of each emotion")
     measured = table.dropna(subset="duration_s")
     if measured.empty:
         return
@@ -122,7 +123,7 @@ def _image(figure: "Figure", description: str) -> str:
 def _examples(check: Check) -> Iterator[str]:
     """Yield a player of one recording of each emotion."""
     measured = check.table.dropna(subset="duration_s")
-    if len(measured):
+    if len(measured) and measured["emotion"].any():
         first = measured.groupby("emotion", sort=False)["recording"].first()
         yield "<h3>One recording of each emotion</h3>" + _players(check, first.tolist())
 
@@ -132,7 +133,7 @@ def _players(check: Check, recordings: Sequence[str]) -> str:
     parts = parts_of(rows)
     figures = [
         f"<figure><audio controls preload='metadata' src='{source}'></audio><figcaption>{escape(row['recording'])}<br>"
-        f"{escape(row['emotion'])}, {escape(row['split'] or 'in no split')}</figcaption></figure>"
+        f"{escape(', '.join(filter(None, [row['emotion'], row['split'] or 'in no split'])))}</figcaption></figure>"
         for _, row in rows.iterrows()
         if (source := _audio(check.directory / row["audio"], parts.get(row["recording"])))
     ]

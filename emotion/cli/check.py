@@ -42,7 +42,7 @@ def _check(arguments: argparse.Namespace) -> None:
     corpus, root = config.data.corpus.arguments, config.data.root
     tables = [Path(root or "", corpus["table"])] if corpus.get("table") else []
     require_free(outputs, [*existing_below(root, outputs), *tables], arguments.force)
-    found = check_corpus(config.data, config.protocol, config.labels)
+    found = check_corpus(config.data, config.protocol, config.labels, config.task)
     _print(found)
     if arguments.csv:
         write_text(arguments.csv, found.table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -101,7 +101,8 @@ def _print_counts(console: "Console", found: "Check") -> None:
         table.add_column(split, justify="right")
     for label, row in found.counts.iterrows():
         table.add_row(str(label), *(f"{number:,}" for number in row))
-    table.add_row("all", *(f"{number:,}" for number in found.counts.sum()), style="bold")
+    if found.table["emotion"].any():  # ratings have recordings in common
+        table.add_row("all", *(f"{number:,}" for number in found.counts.sum()), style="bold")
     table.add_row("speakers", *(found.speakers[split] for split in found.counts.columns))
     console.print()
     console.print(table)

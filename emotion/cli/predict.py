@@ -111,6 +111,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     _require_outputs(arguments, media, destination, figures)
     media = _leave_out_images(media) if destination.form.has_times else media
     predictor = load_predictor(arguments)
+    if predictor.model.ratings:
+        _refuse_outputs_of_emotions(arguments, predictor.model.ratings, destination, figures)
     predictor.min_confidence = _required_confidence(arguments.min_confidence, predictor)
     windows = arguments.window is not None or arguments.hop is not None
     follows = bool(arguments.timeline or figures or windows or destination.form.has_times)
@@ -123,11 +125,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     try:
         outcomes.extend(predictions)  # keeps the outcomes before an interruption
     except KeyboardInterrupt:
-        _write(destination, outcomes, predictor.labels)
+        _write(destination, outcomes, predictor.columns)
         done = len({output.name_of(outcome) for outcome in outcomes})
         print(f"interrupted: {done} of {counted(len(media.files), 'recording')} predicted", file=sys.stderr)
         sys.exit(130)
-    _write(destination, outcomes, predictor.labels)
+    _write(destination, outcomes, predictor.columns)
     if report_problems(outcomes, media.missing):
         sys.exit(1)
 
@@ -151,6 +153,22 @@ def _require_outputs(
         raise EmotionError("--subtitle-track needs a video to write; name it with --overlay, such as overlay.mp4")
     if arguments.overlay:
         _require_kind(media.files[0], arguments.overlay)
+
+
+def _refuse_outputs_of_emotions(
+    arguments: argparse.Namespace, ratings: Sequence[str], destination: "Destination", figures: Sequence[Path]
+) -> None:
+    """Refuse what shows emotions, of a model of ratings."""
+    options = {
+        f"--format {destination.name}": destination.form.of_emotions,
+        "--min-confidence": arguments.min_confidence,
+    }
+    options |= {str(figure): True for figure in figures}
+    for option in (name for name, given in options.items() if given):
+        raise EmotionError(
+            f"{option} is of emotions, and this model predicts {', '.join(ratings)}; use --format json, jsonl, csv or "
+            "parquet"
+        )
 
 
 def _leave_out_images(media: "MediaFiles") -> "MediaFiles":

@@ -62,7 +62,9 @@ def _report(arguments: argparse.Namespace) -> None:
         return
     if arguments.keep:
         require_free([arguments.keep / STORED_RUNS], [], arguments.force)
-    runs = find_runs(arguments.runs)
+    runs = find_runs(arguments.runs, of_ratings=True)
+    if any(run.is_regression for run in runs):
+        _require_table_of_ratings(arguments, runs)
     if arguments.keep:
         store_runs(runs, arguments.keep)
     if arguments.output:
@@ -101,12 +103,32 @@ def _write_emobox(arguments: argparse.Namespace) -> None:
     print(f"wrote {arguments.emobox}")
 
 
+def _require_table_of_ratings(arguments: argparse.Namespace, runs: list["Run"]) -> None:
+    """Refuse outputs that tabulate emotions, and runs of both kinds."""
+    if emotions := [run for run in runs if not run.is_regression]:
+        rated = next(run for run in runs if run.is_regression)
+        raise EmotionError(
+            f"{rated.directory} predicts ratings, and {emotions[0].directory} emotions; give runs of one kind"
+        )
+    options = ("output", "reference", "ensemble", "summary", "figure", "validation_curve", "learning_curves")
+    for name in options:
+        if getattr(arguments, name):
+            raise EmotionError(f"--{name.replace('_', '-')} is of models of emotions; leave it out, or use --csv")
+
+
 def _tabulate(arguments: argparse.Namespace, runs: list["Run"]) -> None:
     from emotion.files import write_text
     from emotion.plots.figure import save_figure
     from emotion.plots.metrics import plot_systems
+    from emotion.reports.ratings import compare_ratings, format_ratings
     from emotion.reports.tables import compare_systems, format_systems, table_warnings, to_markdown
 
+    if runs[0].is_regression:
+        table = compare_ratings(runs, arguments.group_by)
+        if arguments.csv:
+            write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))
+        print(to_markdown(format_ratings(table)), end="")
+        return
     table = compare_systems(runs, arguments.group_by, arguments.reference, arguments.ensemble)
     if arguments.csv:
         write_text(arguments.csv, table.to_csv(index=False, lineterminator="\n"))

@@ -42,6 +42,7 @@ _GROUPS = (
     ("features", features.FeaturesConfig),
     ("faces", schema.FacesConfig),
     ("action_units", schema.ActionUnitsConfig),
+    ("task", schema.TaskConfig),
     ("training", schema.TrainingConfig),
     ("trainer", schema.TrainerConfig),
 )

@@ -132,10 +132,27 @@ class ActionUnitsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The outputs of a model: emotions or ratings."""
+
+    name: Literal["classification", "distribution", "regression"] = "classification"
+    """One emotion, the shares of the emotions in the votes of annotators, or rated values such as valence."""
+    targets: Annotated[list[str], Len(1)] | None = None
+    """Columns of the rated values; null for those of valence, arousal and dominance that the corpus has."""
+
+    @property
+    def is_regression(self) -> bool:
+        """True if rated values are predicted."""
+        return self.name == "regression"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The loss, and the selection of the best epoch."""
 
-    monitor: Literal["dev/uar", "dev/war", "dev/macro_f1", "dev/loss"]
+    loss: Literal["cross_entropy", "ccc", "mse"] = "cross_entropy"
+    """Loss: of `task=regression` 1 - CCC of a batch, or the mean squared error of standardised ratings."""
+    monitor: Literal["dev/uar", "dev/war", "dev/macro_f1", "dev/loss", "dev/ccc"]
     """Metric that selects the best epoch."""
     patience: Count | None
     """Number of epochs without improvement after which training stops; null for never."""
@@ -279,6 +296,7 @@ class TrainConfig:
     scheduler: SchedulerConfig
     training: TrainingConfig
     trainer: TrainerConfig
+    task: TaskConfig = field(default_factory=TaskConfig)
     metrics: dict[str, Target] = field(default_factory=dict)
     """Additional metrics by name."""
     logger: dict[str, Target] = field(default_factory=dict)
@@ -290,3 +308,25 @@ class TrainConfig:
         own = {f"model.{key}": features for key, features in self.model.own_features.items()}
         for key, features in {"features": self.features, **own}.items():
             features.check(key, self.data.sample_rate)
+        if self.task.is_regression:
+            self._check_regression()
+        elif self.training.loss != "cross_entropy" or self.training.monitor == "dev/ccc":
+            given = f"training.loss={self.training.loss} and training.monitor={self.training.monitor}"
+            raise EmotionError(f"{given}: task={self.task.name} has neither ccc nor mse; use task=regression")
+
+    def _check_regression(self) -> None:
+        """Refuse what only models of classes have."""
+        if self.model.kind not in ("neural", "fusion"):
+            raise EmotionError(
+                f"task=regression needs a model that is trained by gradient, such as model=mfcc_cnn; {self.model.name} "
+                f"is of kind {self.model.kind}"
+            )
+        training, allowed = self.training, {"loss": ("ccc", "mse"), "monitor": ("dev/ccc", "dev/loss")}
+        for key, values in allowed.items():
+            if (value := getattr(training, key)) not in values:
+                raise EmotionError(f"training.{key}={value}: task=regression has {' and '.join(values)}")
+        of_classes = ("class_weights", "label_smoothing", "calibrate")
+        for key in [f"training.{name}" for name in of_classes if getattr(training, name)] + ["metrics"] * bool(
+            self.metrics
+        ):
+            raise EmotionError(f"{key} is of models of classes; leave it out with task=regression")

@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -29,6 +29,8 @@ COLUMNS = (
 relative to the directory of the corpus, empty if there is none; `start` and `end` are those of a part of the files, in
 seconds, empty for the whole; unknown values are empty."""
 
+DIMENSIONS: tuple[str, ...] = ("valence", "arousal", "dominance")
+"""The usual ratings of emotion."""
 CHANNELS = ("speech", "song", "both")
 UNKNOWN_SPEAKER = "unknown"
 """The value of `speaker` if the speaker is not known; it does not stand for one person."""
@@ -111,9 +113,46 @@ class Corpus(ABC):
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """Return a summary of the table: numbers of recordings, and of those that are missing."""
 
-    def label_distributions(self, directory: Path) -> pd.DataFrame | None:
-        """Return the fraction of annotators for each emotion, one row for each recording; None for a single label."""
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """Return the number of annotators for each emotion, one row for each recording; None for a single label."""
         return None
+
+    def label_distributions(self, directory: Path) -> pd.DataFrame | None:
+        """Return the shares of emotions that are trained on with `task=distribution`, in the form of `votes`.
+
+        Rows need not sum to 1.
+        """
+        return self.votes(directory)
+
+    def ratings(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
+        """Return the mean rated values of recordings, such as valence; arguments as of `annotations`.
+
+        Returns:
+            Table of float64, one row for each recording, with its key as the index, and one column for each target; NaN
+            where a rating is unknown.
+
+        Raises:
+            EmotionError: the corpus lacks a rating.
+        """
+        return self.annotations(directory, targets).groupby(level=0).mean()
+
+    def annotations(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
+        """Return all ratings of recordings: one row for each annotator, or one for their mean.
+
+        Args:
+            directory: Directory of the corpus.
+            targets: Names of the ratings; None for those of `DIMENSIONS` that the corpus has.
+
+        Returns:
+            Table in the form of `ratings`, in which keys may be repeated.
+
+        Raises:
+            EmotionError: the corpus lacks a rating.
+        """
+        raise EmotionError(
+            f"task=regression: the {self.name} corpus has no ratings; use data=folder with a table that has a column "
+            "for each, such as valence"
+        )
 
     def own_splits(self, directory: Path, fold: int) -> tuple[pd.DataFrame, int]:
         """Return a fold of the protocol `own_protocol`, and the number of folds.

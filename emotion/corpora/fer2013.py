@@ -56,12 +56,12 @@ class Fer2013(Corpus):
     how_to_get = "get it from https://www.kaggle.com/datasets/msambare/fer2013 and unpack it there"
 
     def __init__(self, votes: str | None = None) -> None:
-        self.votes = votes
+        self.votes_file = votes
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
         first = _first_copies()
-        voted = _majority(directory / self.votes) if self.votes else None
+        voted = _majority(directory / self.votes_file) if self.votes_file else None
         rows = []
         for path in media_files(directory, (".jpg", ".png")):
             place = path.rpartition(".")[0].split("/")[-3:]
@@ -82,17 +82,21 @@ class Fer2013(Corpus):
 
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
-        if self.votes:
+        if self.votes_file:
             return f"fer2013: {len(table):,} images with a majority of the annotators of FER+"
         return f"fer2013: {len(table):,} images, complete" if len(table) == SIZE else f"fer2013: {len(table):,} images"
 
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.votes`; votes for an unknown emotion or for no face are left out."""
+        return _all_votes(directory / self.votes_file)[list(VOTED.values())] if self.votes_file else None
+
     def label_distributions(self, directory: Path) -> pd.DataFrame | None:
         """See `Corpus.label_distributions`."""
-        return _label_distributions(directory / self.votes) if self.votes else None
+        return _label_distributions(directory / self.votes_file) if self.votes_file else None
 
     def human_accuracy(self, modalities: Iterable[str], channel: str) -> dict[str, float]:
         """See `Corpus.human_accuracy`; the accuracy of one of the authors, ± 0.05."""
-        return {} if self.votes else {"all": 0.65}
+        return {} if self.votes_file else {"all": 0.65}
 
 
 def _majority(path: Path) -> dict[str, str]:
@@ -105,15 +109,22 @@ def _majority(path: Path) -> dict[str, str]:
 @cache
 def _label_distributions(path: Path) -> pd.DataFrame:
     """Return the fraction of each emotion in the counted votes, one row for each recording."""
+    votes = _all_votes(path)
+    votes = votes.where(votes > 1, 0.0)
+    emotions = list(VOTED.values())
+    votes = votes[votes[emotions].max(axis=1) > votes[list(_NOT_VOTED)].max(axis=1)]
+    return votes.div(votes.sum(axis=1), axis=0)[emotions]
+
+
+@cache
+def _all_votes(path: Path) -> pd.DataFrame:
+    """Return the number of votes for each emotion, and for those of `_NOT_VOTED`, one row for each recording."""
     try:
         table = pd.read_csv(path, index_col="file")
-        votes = table[[*VOTED, *_NOT_VOTED]].astype(float)
+        votes = table[[*VOTED, *_NOT_VOTED]].astype(float).rename(columns=VOTED)
     except (OSError, ValueError, KeyError) as error:
         raise EmotionError(f"data.corpus.votes: {path} is not the table of FER+: {error}") from error
-    votes = votes.where(votes > 1, 0.0)
-    votes = votes[votes[list(VOTED)].max(axis=1) > votes[list(_NOT_VOTED)].max(axis=1)]
-    fractions = votes.div(votes.sum(axis=1), axis=0)[list(VOTED)].rename(columns=VOTED)
-    return fractions.set_axis([f"fer2013/{PurePosixPath(file).with_suffix('')}" for file in fractions.index])
+    return votes.set_axis([f"fer2013/{PurePosixPath(file).with_suffix('')}" for file in votes.index])
 
 
 @cache

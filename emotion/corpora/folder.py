@@ -9,8 +9,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus, SkippedFiles, media_files
-from emotion.corpora.cells import GENDERS, SPELLINGS, known_emotion, part_of_file, path_below
+from emotion.corpora.base import COLUMNS, DIMENSIONS, UNKNOWN_SPEAKER, Corpus, SkippedFiles, media_files
+from emotion.corpora.cells import (
+    GENDERS,
+    SPELLINGS,
+    known_emotion,
+    part_of_file,
+    path_below,
+    ratings_table,
+    to_number,
+    votes_table,
+)
 from emotion.corpora.tables import normalized, read_table
 from emotion.errors import EmotionError, counted, suggest
 from emotion.labels import KNOWN
@@ -18,11 +27,16 @@ from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, media_kind
 
 log = logging.getLogger(__name__)
 
+_OWN_COLUMNS = ("path", "emotion", "speaker", "gender", "start", "end")
 _NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
 
 
 class _ListedFile(NamedTuple):
-    """One file, or a part of it in seconds, with its emotion and its speaker; what is not listed is empty."""
+    """One file, or a part of it in seconds, with its emotion and its speaker; what is not listed is empty.
+
+    Attributes:
+        numbers: Cells of further columns of the table, by their names.
+    """
 
     path: str
     emotion: str
@@ -30,6 +44,7 @@ class _ListedFile(NamedTuple):
     gender: str = ""
     start: str = ""
     end: str = ""
+    numbers: tuple[tuple[str, str], ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -44,16 +59,18 @@ class Folder(Corpus):
     one recording.
 
     Args:
-        table: CSV file with the columns `path` or `file` (relative to the directory, or absolute) and `emotion`, and
-            optionally `speaker`, `gender`, and `start` and `end` of a part of the file (in seconds, or such as `0 days
-            00:00:01.5`). None takes the emotion from the directories; if several directories of a path are named after
-            one, the level counts at which the largest part of directories, and then most emotions, are; then the
-            innermost.
+        table: CSV file with the columns `path`, `file` or `file_name` (relative to the directory, or absolute) and
+            `emotion`, and optionally `speaker`, `gender`, and `start` and `end` of a part of the file (in seconds, or
+            such as `0 days 00:00:01.5`). Columns named after emotions hold the votes of annotators, other columns of
+            numbers are ratings. None takes the emotion from the directories; if several directories of a path are named after one,
+            the level counts at which the largest part of directories, and then most emotions, are; then the innermost.
+        columns: Columns of the table by the names above, such as `{path: FileName, valence: EmoVal}`.
         speaker: Regular expression that matches the speaker in a path, such as `person..` in `happy/person07_3.wav`;
             the first group, if it has one. Without it, and without a column `speaker`, speakers are unknown and no
             protocol can separate them.
         on_error: `raise` refuses unknown labels, contradictory labels of one recording, and paths without a speaker;
             other values skip such rows, or set the speaker to unknown.
+        needs_emotions: False to keep recordings without a known emotion.
 
     Raises:
         EmotionError: the regular expression is invalid.
@@ -63,8 +80,16 @@ class Folder(Corpus):
     may_hold_copies = True
     how_to_get = "sort its files into folders named after emotions"
 
-    def __init__(self, table: str | None = None, speaker: str | None = None, on_error: str = "raise") -> None:
-        self.table, self.on_error = table, on_error
+    def __init__(
+        self,
+        table: str | None = None,
+        speaker: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        on_error: str = "raise",
+        needs_emotions: bool = True,
+    ) -> None:
+        self.table, self.on_error, self.needs_emotions = table, on_error, needs_emotions
+        self.columns = {theirs.lower(): own for own, theirs in (columns or {}).items()}
         self._reported: set[str] = set()
         try:
             self.speaker = re.compile(speaker) if speaker else None
@@ -84,13 +109,10 @@ class Folder(Corpus):
 
     def read(self, directory: Path) -> list[dict[str, str]]:
         """See `Corpus.read`."""
-        listed = self._from_csv(directory, self.table) if self.table else self._from_folders(directory)
-        keys = _keys(list(dict.fromkeys(file.path for file in listed)))
-        listed = self._consistent(listed, keys)
-        speakers = self._one_spelling({speaker for file in listed if (speaker := self._speaker_of(file))})
+        listed = self._listed(directory)
+        speakers = self._one_spelling({speaker for _, file in listed if (speaker := self._speaker_of(file))})
         rows: dict[str, dict[str, str]] = {}
-        for file in listed:
-            key = f"{self.name}/{keys[file.path]}{file.suffix}"
+        for key, file in listed:
             row = rows.setdefault(key, dict.fromkeys(COLUMNS, "") | {"recording": key, "channel": "speech"})
             row |= {"emotion": file.emotion, "gender": file.gender, "start": file.start, "end": file.end}
             row["speaker"] = speakers.get(self._speaker_of(file), row["speaker"] or UNKNOWN_SPEAKER)
@@ -102,6 +124,23 @@ class Folder(Corpus):
                 row["audio"] = file.path
         return list(rows.values())
 
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.votes`: the columns that are named after emotions."""
+        return votes_table(self._cells(directory), str(self.table))
+
+    def annotations(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
+        """See `Corpus.annotations`: columns of the table, which may list a recording once for each annotator."""
+        if not self.table:
+            raise EmotionError(
+                "task=regression needs ratings: name a table that has a column for each, such as valence, with "
+                "data.corpus.table=CSV"
+            )
+        return ratings_table(self._cells(directory), targets, str(directory / Path(self.table).expanduser()))
+
+    def _cells(self, directory: Path) -> list[tuple[str, dict[str, str]]]:
+        """Return the key of the recording and the cells of further columns for each row of the table."""
+        return [(key, dict(file.numbers)) for key, file in self._listed(directory)]
+
     def describe(self, table: pd.DataFrame, channel: str) -> str:
         """See `Corpus.describe`."""
         counts, known = table["emotion"].value_counts(), table["speaker"] != UNKNOWN_SPEAKER
@@ -109,9 +148,14 @@ class Folder(Corpus):
         who = counted(speakers, "speaker") if speakers else "speakers unknown"
         if speakers and not known.all():
             who += f" and {counted((~known).sum(), 'recording')} of unknown speakers"
-        return f"folder: {counted(len(table), 'recording')}, {who}: " + ", ".join(
-            f"{n} {emotion}" for emotion, n in counts.items()
-        )
+        emotions = ", ".join(f"{n} {emotion}" for emotion, n in counts.items() if emotion)
+        return f"folder: {counted(len(table), 'recording')}, {who}" + (f": {emotions}" if emotions else "")
+
+    def _listed(self, directory: Path) -> list[tuple[str, _ListedFile]]:
+        """Return the files with the keys of their recordings."""
+        listed = self._from_csv(directory, self.table) if self.table else self._from_folders(directory)
+        keys = _keys(list(dict.fromkeys(file.path for file in listed)))
+        return [(f"{self.name}/{keys[file.path]}{file.suffix}", file) for file in self._consistent(listed, keys)]
 
     def _report(self, text: str) -> None:
         """Log a warning once, however often the folder is read."""
@@ -140,10 +184,16 @@ class Folder(Corpus):
 
     def _from_csv(self, directory: Path, name: str) -> list[_ListedFile]:
         path = directory / Path(name).expanduser()
-        table = read_table(path, ("path", "emotion"), {"file": "path"})
+        table = read_table(
+            path, ("path",), {"file": "path", "file_name": "path", "activation": "arousal"} | self.columns
+        )
         if table.empty:
             raise EmotionError(f"{path} lists no recordings: it has no line after its header")
-        if unknown := [(line, cell) for line, cell in table["emotion"].items() if not known_emotion(cell)]:
+        numbers = [str(column) for column in table if column not in _OWN_COLUMNS]
+        if "emotion" not in table:
+            table["emotion"] = self._most_votes(path, table)
+        unknown = [(line, cell) for line, cell in table["emotion"].items() if not known_emotion(cell)]
+        if unknown and self.needs_emotions:
             line, cell = unknown[0]
             text = f"{path} line {line}: {cell!r} is not a known emotion: {suggest(cell, [*KNOWN, *SPELLINGS])}"
             if self.on_error == "raise":
@@ -153,18 +203,35 @@ class Folder(Corpus):
         files = [
             _ListedFile(
                 path_below(directory, row["path"], path, line),
-                emotion,
+                known_emotion(row["emotion"]) or "",
                 normalized(row.get("speaker", "")),
                 GENDERS.get(row.get("gender", "").lower(), ""),
                 *part_of_file(row.get("start", ""), row.get("end", ""), path, line),
+                tuple((column, str(row[column])) for column in numbers),
             )
             for line, row in zip(table.index, table.to_dict("records"), strict=True)
-            if (emotion := known_emotion(row["emotion"]))
         ]
         repeated = [file.path for file, count in Counter(files).items() if count > 1]
         if repeated:
             self._report(f"{path} lists {len(repeated):,} files more than once, such as {repeated[0]}")
         return list(dict.fromkeys(files))
+
+    def _most_votes(self, path: Path, table: pd.DataFrame) -> list[str]:
+        """Return the emotion with most votes in each row of a table that has no column of emotions."""
+        names = list(map(str, table))
+        columns = [name for name in names if known_emotion(name)]
+        if columns:
+            votes = table[columns].map(lambda cell: to_number(cell, str(path)))
+            most = votes.max(axis=1)
+            if ties := int((votes.eq(most, axis=0).sum(axis=1) > 1).sum()):
+                self._report(f"{path}: {ties:,} rows have a tie of votes, of which the first emotion counts")
+            chosen = votes.fillna(-1.0).to_numpy().argmax(axis=1)
+            return [columns[index] if count > 0 else "" for index, count in zip(chosen, most, strict=True)]
+        if not self.needs_emotions:
+            return [""] * len(table)
+        rated = [name for name in DIMENSIONS if name in names]
+        hint = f"; train on {' and '.join(rated)} with task=regression" if rated else ""
+        raise EmotionError(f"{path} lacks the column emotion; its columns are {', '.join(names)}{hint}")
 
     def _consistent(self, listed: Sequence[_ListedFile], keys: Mapping[str, str]) -> list[_ListedFile]:
         """Refuse, or skip, recordings with two emotions or two speakers."""

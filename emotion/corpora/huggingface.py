@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from emotion.corpora.base import COLUMNS, UNKNOWN_SPEAKER, Corpus
-from emotion.corpora.cells import GENDERS, known_emotion
+from emotion.corpora.cells import GENDERS, known_emotion, ratings_table, votes_table
 from emotion.corpora.shards import read_shards, shards_by_split, shards_fingerprint
 from emotion.errors import EmotionError, counted, error_message, suggest
 from emotion.files import cache_directory, fingerprint, locked, write_text
@@ -37,6 +37,8 @@ _SIGNATURES = {
 """Suffixes of files by their first bytes, for recordings without a name."""
 _COPIED = ("channel", "intensity", "statement", "repetition", "start", "end")
 _TABLE = "recordings.json"
+_RATINGS = "ratings"
+"""Key, in a row of the table, of the numbers of other columns."""
 
 
 class HuggingFace(Corpus):
@@ -52,6 +54,7 @@ class HuggingFace(Corpus):
         emotion: Column of the emotions.
         speaker: Column of the speakers, if there is one.
         on_error: `raise` refuses rows without a recording; other values skip them.
+        needs_emotions: False to keep rows without a known emotion, for ratings.
     """
 
     name = "huggingface"
@@ -66,11 +69,13 @@ class HuggingFace(Corpus):
         emotion: str = "emotion",
         speaker: str = "speaker",
         on_error: str = "raise",
+        needs_emotions: bool = True,
     ) -> None:
         if not path:
             raise EmotionError("data=huggingface needs data.path=DIR, or a name on the Hugging Face Hub")
         self.path, self.config, self.revision = path, config, revision
         self.emotion, self.speaker, self.on_error = emotion, speaker, on_error
+        self.needs_emotions = needs_emotions
         self._directory: Path | None = None
 
     def locate(self, root: str | None) -> Path:
@@ -90,6 +95,16 @@ class HuggingFace(Corpus):
         """See `Corpus.read`."""
         return [{key: row[key] for key in COLUMNS} for row in _load_table(directory)]
 
+    def annotations(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
+        """See `Corpus.annotations`: columns of numbers."""
+        cells = [(row["recording"], row[_RATINGS]) for row in _load_table(directory)]
+        return ratings_table(cells, targets, self.path)
+
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.votes`: the columns that are named after emotions."""
+        rows = _load_table(directory)
+        return votes_table([(row["recording"], row[_RATINGS]) for row in rows], self.path)
+
     def own_splits(self, directory: Path, fold: int) -> tuple[pd.DataFrame, int]:
         """See `Corpus.own_splits`: the splits of the data set."""
         rows = _load_table(directory)
@@ -108,7 +123,8 @@ class HuggingFace(Corpus):
     def _unpack(self) -> Path:
         """Write the recordings of the data set and their table into the cache, unless they are there."""
         parts = self._load()
-        options = [self.emotion, self.speaker, self.on_error, *(part.fingerprint for part in parts.values())]
+        options = [self.emotion, self.speaker, self.on_error, self.needs_emotions]
+        options += [*(part.fingerprint for part in parts.values())]
         directory = cache_directory() / "huggingface" / fingerprint(options)
         directory.parent.mkdir(parents=True, exist_ok=True)
         waiting = "another process writes the same recordings"
@@ -116,7 +132,7 @@ class HuggingFace(Corpus):
             if (directory / _TABLE).is_file():
                 return directory
             shutil.rmtree(directory, ignore_errors=True)  # of an interrupted process
-            rows: list[dict[str, str]] = []
+            rows: list[dict[str, Any]] = []
             unknown: Counter[str] = Counter()
             for split, part in parts.items():
                 rows += self._write(directory, split, part, unknown)
@@ -151,16 +167,16 @@ class HuggingFace(Corpus):
         parts = dict(found) if isinstance(found, dict) else {"train": found}
         return {str(split): _part(split_rows, self.path) for split, split_rows in parts.items()}
 
-    def _write(self, directory: Path, split: str, part: "_Part", unknown: Counter[str]) -> Iterator[dict[str, str]]:
+    def _write(self, directory: Path, split: str, part: "_Part", unknown: Counter[str]) -> Iterator[dict[str, Any]]:
         """Write the recordings of a split, and yield their rows."""
         for index, values in enumerate(track(part.rows, f"writing the recordings of {split}", part.size)):
-            word = self._word(values, part.labels)
-            emotion = known_emotion(word)
-            if not emotion:
+            word = self._word(values, part.labels) if self.needs_emotions or self.emotion in values else ""
+            emotion = known_emotion(word) or ""
+            if not emotion and self.needs_emotions:
                 unknown[word] += 1
                 continue
             key = str(values.get("recording") or f"{split}/{index:06d}")
-            row = dict.fromkeys(COLUMNS, "") | {"recording": f"{self.name}/{key}", "emotion": emotion}
+            row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"recording": f"{self.name}/{key}", "emotion": emotion}
             speaker = _text(values.get(self.speaker))
             row |= {"speaker": f"{self.name}/{speaker}" if speaker else UNKNOWN_SPEAKER, "channel": "speech"}
             row |= {name: text for name in _COPIED if (text := _text(values.get(name)))}
@@ -174,7 +190,8 @@ class HuggingFace(Corpus):
                     raise EmotionError(f"{text}; leave such rows out with data.on_error=skip")
                 log.warning("%s, and is skipped", text)
                 continue
-            yield row | {"split": SPLITS.get(split.lower(), "")}
+            numbers = {name.lower(): str(value) for name, value in values.items() if _is_number(value)}
+            yield row | {_RATINGS: numbers, "split": SPLITS.get(split.lower(), "")}
 
     def _word(self, values: Mapping[str, Any], labels: Mapping[str, list[str]]) -> str:
         """Return the emotion of a row as a word."""
@@ -236,6 +253,10 @@ def _is_recording(value: Any) -> bool:
     return isinstance(value, Mapping) and {"path", "bytes"} <= set(value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()
 
@@ -263,5 +284,5 @@ def _places(path: str) -> dict[str, str]:
     return {"audio": path} if kind == "audio" else {"video": path} | ({"audio": path} if kind == "video" else {})
 
 
-def _load_table(directory: Path) -> list[dict[str, str]]:
+def _load_table(directory: Path) -> list[dict[str, Any]]:
     return json.loads((directory / _TABLE).read_text(encoding="utf-8"))

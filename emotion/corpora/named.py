@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from emotion.corpora.base import COLUMNS, Corpus, describe_count, media_files, shortest_path
+from emotion.corpora.cells import to_number
+from emotion.corpora.tables import read_table
 from emotion.errors import EmotionError, suggest
 from emotion.media.suffixes import AUDIO_SUFFIXES
 
@@ -99,19 +102,35 @@ CORPORA = {
 """The corpora by name."""
 
 
+_VOTES = {"a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "n": "neutral", "s": "sad"}
+"""Emotion by column of the votes on CREMA-D."""
+_STIMULI = {"audio": "1", "face": "2", "both": "3"}
+
+
 class NamedCorpus(Corpus):
     """A corpus whose file names hold the labels: audio files at any depth; copies of a recording count once.
 
     Args:
         corpus: Name of the corpus, in `CORPORA`.
+        votes: Table of the votes on CREMA-D, `processedResults/tabulatedVotes.csv` of its repository, relative to the
+            directory of the corpus; None for no votes.
+        voted_on: What the annotators of the votes perceived.
 
     Raises:
-        EmotionError: there is no such corpus.
+        EmotionError: there is no such corpus, or it has no votes.
     """
 
-    def __init__(self, corpus: str) -> None:
+    def __init__(
+        self,
+        corpus: str,
+        votes: str | None = None,
+        voted_on: Literal["audio", "face", "both"] = "audio",
+    ) -> None:
         if corpus not in CORPORA:
             raise EmotionError(f"data.corpus.corpus={corpus}: {suggest(corpus, CORPORA)}")
+        if votes and corpus != "crema_d":
+            raise EmotionError(f"data.corpus.votes={votes}: only crema_d has votes, not {corpus}")
+        self.votes_file, self.voted_on = votes, voted_on
         self.name, self.names = corpus, CORPORA[corpus]
         self.how_to_get = self.names.how_to_get
 
@@ -128,6 +147,18 @@ class NamedCorpus(Corpus):
                 rows[row["recording"]] = row
                 copies.setdefault(row["recording"], []).append(path)
         return [row | {"audio": shortest_path(copies[key])} for key, row in rows.items()]
+
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.votes`."""
+        if not self.votes_file:
+            return None
+        path = directory / Path(self.votes_file).expanduser()
+        table = read_table(path, ("filename", *_VOTES))
+        # The first column numbers the clips; its first digit is the kind of stimulus.
+        table = table[table.iloc[:, 0].str.startswith(_STIMULI[self.voted_on])]
+        votes = table[list(_VOTES)].map(lambda cell: to_number(cell, str(path))).rename(columns=_VOTES)
+        votes.index = pd.Index([f"{self.name}/{name}" for name in table["filename"]])
+        return votes
 
     def speaker_of(self, path: str) -> str:
         """Return the speaker of a file, as in its name; empty if the name is not one of the corpus."""

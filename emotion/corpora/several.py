@@ -1,7 +1,7 @@
 """Several corpora as one."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ class Several(Corpus):
         members: Members by name: `_target_` and the arguments of its class, `root` (null for `data.root`) and
             `channel` (null for `data.channel`).
         on_error: Passed on to the members that handle errors themselves.
+        needs_emotions: Passed on likewise.
 
     Raises:
         EmotionError: there is no member, or an option is wrong.
@@ -29,7 +30,9 @@ class Several(Corpus):
 
     how_to_get = "unpack all corpora there"
 
-    def __init__(self, members: Mapping[str, Mapping[str, Any]], on_error: str = "raise") -> None:
+    def __init__(
+        self, members: Mapping[str, Mapping[str, Any]], on_error: str = "raise", needs_emotions: bool = True
+    ) -> None:
         if not members:
             raise EmotionError("data.corpora names no corpus; set such as data.corpora=[ravdess,tess]")
         self.name = "_".join(members)
@@ -38,7 +41,7 @@ class Several(Corpus):
         for name, channel in self.channels.items():
             if channel not in CHANNELS:
                 raise EmotionError(f"data.options.{name}.channel={channel}: {suggest(channel, CHANNELS)}")
-        self.of_name = {name: _build(name, options, on_error) for name, options in members.items()}
+        self.of_name = {name: _build(name, options, on_error, needs_emotions) for name, options in members.items()}
         self.members = tuple(self.of_name.values())
         self.may_hold_copies = any(member.may_hold_copies for member in self.members)
 
@@ -68,6 +71,35 @@ class Several(Corpus):
         if row["speaker"] in ("", UNKNOWN_SPEAKER):
             return {"recording": recording}
         return {"recording": recording, "speaker": f"{name}/{row['speaker'].partition('/')[2] or row['speaker']}"}
+
+    def votes(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.votes`; the members without votes have no rows."""
+        return self._of_members(directory, lambda member, place: member.votes(place))
+
+    def label_distributions(self, directory: Path) -> pd.DataFrame | None:
+        """See `Corpus.label_distributions`; the members without votes have no rows."""
+        return self._of_members(directory, lambda member, place: member.label_distributions(place))
+
+    def _of_members(
+        self, directory: Path, table_of: Callable[[Corpus, Path], pd.DataFrame | None]
+    ) -> pd.DataFrame | None:
+        found = [
+            self._renamed(name, table)
+            for name, place in self._directories(str(directory)).items()
+            if (table := table_of(self.of_name[name], place)) is not None
+        ]
+        return pd.concat(found).fillna(0.0) if found else None
+
+    def annotations(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
+        """See `Corpus.annotations`; every member has ratings."""
+        return pd.concat(
+            self._renamed(name, self.of_name[name].annotations(place, targets))
+            for name, place in self._directories(str(directory)).items()
+        )
+
+    def _renamed(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table of a member with the name of the member as first part of the keys."""
+        return table.set_axis([f"{name}/{key.partition('/')[2]}" for key in table.index])
 
     def documented(self) -> list[dict[str, str]]:
         """See `Corpus.documented`."""
@@ -110,9 +142,11 @@ class Several(Corpus):
         return places
 
 
-def _build(name: str, options: Mapping[str, Any], on_error: str) -> Corpus:
+def _build(name: str, options: Mapping[str, Any], on_error: str, needs_emotions: bool) -> Corpus:
     arguments = {key: value for key, value in options.items() if key not in OPTIONS}
-    return instantiate(Target.parse(f"data.options.{name}", arguments), Corpus, on_error=on_error)
+    return instantiate(
+        Target.parse(f"data.options.{name}", arguments), Corpus, on_error=on_error, needs_emotions=needs_emotions
+    )
 
 
 def _is_below_root(member: Corpus) -> bool:

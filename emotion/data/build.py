@@ -7,13 +7,13 @@ from typing import cast
 import pandas as pd
 
 from emotion import protocols
-from emotion.config.schema import DataConfig, ProtocolConfig
+from emotion.config.schema import DataConfig, ProtocolConfig, TaskConfig
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.corpora.copies import find_copies
 from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import counted
-from emotion.labels import FROM_DATA, emotions_in, scheme
+from emotion.labels import EMOTIONS, FROM_DATA, emotions_in, scheme
 from emotion.prepare.modalities import Prepared
 from emotion.protocols.definitions import OF_ANY_CORPUS, OF_SEVERAL
 from emotion.protocols.generate import from_own_splits, from_saved_splits, make
@@ -29,6 +29,7 @@ def build_datamodule(
     seed: int,
     train_label: str | None = None,
     splits: pd.DataFrame | None = None,
+    task: TaskConfig | None = None,
 ) -> EmotionDataModule:
     """Build the data module; no audio is read yet.
 
@@ -41,14 +42,20 @@ def build_datamodule(
         train_label: Label to which the train split is restricted, or None.
         splits: The recordings of train, dev and test of a run, with the columns of its `splits.csv`, which replace
             those of the protocol.
+        task: What is predicted (default: labels).
     """
-    corpus = instantiate(data.corpus, Corpus, on_error=data.on_error)
+    task = task or TaskConfig()
+    corpus = instantiate(data.corpus, Corpus, on_error=data.on_error, needs_emotions=not task.is_regression)
     if data.download:
         from emotion.downloads import ensure_downloaded
 
         ensure_downloaded(corpus, data.root, data.channel, needs_video="face" in modalities)
     loaded = _protocol(corpus, data, protocol, labels, splits)
-    if labels == FROM_DATA:
+    ratings: list[str] = []
+    if task.is_regression:
+        ratings = list(map(str, corpus.ratings(corpus.locate(data.root), task.targets)))
+        labels = list(EMOTIONS)  # of which nothing depends
+    elif labels == FROM_DATA:
         labels = _labels_from_data(corpus, data, loaded.table)
     return EmotionDataModule(
         corpus,
@@ -64,6 +71,8 @@ def build_datamodule(
         modalities,
         train_label,
         data.sampling_temperature,
+        task.name == "distribution",
+        ratings,
     )
 
 

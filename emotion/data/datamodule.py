@@ -18,7 +18,7 @@ from emotion.data.dataset import Ragged, RecordingDataset
 from emotion.data.feature_cache import cached_features, copy_key
 from emotion.data.sampler import EpochSampler
 from emotion.data.sources import Source, load_action_units, load_audio, load_faces, report_problems, usable
-from emotion.data.table import add_labels, join_splits, known_classes, sampling_weights, soft_targets
+from emotion.data.table import add_labels, add_ratings, join_splits, known_classes, sampling_weights, soft_targets
 from emotion.errors import EmotionError, suggest
 from emotion.features.front_end import AudioFrontEnd
 from emotion.labels import classes, label_names, scheme
@@ -50,11 +50,14 @@ class EmotionDataModule(pl.LightningDataModule):
         modalities: Modalities of the model, in `MODALITIES`, and how they are prepared (default: audio only).
         train_label: Label to which the train split is restricted, or None.
         sampling_temperature: Balance of the training batches, see `emotion.data.table.sampling_weights` (default: 1).
+        soft_labels: True to train on the votes of annotators (default: False).
+        ratings: Names of the ratings that are predicted in place of labels (default: none).
 
     Attributes:
         table: After `setup`, the recordings of all splits: the columns of the corpus, `split`, `label` (class index),
             `speaker_index` and `corpus_index`.
-        classes: The labels in the order of a model's outputs.
+        classes: The labels in the order of a model's outputs; empty if it predicts ratings.
+        ratings: The ratings in the order of a model's outputs; empty if it predicts labels.
         sources: After `setup`, the arrays from which batches are gathered, by their names in a batch.
     """
 
@@ -73,6 +76,8 @@ class EmotionDataModule(pl.LightningDataModule):
         modalities: Prepared | None = None,
         train_label: str | None = None,
         sampling_temperature: float = 1.0,
+        soft_labels: bool = False,
+        ratings: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if on_error not in ERROR_HANDLING:
@@ -82,7 +87,8 @@ class EmotionDataModule(pl.LightningDataModule):
         self.corpus, self.protocol, self.root, self.channel = corpus, protocol, root, channel
         self.train_channel = train_channel or channel
         self.label_scheme = label_names(labels)
-        self.labels, self.classes = scheme(labels), classes(labels)
+        self.labels, self.classes = scheme(labels), () if ratings else classes(labels)
+        self.soft_labels, self.ratings = soft_labels, tuple(ratings)
         self.sample_rate, self.batch_size, self.seed, self.on_error = sample_rate, batch_size, seed, on_error
         self.modalities = dict(modalities or {"audio": Audio()})
         if train_label and train_label not in self.classes:
@@ -103,6 +109,11 @@ class EmotionDataModule(pl.LightningDataModule):
         if self._table is None:
             raise RuntimeError("the table of recordings is known after setup()")
         return self._table
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of a model's outputs."""
+        return self.ratings or self.classes
 
     def prepare_data(self) -> None:
         """Scan, decode and cache; Lightning calls this in one process only."""
@@ -125,10 +136,20 @@ class EmotionDataModule(pl.LightningDataModule):
         self.sources = {MODALITIES[modality]: source.items for modality, source in sources.items()}
         self.keys = {MODALITIES[modality]: source.key for modality, source in sources.items()}
         table = join_splits(recordings[is_usable], self.protocol.table, self.channel, self.train_channel)
-        self._table = add_labels(table, self.labels, self.classes, self.label_scheme, self.train_label)
-        votes = self.corpus.label_distributions(directory)
-        if votes is not None:
-            self.targets = soft_targets(votes, self.table["recording"], self.labels, self.classes)
+        if self.ratings:
+            ratings = self.corpus.ratings(directory, self.ratings)
+            self._table, self.targets = add_ratings(table, ratings, self.ratings)
+            return
+        table = add_labels(table, self.labels, self.classes, self.label_scheme, self.train_label)
+        if self.soft_labels:
+            votes = self.corpus.label_distributions(directory)
+            if votes is None:
+                raise EmotionError(
+                    f"task=distribution: the {self.corpus.name} corpus has no votes of annotators; use "
+                    "task=classification"
+                )
+            table, self.targets = soft_targets(table, votes, self.labels, self.classes)
+        self._table = table
 
     def cache_features(
         self,
@@ -188,7 +209,7 @@ class EmotionDataModule(pl.LightningDataModule):
             sources,
             None if self.targets is None else self.targets[rows.index.tolist()],
             features,
-            known_classes(self.table, len(self.classes)) if augmented else None,
+            known_classes(self.table, len(self.classes)) if augmented and self.classes else None,
         )
 
     def _cached(self, key: str, recordings: pd.Series, numbers: np.ndarray, augmented: bool) -> Ragged:
@@ -197,6 +218,12 @@ class EmotionDataModule(pl.LightningDataModule):
             return self.features[key].select(recordings.tolist())
         count, copies = self.copies[key]
         return copies.select([copy_key(name, number % count) for name, number in zip(recordings, numbers, strict=True)])
+
+    def true_ratings(self, split: str) -> np.ndarray:
+        """Return the ratings of a split, shape (n_recordings, len(ratings)), NaN where unknown."""
+        if self.targets is None:
+            raise RuntimeError("ratings are known after setup(), of task=regression")
+        return self.targets.numpy()[(self.table["split"] == split).to_numpy()]
 
     def with_dev_in_train(self) -> "EmotionDataModule":
         """Return a data module with the same arrays whose train split holds the dev split too."""

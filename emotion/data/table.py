@@ -46,9 +46,13 @@ def add_labels(
     _report_unlabelled(table.loc[~is_labelled, "emotion"], scheme)
     names = table["emotion"].map(labels)
     kept = is_labelled & ((table["split"] != "train") | (names == train_label) if train_label else True)
-    table = table[kept].reset_index(drop=True)
     index = {label: number for number, label in enumerate(classes)}
-    table["label"] = table["emotion"].map(labels).map(index)
+    return _indexed(table[kept].assign(label=names[kept].map(index)))
+
+
+def _indexed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the columns `speaker_index` and `corpus_index`."""
+    table = table.reset_index(drop=True)
     table["speaker_index"] = pd.factorize(table["speaker"], sort=True)[0]
     table["corpus_index"] = pd.factorize(corpus_of(table), sort=True)[0]
     return table
@@ -73,19 +77,47 @@ def _report_unlabelled(emotions: pd.Series, scheme: str | Sequence[str]) -> None
 
 
 def soft_targets(
-    distributions: pd.DataFrame, recordings: pd.Series, labels: Mapping[str, str], classes: Sequence[str]
-) -> torch.Tensor:
-    """Return the fraction of each class in the votes of annotators, shape (n_recordings, num_classes), float32.
+    table: pd.DataFrame, distributions: pd.DataFrame, labels: Mapping[str, str], classes: Sequence[str]
+) -> tuple[pd.DataFrame, torch.Tensor]:
+    """Return the recordings with votes for a class, and the fraction of each class in the votes of annotators.
 
     Args:
+        table: Table as returned by `add_labels`.
         distributions: Votes by recording (rows) and emotion (columns).
-        recordings: Recordings, in the order of the rows of the result.
         labels: Label by emotion.
         classes: Labels in the order of the columns of the result.
+
+    Returns:
+        The table, and the fractions in its order, shape (n_recordings, num_classes), float32.
     """
-    votes = distributions.reindex(recordings)[[emotion for emotion in distributions if emotion in labels]]
+    votes = distributions.reindex(table["recording"])[[emotion for emotion in distributions if emotion in labels]]
     by_label = votes.T.groupby(labels.get).sum().T.reindex(columns=list(classes), fill_value=0.0)
-    return torch.tensor(by_label.div(by_label.sum(axis=1), axis=0).to_numpy(np.float32))
+    total = by_label.sum(axis=1).to_numpy()
+    if not total.all():
+        log.warning("%s recordings without votes are skipped", f"{(total == 0).sum():,}")
+    shares = by_label.to_numpy()[total > 0] / total[total > 0, None]
+    return table[total > 0].reset_index(drop=True), torch.tensor(shares.astype(np.float32))
+
+
+def add_ratings(
+    table: pd.DataFrame, ratings: pd.DataFrame, targets: Sequence[str]
+) -> tuple[pd.DataFrame, torch.Tensor]:
+    """Return the recordings that have a rating, with the columns of `add_labels`, and their ratings.
+
+    Args:
+        table: Table as returned by `join_splits`.
+        ratings: Table as returned by `Corpus.ratings`.
+        targets: Columns of `ratings`.
+
+    Returns:
+        The table, in which `label` is 0 everywhere, and the ratings in its order, shape (n_recordings, n_targets),
+        float32, NaN where unknown.
+    """
+    values = ratings.reindex(table["recording"])[list(targets)].to_numpy(np.float32)
+    is_rated = ~np.isnan(values).all(axis=1)
+    if not is_rated.all():
+        log.warning("%s recordings without a rating are skipped", f"{(~is_rated).sum():,}")
+    return _indexed(table[is_rated].assign(label=0)), torch.from_numpy(values[is_rated])
 
 
 def known_classes(table: pd.DataFrame, num_classes: int) -> torch.Tensor | None:

@@ -157,6 +157,7 @@ def describe(network: Network, run_dir: Path) -> str:
     description = {
         "format": FORMAT,
         "labels": network.labels,
+        "ratings": network.ratings,
         "modalities": {
             name: way.to_dict() for name, way in network.modalities.items() if isinstance(way, Audio | Faces)
         },
@@ -206,7 +207,7 @@ class ExportedModel(nn.Module):
         self.frame_multiple = _FRAME_MULTIPLE if is_pooled else 1
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return probabilities, shape (B, C), and `Prediction.distance`, shape (B,), if it is known."""
+        """Return probabilities, or ratings, shape (B, C), and `Prediction.distance`, shape (B,), if it is known."""
         batch = dict(zip(self.names, inputs, strict=True))
         if "waveform" in batch and self.hop_length:
             # Padding does not change outputs; torch.export needs a number of frames that every pooling divides.
@@ -217,8 +218,8 @@ class ExportedModel(nn.Module):
             place = torch.arange(batch["faces"].shape[1], device=batch["faces"].device)
             batch["face_mask"] = place < batch["face_count"][:, None]
         with mean_squares(self.measured) as found:
-            probabilities = self.classifier(batch).float().softmax(dim=1)
-        return probabilities, *found.values()
+            predicted = self.classifier.activate(self.classifier(batch).float())
+        return predicted, *found.values()
 
 
 def _export_program(network: Network) -> torch.export.ExportedProgram:
@@ -272,7 +273,7 @@ def _files_to_check(run_dir: Path, files: Sequence[str]) -> list[Path]:
             raise EmotionError(found.missing[0])
         return list(found.files)
     config = runs.load_config(run_dir)
-    corpus = instantiate(config.data.corpus, Corpus)
+    corpus = instantiate(config.data.corpus, Corpus, needs_emotions=not config.task.is_regression)
     try:
         directory = corpus.locate(config.data.root)
     except EmotionError as error:

@@ -84,7 +84,7 @@ def save_pretrained(run_dir: Path, folder: Path, source: str | None = None) -> N
         temporary.write_bytes(safetensors.save(weights, {"format": "pt"}))
     for estimator in (run_dir / "checkpoints").glob("*.skops"):
         shutil.copyfile(estimator, folder / estimator.name)
-    labels = dict(enumerate(network.labels))
+    labels = dict(enumerate(network.ratings or network.labels))
     described = {
         "model_type": _MODEL_TYPE,
         "emotion_version": emotion.__version__,
@@ -156,9 +156,8 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
     Raises:
         EmotionError: the folder holds no model, or a damaged one.
     """
-    from emotion.composition import modalities_of, restore_classifier
-    from emotion.inference.networks import Network, min_confidence_of
-    from emotion.labels import classes
+    from emotion.composition import modalities_of, outputs_of, restore_classifier
+    from emotion.inference.networks import min_confidence_of, network_from
 
     safetensors = _import("safetensors.torch")
     content = _load_json(folder / CONFIG)
@@ -171,12 +170,12 @@ def load_pretrained(folder: Path, device: str = "cpu") -> "Network":
         if value.is_floating_point() and not value.isfinite().all():
             raise EmotionError(f"{folder / WEIGHTS}: {name} has values that are not finite; export the model again")
     classifier = restore_classifier(config, weights, folder, folder / WEIGHTS, folder / CONFIG)
-    labels, rate = classes(config.labels), config.data.sample_rate
-    if content.get("id2label") != {str(index): label for index, label in enumerate(labels)}:
+    outputs = outputs_of(config)
+    if content.get("id2label") != {str(index): label for index, label in enumerate(outputs)}:
         raise EmotionError(
-            f"{folder / CONFIG}: id2label is not the labels of the model ({', '.join(labels)}); restore it"
+            f"{folder / CONFIG}: id2label is not the outputs of the model ({', '.join(outputs)}); restore it"
         )
-    return Network(classifier, modalities_of(config), rate, labels, device, min_confidence_of(folder))
+    return network_from(config, classifier, modalities_of(config), device, min_confidence_of(folder))
 
 
 def _read_config(content: Mapping[str, Any], path: Path) -> "TrainConfig":
@@ -248,7 +247,8 @@ def _card(hub: Any, network: "Network", metrics: Mapping[str, Any], source: str)
 def _words(network: "Network", metrics: Mapping[str, Any], source: str) -> str:
     lines = [
         f"# {metrics.get('name', 'Emotion recognition')}",
-        f"Recognises {', '.join(network.labels)} in {' and '.join(network.modalities)}.",
+        f"{'Rates' if network.ratings else 'Recognises'} {', '.join(network.ratings or network.labels)} in "
+        f"{' and '.join(network.modalities)}.",
     ]
     if "test/uar" in metrics:
         kind = "unseen speakers" if metrics["speaker_independent"] else "people who may be in its training data too"
@@ -256,6 +256,11 @@ def _words(network: "Network", metrics: Mapping[str, Any], source: str) -> str:
             f"Trained and tested on {metrics['data']} (protocol {metrics['protocol']}, fold {metrics['fold']}): UAR "
             f"{metrics['test/uar']:.3f} on {kind}. Expect less on other recordings, languages and rooms. Do not use it "
             "for decisions about people: it recognises how an emotion is acted, not what a person experiences."
+        )
+    if "test/ccc" in metrics:
+        lines.append(
+            f"Trained and tested on {metrics['data']} (protocol {metrics['protocol']}, fold {metrics['fold']}): "
+            f"concordance correlation coefficient {metrics['test/ccc']:.3f}."
         )
     file = "clip.wav" if "audio" in network.modalities else "face.jpg"
     example = f'import emotion\n\nmodel = emotion.from_pretrained("{source}")\nmodel.predict("{file}")'

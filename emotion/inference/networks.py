@@ -13,13 +13,12 @@ from torch import Tensor
 
 from emotion import runs
 from emotion.batch import Batch, on_device
-from emotion.composition import load_classifier, modalities_of
+from emotion.composition import load_classifier, modalities_of, outputs_of
 from emotion.config.schema import TrainConfig
 from emotion.data.dataset import Ragged, gather
 from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.inference.recordings import Recording
-from emotion.labels import classes
 from emotion.models.base import Classifier
 from emotion.models.late_fusion import Fusion
 from emotion.prepare.action_units import unit_names
@@ -27,7 +26,7 @@ from emotion.prepare.modalities import MODALITIES, Prepared, action_units_of, fa
 
 
 class Network:
-    """A classifier as a function from recordings to probabilities, for `Predictor`.
+    """A classifier as a function from recordings to probabilities, or ratings, for `Predictor`.
 
     Args:
         classifier: Classifier; it is moved to `device`.
@@ -36,6 +35,7 @@ class Network:
         labels: Emotions, in the order of the outputs.
         device: Device of the computation (default: cpu).
         min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
+        ratings: Ratings, in the order of the outputs, if the model predicts ratings (default: none).
 
     Attributes:
         needs_groups: True if `adapt` must come before predictions.
@@ -49,8 +49,9 @@ class Network:
         labels: tuple[str, ...],
         device: str = "cpu",
         min_confidence: float | None = None,
+        ratings: tuple[str, ...] = (),
     ) -> None:
-        self.min_confidence = min_confidence
+        self.min_confidence, self.ratings = min_confidence, ratings
         self.device = torch.device(device)
         self.classifier = classifier.to(self.device).eval()
         self.modalities, self.sample_rate, self.labels = modalities, sample_rate, labels
@@ -62,7 +63,7 @@ class Network:
         batch = on_device(self.batch(recordings), self.device)
         ends = [end for end in self._audio_front_ends if end.normalize == "train"]
         with mean_squares(ends) as found:
-            probabilities = self.classifier.probabilities(batch)
+            predicted = self.classifier.predict(batch)
         distance = None
         if found:
             # A fusion passes on the recordings that have the modality only.
@@ -71,7 +72,7 @@ class Network:
                 present = end.present(batch).cpu().numpy()
                 row[present] = values.cpu().numpy()[present if len(values) == len(present) else slice(None)]
             distance = distance.max(axis=0)
-        return probabilities.double().cpu().numpy(), distance
+        return predicted.double().cpu().numpy(), distance
 
     @torch.no_grad()
     def embed(self, recordings: Sequence[Recording]) -> np.ndarray:
@@ -139,10 +140,18 @@ def network_of(run_dir: Path, device: str = "cpu") -> Network:
     """
     config = runs.load_config(run_dir)
     with runs.explained_build(run_dir / "config.yaml"):
-        labels = classes(config.labels)
         classifier = load_classifier(run_dir, config)
-        modalities, rate = _from_files(run_dir, config, classifier), config.data.sample_rate
-        return Network(classifier, modalities, rate, labels, device, min_confidence_of(run_dir))
+        modalities = _from_files(run_dir, config, classifier)
+        return network_from(config, classifier, modalities, device, min_confidence_of(run_dir))
+
+
+def network_from(
+    config: TrainConfig, classifier: Classifier, modalities: Prepared, device: str, min_confidence: float | None
+) -> Network:
+    """Return the network of a classifier, with the sampling rate and the outputs of its configuration."""
+    outputs, rated = outputs_of(config), config.task.is_regression
+    labels, ratings = ((), outputs) if rated else (outputs, ())
+    return Network(classifier, modalities, config.data.sample_rate, labels, device, min_confidence, ratings)
 
 
 def min_confidence_of(run_dir: Path) -> float | None:

@@ -104,6 +104,7 @@ class OnnxModel:
         if described["format"] != FORMAT:
             raise ValueError(f"format {described['format']}")
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
+        self.ratings = tuple(described.get("ratings", ()))
         confidence = described.get("min_confidence")
         self.min_confidence = None if confidence is None else float(confidence)
         ways = described["modalities"]

@@ -46,7 +46,8 @@ def to_json(outcomes: Sequence[Outcome], labels: Sequence[str] = ()) -> str:
     """Return a JSON list of objects.
 
     Each has `name` and either `problem`, or `emotion`, `probabilities`, `modalities`, `notes`, `distance` and
-    `adapted_to`. Those of a timeline also have `start` and `end`, in seconds, and `face`.
+    `adapted_to`; of a model of ratings `ratings` in place of `emotion` and `probabilities`. Those of a timeline also
+    have `start` and `end`, in seconds, and `face`.
     """
     return json.dumps(_objects(outcomes), indent=2, ensure_ascii=False) + "\n"
 
@@ -61,17 +62,22 @@ def _objects(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return [
         {"name": outcome.name, "problem": outcome.reason}
         if isinstance(outcome, Problem)
-        else _place(outcome) | vars(prediction)
+        else _place(outcome) | _fields(_prediction(outcome))
         for outcome in outcomes
-        for prediction in [_prediction(outcome)]
     ]
+
+
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    unused = ("emotion", "probabilities") if prediction.ratings else ("ratings",)
+    return {name: value for name, value in vars(prediction).items() if name not in unused}
 
 
 def to_csv(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     """Return CSV, one row for each outcome.
 
     The columns are `name`, `emotion`, one for each label, `modalities`, `distance`, `adapted_to`, `notes` and
-    `problem`. In a timeline `start`, `end` and `face` come after the name.
+    `problem`. In a timeline `start`, `end` and `face` come after the name. Of a model of ratings, `labels` are the
+    ratings, and `emotion` is empty or `no speech`.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(outcomes, labels), restval="", lineterminator="\n")
@@ -122,7 +128,7 @@ def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
         else:
             reasons = {"modalities": _SEPARATOR.join(prediction.modalities), "notes": _SEPARATOR.join(prediction.notes)}
             own = {name: getattr(prediction, name) for name in ("name", "emotion", "distance", "adapted_to")}
-            yield own | _place(outcome) | prediction.probabilities | reasons
+            yield own | _place(outcome) | prediction.probabilities | dict(prediction.ratings) | reasons
 
 
 def encodable(text: str) -> str:
@@ -142,8 +148,10 @@ def to_table(outcomes: Sequence[Outcome], labels: Sequence[str]) -> "Table":
         columns["time"] = [f"{format_time(segment.start)}–{format_time(segment.end)}" for segment in segments]
         if any(segment.face for segment in segments):
             columns["face"] = [str(segment.face or "") for segment in segments]
-    columns["emotion"] = [f"[bold]{_prediction(outcome).emotion}[/]" for outcome in predicted]
-    columns |= {label: [_probability(_prediction(outcome), label) for outcome in predicted] for label in labels}
+    emotions = [_prediction(outcome).emotion for outcome in predicted]
+    if any(emotions):
+        columns["emotion"] = [f"[bold]{emotion}[/]" for emotion in emotions]
+    columns |= {label: [_number(_prediction(outcome), label) for outcome in predicted] for label in labels}
     by = [
         " and ".join(prediction.modalities) + "".join(f" ({note})" for note in prediction.notes)
         for prediction in map(_prediction, predicted)
@@ -176,7 +184,10 @@ def _place(outcome: Outcome) -> dict[str, float | int | None]:
     return {name: getattr(outcome, name) for name in _PLACES} if isinstance(outcome, Segment) else {}
 
 
-def _probability(prediction: Prediction, label: str) -> str:
+def _number(prediction: Prediction, label: str) -> str:
+    """Return the probability of an emotion, or a rating, as text."""
+    if label in prediction.ratings:
+        return f"{prediction.ratings[label]:.2f}"
     if not prediction.probabilities:
         return ""
     probability = f"{prediction.probabilities[label]:.2f}"

@@ -35,6 +35,7 @@ class OutputFormat:
         has_times: True if it describes intervals of time, so that it implies a timeline.
         per_recording: True if a file describes one recording.
         is_binary: True if it cannot be printed.
+        of_emotions: True if it describes emotions, not ratings.
         package: Package that it needs; empty if none.
         extra: Extra of this package that installs it.
     """
@@ -44,6 +45,7 @@ class OutputFormat:
     has_times: bool = False
     per_recording: bool = False
     is_binary: bool = False
+    of_emotions: bool = False
     package: str = ""
     extra: str = ""
 
@@ -54,12 +56,12 @@ FORMATS: dict[str, OutputFormat] = {
     "jsonl": OutputFormat(".jsonl", to_jsonl),
     "csv": OutputFormat(".csv", to_csv),
     "parquet": OutputFormat(".parquet", to_parquet, is_binary=True, package="pyarrow", extra="parquet"),
-    "textgrid": OutputFormat(".TextGrid", to_textgrid, has_times=True, per_recording=True),
-    "elan": OutputFormat(".eaf", to_elan, has_times=True, per_recording=True),
-    "srt": OutputFormat(".srt", to_srt, has_times=True, per_recording=True),
-    "vtt": OutputFormat(".vtt", to_vtt, has_times=True, per_recording=True),
-    "rttm": OutputFormat(".rttm", to_rttm, has_times=True),
-    "audformat": OutputFormat("", None, is_binary=True, package="audformat", extra="audformat"),
+    "textgrid": OutputFormat(".TextGrid", to_textgrid, has_times=True, per_recording=True, of_emotions=True),
+    "elan": OutputFormat(".eaf", to_elan, has_times=True, per_recording=True, of_emotions=True),
+    "srt": OutputFormat(".srt", to_srt, has_times=True, per_recording=True, of_emotions=True),
+    "vtt": OutputFormat(".vtt", to_vtt, has_times=True, per_recording=True, of_emotions=True),
+    "rttm": OutputFormat(".rttm", to_rttm, has_times=True, of_emotions=True),
+    "audformat": OutputFormat("", None, is_binary=True, of_emotions=True, package="audformat", extra="audformat"),
 }
 """The formats by name."""
 

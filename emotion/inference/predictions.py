@@ -1,6 +1,7 @@
 """Predictions of recordings, and recordings without one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 NO_SPEECH = "no speech"
 """The value of `Prediction.emotion` if there is no speech, and no face, in a recording."""
@@ -14,7 +15,7 @@ class Prediction:
 
     Attributes:
         name: Path or name of the recording.
-        emotion: The most probable emotion, `UNCERTAIN` or `NO_SPEECH`.
+        emotion: The most probable emotion, `UNCERTAIN` or `NO_SPEECH`; empty if the model predicts ratings.
         probabilities: Probability of each emotion, with a sum of 1; empty if there is no speech.
         modalities: The modalities it is based on, such as `("audio", "face")`; empty if there is no speech.
         notes: Why other modalities of the model are missing.
@@ -22,6 +23,7 @@ class Prediction:
             the model has none. Sounds other than speech are far away.
         adapted_to: Group of recordings whose statistics normalised the features, or None. The prediction then depends
             on the other recordings of the group.
+        ratings: Rated values, such as valence, by name; empty if the model predicts emotions.
     """
 
     name: str
@@ -31,10 +33,11 @@ class Prediction:
     notes: tuple[str, ...] = ()
     distance: float | None = None
     adapted_to: str | None = None
+    ratings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float | None:
-        """The largest probability; None if there is no speech."""
+        """The largest probability; None if there is none."""
         return max(self.probabilities.values(), default=None)
 
 

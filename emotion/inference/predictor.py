@@ -27,7 +27,8 @@ class Model(Protocol):
     """A function from recordings to probabilities: the network of a run, or an exported file.
 
     Attributes:
-        labels: The emotions, in the order of its outputs.
+        labels: The emotions, in the order of its outputs; empty if it predicts ratings.
+        ratings: The ratings, such as valence, in the order of its outputs; empty if it predicts emotions.
         modalities: Modalities of the model, with the configuration of their preparation.
         sample_rate: Sampling rate of the audio, in Hz.
         min_confidence: Confidence that two thirds of the dev recordings reach, or None if it is not known.
@@ -35,13 +36,14 @@ class Model(Protocol):
     """
 
     labels: tuple[str, ...]
+    ratings: tuple[str, ...]
     modalities: Prepared
     sample_rate: int
     min_confidence: float | None
     needs_groups: bool
 
     def __call__(self, recordings: Sequence[Recording]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return probabilities, shape (B, C), float64, and `Prediction.distance`, shape (B,), if it is known."""
+        """Return probabilities, or ratings, shape (B, C), float64, and `Prediction.distance`, shape (B,), or None."""
         ...
 
     def adapt(self, read: Callable[[], Iterable[Sequence[Recording]]], group_of: Mapping[str, str]) -> None:
@@ -72,7 +74,7 @@ class Predictor:
 
     Attributes:
         reader: Reader of recordings, as they were prepared in training.
-        labels: The emotions.
+        labels: The emotions; empty if the model predicts ratings.
     """
 
     def __init__(self, model: Model, min_confidence: float = 0.0) -> None:
@@ -256,9 +258,16 @@ class Predictor:
             rows = zip(probabilities, [None] * len(usable) if distances is None else distances.tolist(), strict=True)
         return [self._prediction(one, *next(rows)) if one.arrays else _no_speech(one) for one in recordings]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what is predicted, in order: the emotions, or the ratings."""
+        return self.model.ratings or self.labels
+
     def _prediction(self, recording: Recording, row: np.ndarray, distance: float | None) -> Prediction:
-        probabilities = dict(zip(self.labels, row.tolist(), strict=True))
-        emotion = self.labels[int(row.argmax())] if row.max() >= self.min_confidence else UNCERTAIN
+        probabilities = {} if self.model.ratings else dict(zip(self.labels, row.tolist(), strict=True))
+        emotion = ""
+        if not self.model.ratings:
+            emotion = self.labels[int(row.argmax())] if row.max() >= self.min_confidence else UNCERTAIN
         return Prediction(
             recording.name,
             emotion,
@@ -267,6 +276,7 @@ class Predictor:
             recording.notes,
             distance if "audio" in recording.arrays else None,
             self._group_of.get(recording.name),
+            dict(zip(self.model.ratings, row.tolist(), strict=False)),
         )
 
 

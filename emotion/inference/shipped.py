@@ -28,6 +28,7 @@ class ShippedModel:
     """
 
     needs_groups = False
+    ratings: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._models = {part: OnnxModel(DIRECTORY / part / EXPORTED) for part in PARTS}

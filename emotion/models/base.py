@@ -255,6 +255,39 @@ def hidden_layers(widths: Sequence[int], dropout: float) -> list[nn.Module]:
     return layers
 
 
+class RatingHead(nn.Module):
+    """A head whose outputs are on the scale of the ratings: those of a perceptron, times their std, plus their mean.
+
+    Args:
+        layers: The perceptron, from embeddings to one standardised output for each target.
+        num_targets: Number of targets.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: MlpHead, num_targets: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.register_buffer("mean", torch.zeros(num_targets))
+        self.register_buffer("std", torch.ones(num_targets))
+
+    def fit(self, ratings: Tensor) -> None:
+        """Set the scale to that of ratings.
+
+        Args:
+            ratings: Ratings of the train split, shape (n, num_targets), NaN where unknown. Each target has a rating.
+        """
+        mean = ratings.nanmean(dim=0)
+        std = (ratings - mean).square().nanmean(dim=0).sqrt()
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, 1.0))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return rated values, shape (B, num_targets)."""
+        return self.layers(embedding) * self.std + self.mean
+
+
 class Classifier(nn.Module):
     """An encoder and a head.
 
@@ -288,11 +321,25 @@ class Classifier(nn.Module):
         return self.head(self.encoder(batch))
 
     @torch.no_grad()
-    def probabilities(self, batch: Batch) -> Tensor:
-        """Return class probabilities in evaluation mode, shape (B, num_classes); the mode is restored."""
+    def predict(self, batch: Batch) -> Tensor:
+        """Return predictions in evaluation mode, see `activate`; the mode is restored."""
         was_training = self.training
         self.eval()
         try:
-            return self(batch).float().softmax(dim=1)
+            return self.activate(self(batch).float())
         finally:
             self.train(was_training)
+
+    def activate(self, outputs: Tensor) -> Tensor:
+        """Return class probabilities, shape (B, num_classes), of logits."""
+        return outputs.softmax(dim=1)
+
+
+class Regressor(Classifier):
+    """An encoder and a head that gives rated values, see `RatingHead`."""
+
+    head: RatingHead
+
+    def activate(self, outputs: Tensor) -> Tensor:
+        """Return the rated values, shape (B, num_targets), as they are."""
+        return outputs

@@ -47,6 +47,8 @@ from emotion.models.base import (
     FrameEncoder,
     ImageBackbone,
     MlpHead,
+    RatingHead,
+    Regressor,
 )
 from emotion.models.estimator import EstimatorHead
 from emotion.models.estimator_encoder import EstimatorEncoder
@@ -63,16 +65,18 @@ class InputConfig:
         action_units: Facial action units.
         augment: Augmentations by name.
         sample_rate: Sampling rate of the audio, in Hz.
-        num_classes: Number of classes.
+        num_outputs: Number of classes, or of rated values.
         seed: Seed of estimators.
+        is_regression: True if the outputs are rated values (default: False).
     """
 
     features: FeaturesConfig
     action_units: ActionUnitsConfig
     augment: Mapping[str, Target]
     sample_rate: int
-    num_classes: int
+    num_outputs: int
     seed: int
+    is_regression: bool = False
 
 
 def build_front_end(features: FeaturesConfig, augment: Mapping[str, Target], sample_rate: int) -> AudioFrontEnd:
@@ -133,21 +137,28 @@ def _description(features: FeaturesConfig, sample_rate: int) -> dict[str, Any]:
 def build_neural(model: NeuralModelConfig, inputs: InputConfig) -> Classifier:
     """Build an encoder with a multilayer perceptron as its head."""
     (encoder,) = _encoders(model, inputs).values()
-    return Classifier(encoder, _head(model.head, encoder, inputs.num_classes))
+    return _with_head(encoder, model.head, inputs)
 
 
 def build_autoencoder(model: AutoencoderModelConfig, inputs: InputConfig) -> Classifier:
     """Build an autoencoder with a head on its reconstruction error."""
     (encoder,) = _encoders(model, inputs).values()
-    return Classifier(encoder, ErrorHead(inputs.num_classes))
+    return Classifier(encoder, ErrorHead(inputs.num_outputs))
 
 
 def build_fusion(model: FusionModelConfig, inputs: InputConfig) -> Classifier:
     """Build several encoders, their fusion, and a head unless the fusion gives logits itself."""
     encoders = _encoders(model, inputs)
     heads = {name: _branch_head(branch, encoders[name], model, inputs) for name, branch in model.branches.items()}
-    fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=inputs.num_classes)
-    return Classifier(fusion, nn.Identity() if fusion.gives_logits else _head(model.head, fusion, inputs.num_classes))
+    fusion = instantiate(model.fusion, Fusion, encoders=encoders, heads=heads, num_classes=inputs.num_outputs)
+    if not fusion.gives_logits:
+        return _with_head(fusion, model.head, inputs)
+    if inputs.is_regression:
+        raise EmotionError(
+            f"task=regression: {type(fusion).__name__} joins probabilities; choose a fusion of embeddings, such as "
+            "model/fusion=concatenation"
+        )
+    return Classifier(fusion, nn.Identity())
 
 
 def build_estimator(model: EstimatorModelConfig, inputs: InputConfig) -> Classifier:
@@ -166,7 +177,7 @@ def build_estimator_fusion(model: EstimatorFusionModelConfig, inputs: InputConfi
 
 
 def _estimator(model: EstimatorConfig, inputs: InputConfig, sizes: list[int], parts: list[int]) -> EstimatorHead:
-    return EstimatorHead(model.estimator, inputs.num_classes, inputs.seed, model.scaling, sizes, parts)
+    return EstimatorHead(model.estimator, inputs.num_outputs, inputs.seed, model.scaling, sizes, parts)
 
 
 def _encoders(model: ModelConfig, inputs: InputConfig) -> dict[str, Encoder]:
@@ -230,15 +241,23 @@ _ENCODERS: dict[type[BranchConfig], Callable[[Any, InputConfig], Encoder]] = {
 """The function that builds the encoder of each input."""
 
 
-def _head(options: HeadConfig, encoder: Encoder | Fusion, num_classes: int) -> MlpHead:
-    return MlpHead(encoder.embed_dim, num_classes, tuple(options.hidden), options.dropout)
+def _with_head(encoder: Encoder | Fusion, options: HeadConfig, inputs: InputConfig) -> Classifier:
+    """Return an encoder with a head for classes or for rated values."""
+    head = _head(options, encoder, inputs.num_outputs)
+    return (
+        Regressor(encoder, RatingHead(head, inputs.num_outputs)) if inputs.is_regression else Classifier(encoder, head)
+    )
+
+
+def _head(options: HeadConfig, encoder: Encoder | Fusion, num_outputs: int) -> MlpHead:
+    return MlpHead(encoder.embed_dim, num_outputs, tuple(options.hidden), options.dropout)
 
 
 def _branch_head(branch: BranchConfig, encoder: Encoder, model: FusionModelConfig, inputs: InputConfig) -> nn.Module:
     """Build the head of one branch; that of an estimator gives log-probabilities already."""
     if not isinstance(branch, NetworkBranchConfig):
         return nn.Identity()
-    return _head(branch.head or model.head, encoder, inputs.num_classes)
+    return _head(branch.head or model.head, encoder, inputs.num_outputs)
 
 
 def _augmentations(augment: Mapping[str, Target], sample_rate: int, hop_length: int = 512) -> list[Augmentation]:

@@ -22,17 +22,15 @@ from emotion.errors import EmotionError, suggest
 from emotion.files import write_text
 from emotion.labels import OF_CORPUS, scheme
 from emotion.metrics import breakdown
-from emotion.metrics.predictions import mask_modality, predict, split_metrics
+from emotion.metrics.predictions import mask_modality, predict
 from emotion.models.base import Classifier
 from emotion.pipelines.results import (
     cache_features,
-    chance,
-    extra_metrics,
     headline,
+    label_metrics,
     provenance,
+    rating_metrics,
     report_small_splits,
-    shared_uar,
-    uar_intervals,
     write_results,
 )
 from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
@@ -85,11 +83,15 @@ def evaluate(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if lost:
         results["without"] = lost
     folder = run_dir / "evaluations" / f"{_evaluation_name(own, config)}-{split}{suffix}"
-    write_results(folder, predictions, results, datamodule.classes, split)
+    write_results(folder, predictions, results, datamodule.classes, split, datamodule.ratings)
     runs.write_config(folder, merged)
-    _write_breakdown(
-        folder, predictions, datamodule, lost, f"{run_dir} on {split}: {headline(results, split)}", results
-    )
+    log.info("%s on %s: %s", run_dir, split, headline(results, split))
+    if datamodule.ratings:
+        _write_breakdown_of_ratings(folder, predictions, datamodule)
+    else:
+        report_small_splits(datamodule, [split])
+        _write_breakdown(folder, predictions, datamodule, lost)
+    log.info("wrote %s", folder)
     return results
 
 
@@ -156,10 +158,10 @@ def _results(
 ) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
     independent = config.protocol.speaker_independent and unseen
-    extra = extra_metrics(config)
-    results = split_metrics(predictions, datamodule.classes, extra) | uar_intervals(predictions, datamodule.classes)
-    results |= chance(datamodule, split)
-    results |= shared_uar(predictions, datamodule.classes, _trained_classes(run_dir, config))
+    if datamodule.ratings:
+        results = rating_metrics(predictions, datamodule.ratings)
+    else:
+        results = label_metrics(config, datamodule, predictions, _trained_classes(run_dir, config))
     results |= provenance(config, classifier, datamodule, independent, [split])
     return results | {key: value for key, value in runs.load_metrics(run_dir).items() if key in _OF_TRAINING}
 
@@ -176,24 +178,14 @@ def _evaluation_name(own: TrainConfig, config: TrainConfig) -> str:
     return f"{config.data.name}{channel}-{config.protocol.name}-{config.protocol.fold}"
 
 
-def _write_breakdown(
-    folder: Path,
-    predictions: pd.DataFrame,
-    datamodule: EmotionDataModule,
-    lost: str | None,
-    title: str,
-    results: dict[str, Any],
-) -> None:
+def _write_breakdown(folder: Path, predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> None:
     """Write the metrics by emotion and by group, and report them."""
-    split = predictions["split"].iloc[0]
     emotions, groups = (
         breakdown.metrics_by_emotion(predictions, datamodule.classes),
         _by_group(predictions, datamodule, lost),
     )
     for name, table in (("by_emotion", emotions), ("by_group", groups)):
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    log.info("%s (chance %.3f)", title, results[f"{split}/chance"])
-    report_small_splits(datamodule, [split])
     log.info(
         "\n%s\n\n%s\n",
         breakdown.format_metrics(emotions),
@@ -201,7 +193,16 @@ def _write_breakdown(
     )
     if 1 < groups["speakers"][0] < MIN_SPEAKERS:
         log.info("uar_low and uar_high are rough estimates: there are only %d speakers", groups["speakers"][0])
-    log.info("wrote %s", folder)
+
+
+def _write_breakdown_of_ratings(folder: Path, predictions: pd.DataFrame, datamodule: EmotionDataModule) -> None:
+    """Write the metrics by rating and by group, and report them."""
+    ratings = breakdown.metrics_by_rating(predictions, datamodule.ratings)
+    groups = breakdown.ratings_by_group(predictions, datamodule.table, datamodule.ratings)
+    for name, table in (("by_rating", ratings), ("by_group", groups)):
+        write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    shown = breakdown.drop_speaker_groups(groups)
+    log.info("\n%s\n\n%s\n", breakdown.format_metrics(ratings), breakdown.format_metrics(shown))
 
 
 def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:

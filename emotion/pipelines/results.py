@@ -2,15 +2,16 @@
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 
-from emotion import __version__
+from emotion import __version__, malloc
 from emotion.config.schema import TrainConfig
 from emotion.config.target import instantiate
 from emotion.corpora.base import UNKNOWN_SPEAKER
@@ -21,11 +22,19 @@ from emotion.errors import EmotionError
 from emotion.features.front_end import AudioFrontEnd
 from emotion.files import write_json
 from emotion.labels import label_names
+from emotion.metrics.distribution import distribution_metrics
 from emotion.metrics.extra import Metric
-from emotion.metrics.predictions import table_uar, write_predictions
-from emotion.models.base import Classifier
+from emotion.metrics.predictions import (
+    by_split,
+    ccc_interval,
+    rating_split_metrics,
+    split_metrics,
+    table_uar,
+    write_predictions,
+)
+from emotion.models.base import Classifier, Encoder, Regressor
 from emotion.plots.figure import save_figure
-from emotion.plots.metrics import plot_calibration, plot_confusion_matrix
+from emotion.plots.metrics import plot_calibration, plot_confusion_matrix, plot_ratings
 from emotion.protocols import SPLITS
 from emotion.statistics.intervals import speaker_jackknife_ci
 
@@ -72,6 +81,70 @@ def cache_features(
                 f"as {datamodule.table.loc[unknown, 'recording'].iloc[0]}"
             )
     fit_groups(datamodule, classifier.front_ends)
+
+
+def fit_statistics(classifier: Classifier, encoders: Iterable[Encoder], datamodule: EmotionDataModule) -> None:
+    """Fit on the train split what is not trained by gradient.
+
+    Args:
+        classifier: Its head gets the scale of the ratings, if it predicts ratings.
+        encoders: The encoders that are not initialised from finished runs; their normalisation is fitted.
+        datamodule: Set up already.
+
+    Raises:
+        EmotionError: a rating is unknown for the whole train split.
+    """
+    for encoder in encoders:
+        malloc.trim()
+        encoder.fit(lambda: datamodule.batches("train"))
+    if isinstance(classifier, Regressor):
+        ratings = datamodule.true_ratings("train")
+        for name, values in zip(datamodule.ratings, ratings.T, strict=True):
+            if np.isnan(values).all():
+                raise EmotionError(
+                    f"no recording of the train split has the rating {name}; leave it out of task.targets"
+                )
+        classifier.head.fit(torch.from_numpy(ratings))
+
+
+def label_metrics(
+    config: TrainConfig, datamodule: EmotionDataModule, predictions: pd.DataFrame, trained: Collection[str]
+) -> dict[str, Any]:
+    """Return the part of `metrics.json` with the metrics of labels.
+
+    Args:
+        config: Configuration of the run.
+        datamodule: Data module after `setup`.
+        predictions: Predictions of one or several splits.
+        trained: Labels that occur in the train split of the run.
+    """
+    held_out, classes = predictions[predictions["split"] != "train"], datamodule.classes
+    results: dict[str, Any] = split_metrics(predictions, classes, extra_metrics(config))
+    if datamodule.targets is not None:
+        results |= by_split(predictions, partial(_distances, datamodule))
+    results |= uar_intervals(held_out, classes) | chance(datamodule, *held_out["split"].unique())
+    return results | shared_uar(held_out, classes, trained)
+
+
+def _distances(datamodule: EmotionDataModule, rows: pd.DataFrame) -> dict[str, float]:
+    """Return the distances of the probabilities from the votes of annotators."""
+    votes = pd.DataFrame(cast(torch.Tensor, datamodule.targets).numpy(), index=datamodule.table["recording"])
+    return distribution_metrics(votes.loc[rows["recording"]].to_numpy(), rows[list(datamodule.classes)].to_numpy())
+
+
+def rating_metrics(predictions: pd.DataFrame, ratings: tuple[str, ...]) -> dict[str, Any]:
+    """Return the part of `metrics.json` with the metrics of ratings, and 95 % intervals of CCC over speakers.
+
+    Args:
+        predictions: Predictions of one or several splits.
+        ratings: Names of the ratings.
+    """
+    results: dict[str, Any] = rating_split_metrics(predictions, ratings)
+    for split, rows in predictions[predictions["split"] != "train"].groupby("split"):
+        interval = ccc_interval([rows], ratings)
+        if not math.isnan(interval.low):
+            results |= {f"{split}/ccc_low": interval.low, f"{split}/ccc_high": interval.high}
+    return results
 
 
 def extra_metrics(config: TrainConfig) -> dict[str, Metric]:
@@ -140,7 +213,8 @@ def provenance(
         "model": config.model.name,
         "data": config.data.name,
         "channel": config.data.channel,
-        "labels": label_names(config.labels),
+        "labels": ",".join(datamodule.ratings) or label_names(config.labels),
+        "task": config.task.name,
         "protocol": config.protocol.name,
         "fold": config.protocol.fold,
         "folds": datamodule.protocol.folds,
@@ -157,20 +231,34 @@ def common_confidence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> fl
 
 
 def write_results(
-    folder: Path, predictions: pd.DataFrame, results: dict[str, Any], labels: tuple[str, ...], split: str
+    folder: Path,
+    predictions: pd.DataFrame,
+    results: dict[str, Any],
+    labels: tuple[str, ...],
+    split: str,
+    ratings: tuple[str, ...] = (),
 ) -> None:
-    """Write `predictions.csv`, `metrics.json`, and the confusion matrix and the calibration of a split."""
+    """Write `predictions.csv`, `metrics.json` and figures of a split: confusion matrix and calibration, or ratings."""
     write_predictions(folder / "predictions.csv", predictions)
     title = f"{results['model']}, {results['data']}, {results['protocol']} fold {results['fold']}, {split}"
     rows = predictions[predictions["split"] == split]
-    save_figure(plot_confusion_matrix(rows, labels, title), folder / "confusion_matrix.png")
-    save_figure(plot_calibration(rows, labels, title), folder / "calibration.png")
+    if ratings:
+        save_figure(plot_ratings(rows, ratings, title), folder / "ratings.png")
+    else:
+        save_figure(plot_confusion_matrix(rows, labels, title), folder / "confusion_matrix.png")
+        save_figure(plot_calibration(rows, labels, title), folder / "calibration.png")
     write_json(folder / "metrics.json", results)
 
 
 def headline(results: dict[str, Any], split: str) -> str:
-    """Return the main metrics of a split as text."""
-    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}"
+    """Return the main metrics of a split as text, and chance on test."""
+    if f"{split}/ccc" in results:
+        prefix = f"{split}/ccc/"
+        single = {key.removeprefix(prefix): value for key, value in results.items() if key.startswith(prefix)}
+        each = ", ".join(f"{name} {value:.3f}" for name, value in single.items())
+        return f"CCC {results[f'{split}/ccc']:.3f} ({each})"
+    chance = f" (chance {results['test/chance']:.3f})" if split == "test" else ""
+    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}{chance}"
 
 
 def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:

@@ -23,19 +23,19 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, shown_command
 from emotion.kinds import ModelKind
 from emotion.labels import FROM_DATA
-from emotion.metrics.predictions import predict, split_metrics
+from emotion.metrics.predictions import predict
 from emotion.models.base import Classifier, Encoder
 from emotion.pipelines.job import Job, prepare_job
 from emotion.pipelines.results import (
     cache_features,
-    chance,
     common_confidence,
     extra_metrics,
+    fit_statistics,
     headline,
+    label_metrics,
     provenance,
+    rating_metrics,
     report_small_splits,
-    shared_uar,
-    uar_intervals,
     write_results,
 )
 from emotion.plots.reconstructions import write_reconstructions
@@ -84,7 +84,7 @@ def _train(job: Job, hints: bool) -> float:
     extra_metrics(job.config)
     datamodule = _set_up_data(job)
     config = job.config
-    kind = kind_of(config, len(datamodule.classes))
+    kind = kind_of(config, len(datamodule.outputs))
     # After the data are set up: MTCNN uses random numbers too, unless faces are cached.
     pl.seed_everything(config.seed, verbose=False)
     classifier = kind.build()
@@ -102,7 +102,7 @@ def _train(job: Job, hints: bool) -> float:
     _report_start(config, kind, classifier, datamodule)
     with open_loggers(config.logger, job.run_dir, config.name) as loggers:
         if process_rank() == 0:
-            log_start(loggers, runs.hyperparameters(job.run_dir, job.composed))
+            log_start(loggers, runs.hyperparameters(job.run_dir, job.composed), "CCC" if datamodule.ratings else "UAR")
         fitted = kind.fit(_fit_settings(job, describe, loggers), classifier, datamodule)
         if not fitted.is_main:
             return 0.0
@@ -120,7 +120,11 @@ def _set_up_data(job: Job) -> EmotionDataModule:
     config = job.config
     datamodule = datamodule_of(config, job.splits)
     datamodule.setup()
-    if config.labels == FROM_DATA:  # everything that loads the run later needs the labels
+    # Everything that loads the run later needs the names of the outputs.
+    if datamodule.ratings:
+        job.composed.task.targets = list(datamodule.ratings)
+        job.config = validate(job.composed)
+    elif config.labels == FROM_DATA:
         job.composed.labels = list(datamodule.classes)
         job.config = validate(job.composed)
     if job.splits is not None:
@@ -160,9 +164,8 @@ def _initialise(job: Job, kind: ModelKind, classifier: Classifier, datamodule: E
         pretraining = warm_start.pretraining_recordings(job.config.protocol, job.starts, datamodule.table)
         fresh = warm_start.load_initial_weights(classifier, job.config, job.starts)
     cache_features(classifier, datamodule, device_of(job.config.trainer), training=True)
-    for encoder in fresh:
-        malloc.trim()
-        encoder.fit(lambda: datamodule.batches("train"))
+    if not job.resume_from:
+        fit_statistics(classifier, fresh, datamodule)
     malloc.trim()
     return pretraining
 
@@ -182,7 +185,10 @@ def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, 
     independent = "speaker-independent" if protocol.speaker_independent else "SPEAKER-DEPENDENT"
     counts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
     log.info("protocol %s, fold %s (%s): %s recordings", protocol.name, protocol.fold, independent, counts)
-    report_small_splits(datamodule)
+    if datamodule.ratings:
+        log.info("ratings: %s", ", ".join(datamodule.ratings))
+    else:
+        report_small_splits(datamodule)
     if kind.is_neural:
         parameters = f"{kind.num_parameters(classifier):,}"
         log.info("%s, %s parameters, on %s", config.model.name, parameters, config.trainer.accelerator)
@@ -228,19 +234,16 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
     held_out = predictions[predictions["split"] != "train"]
-    extra = extra_metrics(config)
-    results: dict[str, Any] = {
-        **split_metrics(predictions, datamodule.classes, extra),
-        **uar_intervals(held_out, datamodule.classes),
-    }
-    evaluated = held_out["split"].unique()
-    results |= chance(datamodule, *evaluated)
-    results |= shared_uar(
-        held_out, datamodule.classes, set(predictions.loc[predictions["split"] == "train", "emotion"])
+    if datamodule.ratings:
+        results = rating_metrics(predictions, datamodule.ratings)
+    else:
+        trained = set(predictions.loc[predictions["split"] == "train", "emotion"])
+        results = label_metrics(config, datamodule, predictions, trained)
+        results["min_confidence"] = common_confidence(predictions, datamodule.classes)
+    results |= provenance(
+        config, classifier, datamodule, config.protocol.speaker_independent, held_out["split"].unique()
     )
-    results |= provenance(config, classifier, datamodule, config.protocol.speaker_independent, evaluated)
     results["objective"] = kind.objective(config.training.monitor)
-    results["min_confidence"] = common_confidence(predictions, datamodule.classes)
     parameters = kind.num_parameters(classifier)
     results |= {"parameters": parameters, "epochs": fitted.epochs, "fit_seconds": round(fitted.seconds, 1)}
     return results if fitted.temperature is None else results | {"temperature": fitted.temperature}
@@ -261,18 +264,19 @@ def _write(
     extra = write_reconstructions(job.run_dir, classifier, datamodule, label) if label else {}
     results = results | extra
     held_out = predictions[predictions["split"] != "train"].reset_index(drop=True)
-    write_results(job.run_dir, held_out, results, datamodule.classes, predictions["split"].iloc[-1])
+    last = predictions["split"].iloc[-1]
+    write_results(job.run_dir, held_out, results, datamodule.classes, last, datamodule.ratings)
     if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
         tensorboard.write_summary(job.run_dir, job.composed, classifier, datamodule, held_out, results)
-    figures = tensorboard.confusion_matrices(held_out, datamodule.classes)
+    figures = tensorboard.result_figures(held_out, datamodule)
     log_end(loggers, tensorboard.final_metrics(results), figures, results["epochs"])
     return extra
 
 
 def _report_end(run_dir: Path, config: TrainConfig, results: dict[str, Any], hints: bool) -> None:
     log.info("dev  %s", headline(results, "dev"))
-    if "test/uar" in results:
-        log.info("test %s (chance %.3f)", headline(results, "test"), results["test/chance"])
+    if config.test:
+        log.info("test %s", headline(results, "test"))
     here = Path.cwd()
     shown = run_dir.relative_to(here) if run_dir.is_relative_to(here) else run_dir
     log.info("run  %s", shown)

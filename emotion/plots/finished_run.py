@@ -7,7 +7,7 @@ import pandas as pd
 
 from emotion import runs
 from emotion.batch import Batch
-from emotion.composition import restore_run
+from emotion.composition import require_labels, restore_run
 from emotion.config.target import instantiate
 from emotion.corpora import Corpus
 from emotion.data.datamodule import EmotionDataModule
@@ -36,6 +36,7 @@ def plot_run(run_dir: Path) -> list[Path]:
         EmotionError: `run_dir` is not a finished run, or its corpus is missing.
     """
     config = runs.load_config(runs.require(run_dir))
+    require_labels(config, run_dir)
     labels = classes(config.labels)
     path = run_dir / "predictions.csv"
     if not path.is_file():
@@ -74,7 +75,7 @@ def plot_run_attributions(run_dir: Path, recordings: list[str]) -> Path:
     rows = []
     for recording in recordings:
         batch = _batch_of(datamodule, recording)
-        probabilities = classifier.probabilities(batch)[0]
+        probabilities = classifier.predict(batch)[0]
         predicted = int(probabilities.argmax())
         true = labels[int(batch["label"])]
         name = f"{recording}: true {true}, predicted {labels[predicted]} ({probabilities[predicted]:.2f})"

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from emotion import metrics
+from emotion.metrics.predictions import table_ratings
+from emotion.metrics.regression import concordance_correlation, mean_absolute_error
 from emotion.plots.figure import SERIES_STYLES, new_figure, new_panels
 from emotion.protocols import SPLITS
 
@@ -66,6 +68,32 @@ def plot_calibration(predictions: pd.DataFrame, classes: tuple[str, ...], title:
     right.set(xlim=(0, 100), ylim=(0, 1), xlabel="most confident recordings (%)", ylabel="error rate among them")
     right.set_title(f"area under the curve {risk.mean():.3f}")
     for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    return figure
+
+
+def plot_ratings(predictions: pd.DataFrame, ratings: tuple[str, ...], title: str) -> "Figure":
+    """Plot predicted over true ratings, one panel for each rating.
+
+    Args:
+        predictions: Predictions of one split.
+        ratings: Names of the ratings.
+        title: Title of the figure.
+    """
+    truth, predicted = table_ratings(predictions, ratings)
+    figure, panels = new_panels(0.6 + 3.6 * len(ratings), 4.2, columns=len(ratings))
+    for axes, name, true, values in zip(panels[0], ratings, truth.T, predicted.T, strict=True):
+        known = ~np.isnan(true)
+        true, values = true[known], values[known]
+        if len(true):
+            ends = [min(true.min(), values.min()), max(true.max(), values.max())]
+            axes.plot(ends, ends, color="grey", linestyle="--", linewidth=1)
+        alpha = float(np.clip(60 / max(1, len(true)), 0.1, 0.6))
+        axes.scatter(true, values, s=14, color=SERIES_STYLES[0][0], alpha=alpha, linewidth=0)
+        axes.set(xlabel=f"rated {name}", ylabel=f"predicted {name}")
+        ccc, error = concordance_correlation(true, values), mean_absolute_error(true, values)
+        axes.set_title(f"{name}: CCC {ccc:.2f}, mean absolute error {error:.2f}", fontsize=10)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
     return figure

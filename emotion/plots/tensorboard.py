@@ -1,7 +1,7 @@
 """TensorBoard summary of a finished run: confusion matrices, features, embeddings, hyperparameters."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 from emotion import runs
 from emotion.batch import Batch, get_faces
 from emotion.data.datamodule import EmotionDataModule
+from emotion.data.dataset import RecordingDataset
 from emotion.features.front_end import AudioFrontEnd
 from emotion.models.base import Classifier
-from emotion.plots.metrics import plot_confusion_matrix
+from emotion.plots.metrics import plot_confusion_matrix, plot_ratings
 from emotion.plots.recording import plot_features
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 _MAX_EMBEDDINGS = 1000
 _THUMBNAIL_SIZE = 32  # pixels
-_HEADLINE = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss")
+_HEADLINE = ("dev/uar", "dev/war", "test/uar", "test/war", "test/loss", "dev/ccc", "dev/mse", "test/ccc", "test/mse")
+_OF_EACH_EMOTION = "one dev recording of each emotion"
+_EXAMPLES = 6  # recordings with ratings whose features are shown
 
 
 def write_summary(
@@ -37,8 +40,8 @@ def write_summary(
 ) -> None:
     """Write the TensorBoard summary of a finished run.
 
-    It has the confusion matrix of each split, the features of one dev recording of each emotion, the embeddings of dev
-    for the projector, and the hyperparameters with the final metrics.
+    It has the confusion matrix (or the ratings) of each split, the features of one dev recording of each emotion (or of
+    some recordings), the embeddings of dev for the projector, and the hyperparameters with the final metrics.
 
     Args:
         run_dir: Directory of the run.
@@ -49,7 +52,7 @@ def write_summary(
         metrics: Metrics by key, as in `metrics.json`.
     """
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
-        for key, figure in confusion_matrices(predictions, datamodule.classes).items():
+        for key, figure in result_figures(predictions, datamodule).items():
             writer.add_figure(key, figure)
         for front_end in classifier.cpu().eval().front_ends:
             if isinstance(front_end, AudioFrontEnd):
@@ -59,11 +62,16 @@ def write_summary(
         writer.add_hparams(runs.hyperparameters(run_dir, config), final_metrics(metrics), run_name=".")
 
 
-def confusion_matrices(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, "Figure"]:
-    """Return the confusion matrix of each split, by the key under which loggers show it."""
+def result_figures(predictions: pd.DataFrame, datamodule: EmotionDataModule) -> dict[str, "Figure"]:
+    """Return the confusion matrix, or the ratings, of each split, by the key under which loggers show it."""
+    splits = predictions.groupby("split")
+    if datamodule.ratings:
+        return {
+            f"figures/ratings_{split}": plot_ratings(rows, datamodule.ratings, str(split)) for split, rows in splits
+        }
     return {
-        f"figures/confusion_matrix_{split}": plot_confusion_matrix(rows, classes, str(split))
-        for split, rows in predictions.groupby("split")
+        f"figures/confusion_matrix_{split}": plot_confusion_matrix(rows, datamodule.classes, str(split))
+        for split, rows in splits
     }
 
 
@@ -84,12 +92,20 @@ def _add_embeddings(writer: SummaryWriter, classifier: Classifier, datamodule: E
         batch = dataset.__getitems__(indices[start : start + datamodule.batch_size])
         embeddings.append(classifier.encoder(batch))
         thumbnails.append(_thumbnails(classifier, batch))
-    metadata = [[datamodule.classes[dataset.label[i]], speakers[i], dataset.recordings[i]] for i in indices]
+    names = _names(datamodule, dataset, indices)
+    metadata = [[*own, speakers[i], dataset.recordings[i]] for own, i in zip(names, indices, strict=True)]
     for before in Path(writer.log_dir).glob("0*/dev"):  # of a resumed run, which would be listed twice
         shutil.rmtree(before)
     (Path(writer.log_dir) / "projector_config.pbtxt").unlink(missing_ok=True)
-    header = ["emotion", "speaker", "recording"]
+    header = [*(datamodule.ratings or ("emotion",)), "speaker", "recording"]
     writer.add_embedding(torch.cat(embeddings), metadata, torch.cat(thumbnails), metadata_header=header, tag="dev")
+
+
+def _names(datamodule: EmotionDataModule, dataset: RecordingDataset, indices: Sequence[int]) -> list[list[str]]:
+    """Return the emotion, or the ratings, of items as text."""
+    if datamodule.ratings and dataset.targets is not None:
+        return [[f"{value:.2f}" for value in dataset.targets[i].tolist()] for i in indices]
+    return [[datamodule.classes[dataset.label[i]]] for i in indices]
 
 
 def _thumbnails(classifier: Classifier, batch: Batch) -> torch.Tensor:
@@ -108,11 +124,17 @@ def _thumbnails(classifier: Classifier, batch: Batch) -> torch.Tensor:
 @torch.no_grad()
 def _plot_dev_features(front_end: AudioFrontEnd, datamodule: EmotionDataModule, name: str) -> "Figure":
     dataset = datamodule.dataset("dev")
-    indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
+    if datamodule.ratings:
+        indices = list(range(min(_EXAMPLES, len(dataset))))
+    else:
+        indices = [int((dataset.label == label).nonzero()[0]) for label in dataset.label.unique()]
     batch = dataset.__getitems__(indices)
     features, frames = front_end(batch)
     clips = [
-        (f"{datamodule.classes[label]}\n{recording}", item[:, :count].numpy())
-        for label, recording, item, count in zip(batch["label"], batch["recording"], features, frames, strict=True)
+        (f"{', '.join(own)}\n{recording}", item[:, :count].numpy())
+        for own, recording, item, count in zip(
+            _names(datamodule, dataset, indices), batch["recording"], features, frames, strict=True
+        )
     ]
-    return plot_features(clips, f"{name} (normalised), one dev recording of each emotion")
+    which = f"dev recordings with {', '.join(datamodule.ratings)}" if datamodule.ratings else _OF_EACH_EMOTION
+    return plot_features(clips, f"{name} (normalised), {which}")

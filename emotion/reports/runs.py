@@ -54,6 +54,11 @@ class Run:
         return self.metrics["name"]
 
     @property
+    def is_regression(self) -> bool:
+        """True if it predicts ratings."""
+        return self.metrics.get("task") == "regression"
+
+    @property
     def version(self) -> str:
         """The version of the package that trained it; the first one did not write it to `metrics.json`."""
         return self.metrics.get("version", FIRST_VERSION)
@@ -130,11 +135,15 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise EmotionError(f"{path} is damaged: {error}") from error
 
 
-def find_runs(paths: list[Path]) -> list[Run]:
+def find_runs(paths: list[Path], of_ratings: bool = False) -> list[Run]:
     """Find all finished runs in or below `paths`; an evaluation of a run only if `paths` names it.
 
+    Args:
+        paths: Run directories, and folders of them.
+        of_ratings: True to return runs of `task=regression` too.
+
     Raises:
-        EmotionError: there is no run, one is damaged, or one selected its epoch on test.
+        EmotionError: there is no run, one is damaged, one selected its epoch on test, or one predicts ratings.
     """
     directories = {
         path.parent
@@ -146,7 +155,11 @@ def find_runs(paths: list[Path]) -> list[Run]:
     if not directories and not folders:
         raise EmotionError(f"no finished run in {', '.join(map(str, paths))}: no metrics.json was found")
     runs = [_read_run(directory) for directory in sorted(directories)]
-    return runs + [run for folder in sorted(folders) for run in _read_stored_runs(folder)]
+    runs += [run for folder in sorted(folders) for run in _read_stored_runs(folder)]
+    for run in runs:
+        if run.is_regression and not of_ratings:
+            raise EmotionError(f"{run.directory} predicts {run.metrics['labels']}; give runs of models of emotions")
+    return runs
 
 
 def _read_run(directory: Path) -> Run:
@@ -174,8 +187,9 @@ def _read_stored_runs(folder: Path) -> list[Run]:
 
 
 def _require_metrics(metrics: dict[str, Any], path: Path) -> dict[str, Any]:
-    missing = {*SHARED, "fold", "folds", "seed", "test/uar"} - set(metrics)
-    if missing == {"test/uar"}:
+    main = "test/ccc" if metrics.get("task") == "regression" else "test/uar"
+    missing = {*SHARED, "fold", "folds", "seed", main} - set(metrics)
+    if missing == {main}:
         raise EmotionError(
             f"{path.parent} was not evaluated on test (test=false, as in a search); tabulate it with emotion trials"
         )

@@ -26,7 +26,6 @@ class System:
 
     Attributes:
         runs: All runs.
-        classes: Class names.
     """
 
     def __init__(
@@ -34,7 +33,11 @@ class System:
     ) -> None:
         self.shared, self.replicates, self.predictions = shared, replicates, predictions
         self.runs = [run for runs in replicates.values() for run in runs]
-        self.classes = classes(shared["labels"])
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return classes(self.shared["labels"])
 
     @property
     def name(self) -> str:

@@ -94,6 +94,6 @@ def _outputs(classifier: Classifier, batches: Iterable[Batch], device: torch.dev
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     for batch in batches:
-        logits.append(classifier.probabilities(on_device(batch, device)).double().clamp(min=1e-30).log().cpu())
+        logits.append(classifier.predict(on_device(batch, device)).double().clamp(min=1e-30).log().cpu())
         labels.append(batch["label"])
     return torch.cat(logits).numpy(), torch.cat(labels).numpy()

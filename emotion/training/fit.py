@@ -25,9 +25,10 @@ from emotion.data.datamodule import EmotionDataModule
 from emotion.errors import EmotionError, error_message, is_not_writable, shown_command, suggest
 from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_state, checkpoint_weights
+from emotion.training.build import build_module
 from emotion.training.calibration import calibrate
 from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
-from emotion.training.module import EmotionModule, build_module
+from emotion.training.module import EmotionModule
 from emotion.training.process import process_rank
 from emotion.training.refit import keep_initial_weights, refit, restore_selected
 

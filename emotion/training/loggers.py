@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
@@ -19,12 +19,8 @@ from emotion.training.process import process_rank
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CARDS = {
-    "loss": ["train/loss", "dev/loss"],
-    "UAR": ["train/uar", "dev/uar"],
-    "accuracy": ["train/war", "dev/war"],
-}
-"""The curves that TensorBoard's page of custom scalars shows together."""
+_CARDS = {"UAR": {"UAR": "uar", "accuracy": "war"}, "CCC": {"CCC": "ccc", "mean squared error": "mse"}}
+"""The curves of which TensorBoard's page of custom scalars shows train and dev together, by the main metric."""
 
 
 class MLflow(MLFlowLogger):
@@ -115,11 +111,18 @@ def _accepted(target: Target, arguments: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def log_start(loggers: Sequence[Logger], hyperparameters: Mapping[str, Any]) -> None:
-    """Log the hyperparameters of a training; TensorBoard gets them in the end, beside the final metrics."""
+def log_start(loggers: Sequence[Logger], hyperparameters: Mapping[str, Any], main: Literal["UAR", "CCC"]) -> None:
+    """Log the hyperparameters of a training; TensorBoard gets them in the end, beside the final metrics.
+
+    Args:
+        loggers: The loggers.
+        hyperparameters: Values by key.
+        main: The main metric.
+    """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            cards = {name: ["Multiline", list(curves)] for name, curves in _CARDS.items()}
+            curves = {"loss": "loss"} | _CARDS[main]
+            cards = {name: ["Multiline", [f"train/{key}", f"dev/{key}"]] for name, key in curves.items()}
             logger.experiment.add_custom_scalars({"train and dev": cards})
         else:
             logger.log_hyperparams(dict(hyperparameters))

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -15,10 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from emotion import metrics
 from emotion.augment.mixup import Mixup
 from emotion.batch import Batch
-from emotion.config.schema import OptimizerConfig, SchedulerConfig, TrainingConfig
-from emotion.config.target import Target, instantiate
-from emotion.data.datamodule import EmotionDataModule
-from emotion.data.table import class_weights
+from emotion.config.schema import OptimizerConfig, SchedulerConfig
+from emotion.config.target import instantiate
 from emotion.errors import EmotionError
 from emotion.models.base import Classifier
 from emotion.training.loss import batch_loss
@@ -34,7 +32,7 @@ class EmotionModule(pl.LightningModule):
 
     Args:
         classifier: The classifier, changed in place.
-        classes: Names of its outputs.
+        outputs: Names of its outputs.
         optimizer: Optimiser.
         scheduler: Learning-rate scheduler, stepped after every batch. Schedulers that follow dev metrics, such as
             `ReduceLROnPlateau`, are not offered: Lightning would lose their last step when a fit is resumed.
@@ -44,11 +42,17 @@ class EmotionModule(pl.LightningModule):
     """
 
     class_weights: Tensor | None
+    main = "uar"
+    """The metric of dev that is shown after each epoch."""
+    details = "dev_by_emotion"
+    """The group of the metrics of single outputs in loggers."""
+    of_train = ("loss", "uar", "war")
+    """The metrics of the training batches that are logged."""
 
     def __init__(
         self,
         classifier: Classifier,
-        classes: tuple[str, ...],
+        outputs: tuple[str, ...],
         optimizer: OptimizerConfig,
         scheduler: SchedulerConfig,
         class_weights: Tensor | None = None,
@@ -56,7 +60,7 @@ class EmotionModule(pl.LightningModule):
         mixup: Mixup | None = None,
     ) -> None:
         super().__init__()
-        self.classifier, self.classes, self.mixup = classifier, classes, mixup
+        self.classifier, self.outputs, self.mixup = classifier, outputs, mixup
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.label_smoothing = label_smoothing
@@ -66,22 +70,39 @@ class EmotionModule(pl.LightningModule):
         """Return the loss of a batch."""
         if self.mixup is not None:
             batch = self.mixup(batch)
-        logits = self.classifier(batch)
-        loss = batch_loss(logits, batch, self.class_weights, self.label_smoothing)
-        self._store_outputs("train", logits, batch["label"])
+        outputs = self.classifier(batch)
+        loss = self.compute_loss(outputs, batch)
+        self._store_outputs("train", outputs, self.truth_of(batch))
         return loss
+
+    def compute_loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of a training batch, whose outputs have the shape (B, C)."""
+        return batch_loss(outputs, batch, self.class_weights, self.label_smoothing)
+
+    def truth_of(self, batch: Batch) -> Tensor:
+        """Return the class indices of a batch, shape (B,)."""
+        return batch["label"]
+
+    def compute_metrics(self, truth: Tensor, outputs: Tensor) -> dict[str, float]:
+        """Compute the metrics of a split.
+
+        Args:
+            truth: Results of `truth_of` for all recordings, on the CPU.
+            outputs: Outputs of the model, shape (n, C), on the CPU.
+        """
+        return metrics.classification_metrics(truth.numpy(), outputs.softmax(dim=1).numpy(), self.outputs)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the logits; metrics are computed over the whole split."""
-        self._store_outputs("dev", self.classifier(batch), batch["label"])
+        self._store_outputs("dev", self.classifier(batch), self.truth_of(batch))
 
     def test_step(self, batch: Batch, _: int) -> None:
         """Keep the logits, see `validation_step`."""
-        self._store_outputs("test", self.classifier(batch), batch["label"])
+        self._store_outputs("test", self.classifier(batch), self.truth_of(batch))
 
     def predict_step(self, batch: Batch, _: int) -> Tensor:
-        """Return the probabilities of a batch, shape (B, num_classes)."""
-        return self.classifier.probabilities(batch)
+        """Return the predictions of a batch, see `Classifier.predict`."""
+        return self.classifier.predict(batch)
 
     def on_train_epoch_start(self) -> None:
         """Drop the logits of an interrupted epoch."""
@@ -102,19 +123,19 @@ class EmotionModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the (augmented) training batches and the learning rate."""
         figures = self._compute_metrics("train")
-        self.log_dict({f"train/{key}": figures[key] for key in ("loss", "uar", "war")})
+        self.log_dict({f"train/{key}": figures[key] for key in self.of_train})
         self.log("learning_rate", cast(Optimizer, self.optimizers()).param_groups[0]["lr"])
         dev, message = self.trainer.callback_metrics, f"train loss {figures['loss']:.3f}"
-        if "dev/uar" in dev:  # not if dev is trained on too
-            message += f"  dev loss {dev['dev/loss']:.3f}  dev UAR {dev['dev/uar']:.3f}"
+        if (main := f"dev/{self.main}") in dev:  # not if dev is trained on too
+            message += f"  dev loss {dev['dev/loss']:.3f}  dev {self.main.upper()} {dev[main]:.3f}"
         self._report_epoch(message)
 
     def on_validation_epoch_end(self) -> None:
         """Log the dev metrics."""
         for key, value in self._compute_metrics("dev").items():
             # TensorBoard shows the main metrics first.
-            group = "dev_by_emotion" if "/" in key else "dev_calibration" if key in _CALIBRATION else "dev"
-            self.log(f"{group}/{key}", value, prog_bar=key == "uar")
+            group = self.details if "/" in key else "dev_calibration" if key in _CALIBRATION else "dev"
+            self.log(f"{group}/{key}", value, prog_bar=key == self.main)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and the scheduler. Biases and normalisation parameters have no weight decay."""
@@ -152,14 +173,14 @@ class EmotionModule(pl.LightningModule):
         level = logging.INFO if worth_showing and not sys.stderr.isatty() else logging.DEBUG
         log.log(level, "epoch %d/%d  %s", number, epochs, message)
 
-    def _store_outputs(self, split: str, logits: Tensor, label: Tensor) -> None:
+    def _store_outputs(self, split: str, outputs: Tensor, truth: Tensor) -> None:
         # They stay on the device: a copy to the CPU would synchronise every step.
-        self.seen[split].append((label, logits.detach().float()))
+        self.seen[split].append((truth, outputs.detach().float()))
 
     def _compute_metrics(self, split: str) -> dict[str, float]:
-        labels, logits = map(gather_processes, zip(*self.seen[split], strict=True))
-        self.require_finite(logits)
-        return metrics.classification_metrics(labels.numpy(), logits.softmax(dim=1).numpy(), self.classes)
+        truth, outputs = map(gather_processes, zip(*self.seen[split], strict=True))
+        self.require_finite(outputs)
+        return self.compute_metrics(truth, outputs)
 
     def require_finite(self, values: Tensor) -> None:
         """Stop a training that diverged.
@@ -182,33 +203,3 @@ def gather_processes(parts: Sequence[Tensor]) -> Tensor:
     found: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(found, own)
     return torch.cat(found)
-
-
-def build_module(
-    classifier: Classifier,
-    datamodule: EmotionDataModule,
-    training: TrainingConfig,
-    optimizer: OptimizerConfig,
-    scheduler: SchedulerConfig,
-    augment: Mapping[str, Target],
-) -> EmotionModule:
-    """Build the LightningModule that trains a classifier.
-
-    Args:
-        classifier: Changed in place.
-        datamodule: Set up already.
-        training: Loss.
-        optimizer: Optimiser.
-        scheduler: Learning-rate scheduler.
-        augment: Augmentations by name, of which `Mixup` is applied to whole batches.
-    """
-    mixup = [target for target in augment.values() if issubclass(target.resolve(), Mixup)]
-    return EmotionModule(
-        classifier,
-        datamodule.classes,
-        optimizer,
-        scheduler,
-        class_weights(datamodule.table, len(datamodule.classes)) if training.class_weights else None,
-        training.label_smoothing,
-        instantiate(mixup[0], Mixup) if mixup else None,
-    )

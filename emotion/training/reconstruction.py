@@ -27,7 +27,7 @@ class ReconstructionModule(EmotionModule):
 
     def __init__(self, train_emotion: str, *module: Any) -> None:
         super().__init__(*module)
-        self.train_emotion = self.classes.index(train_emotion)
+        self.train_emotion = self.outputs.index(train_emotion)
         self.errors: dict[str, list[Tensor]] = {"train": [], "dev": [], "dev_of_others": []}
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
