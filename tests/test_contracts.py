@@ -53,7 +53,7 @@ def build(compose):
         options = [
             *f"model={model}".split(),
             f"features={features}",
-            *OPTIONS.get(features, OPTIONS.get(model, [])),
+            *OPTIONS.get(model if model not in FEATURES else features, []),
             *overrides,
         ]
         classifier = build_classifier(compose(*options), CLASSES)

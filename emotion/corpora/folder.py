@@ -62,8 +62,9 @@ class Folder(Corpus):
         table: CSV file with the columns `path`, `file` or `file_name` (relative to the directory, or absolute) and
             `emotion`, and optionally `speaker`, `gender`, and `start` and `end` of a part of the file (in seconds, or
             such as `0 days 00:00:01.5`). Columns named after emotions hold the votes of annotators, other columns of
-            numbers are ratings. None takes the emotion from the directories; if several directories of a path are named after one,
-            the level counts at which the largest part of directories, and then most emotions, are; then the innermost.
+            numbers are ratings. None takes the emotion from the directories; if several directories of a path are named
+            after one, the level counts at which the largest part of directories, and then most emotions, are; then the
+            innermost.
         columns: Columns of the table by the names above, such as `{path: FileName, valence: EmoVal}`.
         speaker: Regular expression that matches the speaker in a path, such as `person..` in `happy/person07_3.wav`;
             the first group, if it has one. Without it, and without a column `speaker`, speakers are unknown and no
