@@ -147,7 +147,7 @@ def test_nothing_is_adapted_to_missing_files(command, trained, tmp_path):
 @pytest.mark.slow
 def test_a_model_of_speakers_predicts_with_adaptation_only(train_in_process, demo_root, files):
     small = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
-    predictor = Predictor.from_run(train_in_process(f"data.root={demo_root}", "features.normalize=speaker", *small))
+    predictor = Predictor.from_run(train_in_process(f"data.root={demo_root.parent}", "features.normalize=speaker", *small))
     with pytest.raises(EmotionError, match="normalises by speaker: predict recordings together, with --adapt"):
         predictor.predict(files[0])
     predictor.adapt(groups_of(files, "speaker"))
@@ -162,7 +162,7 @@ def test_a_model_without_statistics_cannot_be_adapted(compose):
 
 @pytest.mark.slow
 def test_adapted_evaluations_are_transductive(trained, compose, demo_root):
-    overrides = [f"run={trained}", f"data.root={demo_root}", "adapt=speaker", "split=dev"]
+    overrides = [f"run={trained}", f"data.root={demo_root.parent}", "adapt=speaker", "split=dev"]
     results = evaluate(compose(*overrides, config_name="evaluate"), overrides)
     assert results["transductive"]
     assert results["name"].endswith("_adapted_to_speaker")
@@ -256,7 +256,7 @@ def test_factors_of_other_corpora_calibrate(runs_of_corpora):
 
 
 def test_the_factor_multiplies_the_temperature_of_dev(train_in_process, demo_root):
-    small = (f"data.root={demo_root}", "trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
+    small = (f"data.root={demo_root.parent}", "trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
     plain, doubled = (
         runs.load_metrics(train_in_process(*small, f"training.temperature_factor={factor}", name=f"x{factor}"))
         for factor in (1, 2)

@@ -417,7 +417,8 @@ def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeyp
 
     from emotion.config.compose import DIRECTORY
 
-    content = archive({f"{path.parent.name}/{path.name}": path.read_bytes() for path in demo_root.glob("Actor_??/03-*.wav")})
+    clips = list(demo_root.glob("Actor_??/03-*.wav"))
+    content = archive({f"{path.parent.name}/{path.name}": path.read_bytes() for path in clips})
     published.files["Audio_Speech_Actors_01-24.zip"] = content
     md5 = f"md5 {hashlib.md5(content).hexdigest()}"
     monkeypatch.setattr(sources, "_published", lambda: {"Audio_Speech_Actors_01-24.zip": (len(content), [md5])})
@@ -427,7 +428,7 @@ def test_training_downloads_on_first_use(published, demo_root, tmp_path, monkeyp
         with initialize_config_dir(str(DIRECTORY), version_base="1.3"):
             datamodule = build_datamodule(compose("train", overrides))
         datamodule.setup()
-        assert len(datamodule.table) == len(list(demo_root.glob("Actor_??/03-*.wav")))
+        assert len(datamodule.table) == len(clips)
         assert len(published.content_ranges()) == n_downloads
     with (
         pytest.raises(EmotionError, match="demo cannot be downloaded"),
