@@ -147,7 +147,9 @@ def test_nothing_is_adapted_to_missing_files(command, trained, tmp_path):
 @pytest.mark.slow
 def test_a_model_of_speakers_predicts_with_adaptation_only(train_in_process, demo_root, files):
     small = ("trainer.max_epochs=1", "model.backbone.channels=[4,4,4,4]")
-    predictor = Predictor.from_run(train_in_process(f"data.root={demo_root.parent}", "features.normalize=speaker", *small))
+    predictor = Predictor.from_run(
+        train_in_process(f"data.root={demo_root.parent}", "features.normalize=speaker", *small)
+    )
     with pytest.raises(EmotionError, match="normalises by speaker: predict recordings together, with --adapt"):
         predictor.predict(files[0])
     predictor.adapt(groups_of(files, "speaker"))

@@ -144,6 +144,47 @@ def test_rows_without_a_recording_are_refused_or_skipped(cache, tmp_path, caplog
     assert "row 1 of train has no audio, video or image, and is skipped" in caplog.text
 
 
+def test_members_of_shards_are_named_where_they_are_wrong(cache, tmp_path):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for content, error in (
+        ({"1.wav": sound(0)}, r"the recording 1 has no emotion; add 1\.json with it, or 1\.cls"),
+        ({"1.wav": sound(0), "1.json": b"{emotion"}, r"train-0\.tar is damaged: 1\.json: Expecting property name"),
+    ):
+        with tarfile.open(folder / "train-0.tar", "w") as shard:
+            for name, data in content.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                shard.addfile(entry, io.BytesIO(data))
+        with pytest.raises(EmotionError, match=error):
+            HuggingFace(str(folder)).locate(None)
+
+
+def test_plain_binary_columns_hold_files(cache, tmp_path):
+    table = pd.DataFrame({"recording_bytes": [sound(0), sound(1)], "emotion": ["happy", "sad"], "speaker": ["a", "b"]})
+    table.iloc[:1].to_parquet(tmp_path / "train.parquet")
+    table.iloc[1:].to_parquet(tmp_path / "test.parquet")
+    corpus = HuggingFace(str(tmp_path))
+    directory = corpus.locate(None)
+    rows = corpus.scan(directory).set_index("emotion")
+    assert (directory / rows.loc["happy", "audio"]).read_bytes() == sound(0)
+    assert rows.loc["sad", "audio"].endswith(".wav")
+
+
+def test_official_splits_without_common_speakers_are_speaker_independent(cache, compose, parquet):
+    from pyarrow.parquet import read_table, write_table
+
+    chosen = ("data=huggingface", f"data.path={parquet}", "protocol=official", "data.corpus.emotion=feeling")
+    shared = build_datamodule(compose(*chosen, "data.corpus.speaker=who"))
+    assert not shared.protocol.is_speaker_independent  # the same speakers in train and test
+    path = parquet / "test-00000-of-00001.parquet"
+    table = read_table(path)
+    names = [[f"other {name}" for name in table["who"].to_pylist()]]
+    write_table(table.set_column(table.schema.get_field_index("who"), table.schema.field("who"), names), path)
+    own = build_datamodule(compose(*chosen, "data.corpus.speaker=who"))
+    assert own.protocol.is_speaker_independent
+
+
 def test_what_cannot_be_used_is_refused(cache, parquet, tmp_path, monkeypatch):
     with pytest.raises(EmotionError, match=r"needs data\.path=DIR"):
         HuggingFace()

@@ -178,7 +178,9 @@ def test_a_full_disk_is_reported(tmp_path):
     assert error.value.status == 503
 
 
-@pytest.mark.parametrize("query", ["window=0", "hop=nan", "hop=1e-9", "min_confidence=2", "timeline=perhaps"])
+@pytest.mark.parametrize(
+    "query", ["window=0", "hop=nan", "hop=1e-9", "min_confidence=2", "timeline=perhaps", "windw=1"]
+)
 def test_wrong_parameters_are_refused(server, clip, query):
     assert server.upload(clip.read_bytes(), path=f"/predict?{query}").status_code == 422
 

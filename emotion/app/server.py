@@ -23,9 +23,10 @@ from emotion.app.pool import Pool
 from emotion.app.protocol import timed_protocol
 from emotion.app.upload import Upload, receive
 from emotion.app.worker import LoadPredictor, Task
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, suggest
 
 _PATH = "/predict"
+_PARAMETERS = ("timeline", "window", "hop", "min_confidence")
 _CLIENT_CLOSED_REQUEST = 499  # of nginx; it is counted, since the client is gone
 _MAX_TIME_S = 3600.0
 _BODY = {
@@ -129,6 +130,8 @@ def build(pool: Pool, model: ModelVersion, folder: Path) -> FastAPI:
         ] = 0.0,
     ) -> Response:
         """Predict the emotion of a recording: a form with one file, or the file itself."""
+        if unknown := sorted(set(request.query_params) - {*_PARAMETERS}):
+            raise RefusedError(422, f"unknown parameter {unknown[0]}: {suggest(unknown[0], _PARAMETERS)}")
         follows = timeline or window is not None or hop is not None
         text = await admission.predict(request, min_confidence, windows_of(window, hop) if follows else None)
         return Response(text, media_type="application/json")

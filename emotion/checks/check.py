@@ -100,7 +100,7 @@ def check_corpus(
             counts = class_counts(used).reindex(classes)
         findings += agreement_findings(corpus.votes(directory), annotations)
         speakers = {split: _count_speakers(used.loc[used["split"] == split, "speaker"]) for split in SPLITS}
-        kind = "speaker-independent" if module.protocol.speaker_independent else "SPEAKER-DEPENDENT"
+        kind = "speaker-independent" if module.protocol.is_speaker_independent else "SPEAKER-DEPENDENT"
         title += f"; protocol {module.protocol.name}, fold {module.protocol.fold} of {module.protocol.folds} ({kind})"
     except EmotionError as error:
         findings = [Finding("error", str(error))]
@@ -118,7 +118,7 @@ def _in_splits(scanned: pd.DataFrame, module: EmotionDataModule) -> tuple[pd.Dat
     """Return the recordings in the splits of a protocol with their labels, and findings on the splits."""
     loaded = module.protocol
     used, findings = _labelled(join_splits(scanned, loaded.table, module.channel, module.train_channel), module.labels)
-    findings += [*split_findings(used), *speaker_findings(used, loaded.speaker_independent)]
+    findings += [*split_findings(used), *speaker_findings(used, loaded.is_speaker_independent)]
     outside = scanned.loc[~scanned["recording"].isin(loaded.table["recording"]), "recording"].tolist()
     if outside:
         text = f"{counted(len(outside), 'recording')} outside of the splits, such as {examples(outside)}"
@@ -134,7 +134,7 @@ def _rated(
     table = join_splits(scanned, loaded.table, module.channel, module.train_channel)
     ratings = annotations.groupby(level=0).mean().reindex(table["recording"]).set_axis(table.index)
     is_rated = ratings.notna().any(axis=1)
-    findings = [*rating_findings(ratings, table["split"]), *speaker_findings(table, loaded.speaker_independent)]
+    findings = [*rating_findings(ratings, table["split"]), *speaker_findings(table, loaded.is_speaker_independent)]
     if not is_rated.all():
         without = table.loc[~is_rated, "recording"].tolist()
         text = f"{counted(len(without), 'recording')} without a rating, such as {examples(without)}: left out"

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "val": "dev", "dev": "dev", "test": "test"}
 """Splits by their names in data sets."""
 _MEDIA = ("Audio", "Video", "Image")
+_BINARY = ("binary", "large_binary")
+"""Types of plain columns, which hold files too."""
 _SIGNATURES = {
     b"RIFF": ".wav",
     b"fLaC": ".flac",
@@ -182,6 +184,7 @@ class HuggingFace(Corpus):
             row |= {name: text for name in _COPIED if (text := _text(values.get(name)))}
             row |= {"gender": GENDERS.get(_text(values.get("gender")).lower(), "")}
             for number, content in enumerate(filter(_is_recording, values.values())):
+                content = {"bytes": content} if isinstance(content, bytes) else content
                 if path := _write_file(directory, f"{split}/{index:06d}-{number}", content):
                     row |= _places(path)
             if not row["audio"] and not row["video"]:
@@ -195,6 +198,10 @@ class HuggingFace(Corpus):
 
     def _word(self, values: Mapping[str, Any], labels: Mapping[str, list[str]]) -> str:
         """Return the emotion of a row as a word."""
+        if self.emotion not in values and (key := values.get("__key__")):
+            raise EmotionError(
+                f"{self.path}: the recording {key} has no {self.emotion}; add {key}.json with it, or {key}.cls"
+            )
         if self.emotion not in values:
             known = [name for name, value in values.items() if not _is_recording(value)]
             raise EmotionError(
@@ -228,8 +235,9 @@ def _part(rows: Any, path: str) -> _Part:
     Raises:
         EmotionError: no column holds recordings.
     """
-    media = [name for name, kind in rows.features.items() if type(kind).__name__ in _MEDIA]
-    if not media:
+    kinds = {name: type(kind).__name__ for name, kind in rows.features.items()}
+    media = [name for name, kind in kinds.items() if kind in _MEDIA]
+    if not media and not any(getattr(kind, "dtype", "") in _BINARY for kind in rows.features.values()):
         names = ", ".join(rows.features)
         raise EmotionError(f"{path} has no column of audio, video or images; its columns are {names}")
     for name in media:
@@ -250,7 +258,7 @@ def _library() -> Any:
 
 
 def _is_recording(value: Any) -> bool:
-    return isinstance(value, Mapping) and {"path", "bytes"} <= set(value)
+    return isinstance(value, bytes) or (isinstance(value, Mapping) and {"path", "bytes"} <= set(value))
 
 
 def _is_number(value: Any) -> bool:

@@ -69,7 +69,10 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def _value(suffix: str, name: str, content: bytes) -> dict[str, Any]:
     if suffix == ".json":
-        described = json.loads(content)
+        try:
+            described = json.loads(content)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         return described if isinstance(described, dict) else {}
     if suffix in _TEXTS:
         return {"emotion" if suffix == ".cls" else "text": content.decode("utf-8", "replace").strip()}

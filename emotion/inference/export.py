@@ -193,7 +193,7 @@ class ExportedModel(nn.Module):
         stacks = [end.features for end in classifier.front_ends if isinstance(end, AudioFrontEnd)]
         hops = sorted({features.hop_length for features in stacks if features.hop_length})
         if any(features.hop_length is None for features in stacks):
-            raise EmotionError("speech encoders, VGGish and openSMILE cannot be exported; use --format bundle")
+            raise EmotionError("speech encoders, VGGish and openSMILE cannot be exported; use --format hub or bundle")
         if len(hops) > 1:
             raise EmotionError(
                 f"branches with features.hop_length={hops[0]} and {hops[1]} cannot be exported together; train one "

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pickle import UnpicklingError
 from typing import Any
 
 from torch import Tensor, nn
@@ -78,6 +79,10 @@ class TimmBackbone(ImageBackbone):
                 options["pretrained_cfg_overlay"] = {"file": self.weights, "custom_load": False}
                 self._require_names(timm.models.load_state_dict(self.weights))
             found = timm.create_model(self.architecture, **self.options, **options)
+        except UnpicklingError as error:
+            raise EmotionError(
+                f"weights={self.weights} is refused: it is damaged, or holds more than weights"
+            ) from error
         except Exception as error:  # damaged files and failed downloads raise many types
             raise EmotionError(
                 f"weights={self.weights} of {self.architecture} cannot be read: {error_message(error)}"

@@ -157,7 +157,7 @@ def _results(
     split: str,
 ) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
-    independent = config.protocol.speaker_independent and unseen
+    independent = datamodule.protocol.is_speaker_independent and unseen
     if datamodule.ratings:
         results = rating_metrics(predictions, datamodule.ratings)
     else:

@@ -141,7 +141,7 @@ def _card(datamodule: EmotionDataModule, table: pd.DataFrame) -> str:
     """Return the README of the data set: metadata for the Hub, and what it is, in words."""
     protocol = datamodule.protocol
     metadata = {"task_categories": ["audio-classification"], "tags": ["emotion-recognition"]}
-    kind = "speaker-independent" if protocol.speaker_independent else "speaker-dependent"
+    kind = "speaker-independent" if protocol.is_speaker_independent else "speaker-dependent"
     counts = "\n".join(
         f"| {label} | "
         + " | ".join(str(int(((table["label"] == index) & (table["split"] == split)).sum())) for split in SPLITS)

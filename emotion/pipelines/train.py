@@ -182,7 +182,7 @@ def _splits_table(job: Job, datamodule: EmotionDataModule, pretraining: pd.DataF
 
 def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, datamodule: EmotionDataModule) -> None:
     protocol, sizes = config.protocol, {split: len(datamodule.dataset(split)) for split in SPLITS}
-    independent = "speaker-independent" if protocol.speaker_independent else "SPEAKER-DEPENDENT"
+    independent = "speaker-independent" if datamodule.protocol.is_speaker_independent else "SPEAKER-DEPENDENT"
     counts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
     log.info("protocol %s, fold %s (%s): %s recordings", protocol.name, protocol.fold, independent, counts)
     if datamodule.ratings:
@@ -241,7 +241,7 @@ def _evaluate(
         results = label_metrics(config, datamodule, predictions, trained)
         results["min_confidence"] = common_confidence(predictions, datamodule.classes)
     results |= provenance(
-        config, classifier, datamodule, config.protocol.speaker_independent, held_out["split"].unique()
+        config, classifier, datamodule, datamodule.protocol.is_speaker_independent, held_out["split"].unique()
     )
     results["objective"] = kind.objective(config.training.monitor)
     parameters = kind.num_parameters(classifier)

@@ -47,8 +47,9 @@ def make(settings: ProtocolConfig, corpus: str, rows: list[Row], on_error: str =
     speakers = len(group_by_speaker(rows))
     if speakers < min_speakers:
         raise EmotionError(
-            f"protocol {name} needs {min_speakers} speakers and {speakers} are known; set data.corpus.speaker=PATTERN "
-            "or add a column speaker, or use protocol=random, which is speaker-dependent"
+            f"protocol {name} needs {min_speakers} speakers and {speakers} are known; name them with "
+            "data.corpus.speaker (of data=folder a pattern, else a column), or use protocol=random, which is "
+            "speaker-dependent"
         )
     folds = list(generators[name](sorted(rows, key=lambda row: row["recording"])))
     if not 0 <= int(fold) < len(folds):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from emotion.corpora.base import UNKNOWN_SPEAKER
 from emotion.errors import EmotionError, suggest
 from emotion.labels import KNOWN
 
@@ -22,7 +23,7 @@ class Protocol:
         name: Name of the protocol, such as `luna5`.
         fold: Number of the fold, from 0.
         folds: Number of folds.
-        speaker_independent: True if no speaker is in two splits.
+        speaker_independent: True to refuse speakers in two splits.
         table: One row for each recording, with the columns `recording`, `speaker`, `emotion` and `split`.
         dev_shares_speakers: True if dev may hold other recordings of the speakers of train, as an exception for corpora
             with few speakers.
@@ -43,6 +44,14 @@ class Protocol:
         if self.speaker_independent:
             splits = self.table["split"].replace("dev", "train") if self.dev_shares_speakers else self.table["split"]
             _refuse_overlap(self, "speaker", self.table.assign(split=splits))
+
+    @property
+    def is_speaker_independent(self) -> bool:
+        """True if no speaker is in two splits, required or not; False if speakers are unknown."""
+        speakers = set(self.table["speaker"])
+        if self.speaker_independent or speakers & {"", UNKNOWN_SPEAKER}:
+            return self.speaker_independent
+        return len(self.table[["speaker", "split"]].drop_duplicates()) == len(speakers)
 
 
 def _refuse_overlap(protocol: Protocol, column: str, table: pd.DataFrame) -> None:
