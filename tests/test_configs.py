@@ -67,6 +67,7 @@ CORPUS_OF = {
     "protocol=leave_one_corpus_out": "several",
     "protocol=cross_corpus": "several",
     "protocol=official": "fer2013",
+    "task=regression": "iemocap",
     "protocol=unique_test": "fer2013",
 }
 REQUIRED_OVERRIDES = {f"features={path.stem}": ["model=audio_lstm"] for path in (DIRECTORY / "features").glob("*.yaml")}

@@ -85,7 +85,7 @@ def test_existing_files_are_kept(folder, trained, command, tmp_path):
         ({"run": {"name": "${oc.env:HOME}"}}, "refers to values outside"),
         ({"run": {"name": "x"}}, r"config\.json"),
         ({"run": []}, "of another library"),
-        ({"id2label": {"0": "happy"}}, "id2label is not the labels of the model"),
+        ({"id2label": {"0": "happy"}}, "id2label is not the outputs of the model"),
     ],
 )
 def test_a_wrong_configuration_is_refused(folder, tmp_path, changes, message):
