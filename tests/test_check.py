@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 import soundfile
 
+from conftest import ROOT
+from emotion import labels
+from emotion.checks.labels import label_findings
 from emotion.checks.measures import measure
 from emotion.media.audio import read_audio
+from emotion.reports.runs import find_runs
 
 RATE = 16_000
 EMOTIONS = ("happy", "sad")
+WHISPER = ROOT / "results" / "whisper_luna5"  # stored runs on RAVDESS
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +184,9 @@ def test_measures_equal_a_reference(tmp_path):
 
 @pytest.mark.slow
 def test_the_identical_pair_of_ravdess_is_found(real_data, command):
-    done = command("check", "data=ravdess", f"data.root={real_data}", "protocol=luna5")
+    done = command("check", "data=ravdess", f"data.root={real_data}", "protocol=luna5", "--runs", WHISPER)
     assert done.returncode == 0
+    assert any("of 1,440 with a label that models doubt" in line for line in lines(done, "note"))
     (pair,) = [line for line in lines(done, "note") if "the same audio" in line]
     assert pair.startswith("1 group") and "01-03-01-02-01-07, ravdess/01-03-01-02-02-07" in pair
 
@@ -197,3 +203,29 @@ def test_parts_of_a_file_are_measured_alone(clips, command, tmp_path):
     assert any("1 recording silent" in line for line in errors), done.stdout + done.stderr
     assert any("ends before 9 s" in line for line in errors) and "same audio" not in done.stdout
     assert pd.read_csv(tmp_path / "measures.csv")["duration_s"].tolist()[:3] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_swapped_labels_are_among_the_doubtful_ones():
+    runs = find_runs([WHISPER])
+    tables = [run.predictions[run.predictions["split"] == "test"] for run in runs]
+    recordings = pd.Series(sorted({key for table in tables for key in table["recording"]}))
+    (before,) = label_findings(tables, labels.EMOTIONS, recordings)
+    right = set(recordings) - set(before.recordings)
+    swapped = sorted(right)[:: len(right) // 40][:40]
+    tables = [
+        table.assign(emotion=table["emotion"].where(~table["recording"].isin(swapped), "disgust")) for table in tables
+    ]
+    (found,) = label_findings(tables, labels.EMOTIONS, recordings)
+    assert len(set(swapped) & set(found.recordings)) >= 25  # some were labelled disgust before
+    assert found.level == "note"
+    assert found.details[0].startswith(f"{found.recordings[0]}: labelled ")
+
+
+@pytest.mark.slow
+def test_runs_on_other_recordings_show_no_labels(command):
+    ended = command("check", "data=demo", "--runs", WHISPER)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(
+        "error: --runs: the runs predicted none of these recordings in test; give runs on them\n"
+    )

@@ -181,6 +181,7 @@ def test_every_yaml_file_composes_and_builds(compose, data_folder, choice):
     datamodule = build_datamodule(config)
     assert datamodule.classes == (() if config.task.is_regression else classes(config.labels))
 
+
 def test_each_corpus_sets_its_protocol_unless_overridden(compose):
     assert compose("data=ravdess").protocol.name == "actor6"
     assert compose("data=ravdess", "protocol=luna5").protocol.name == "luna5"

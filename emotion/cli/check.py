@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,14 @@ from emotion.cli.outputs import add_force, existing_below, path, require_free
 from emotion.errors import EmotionError, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
     from rich.console import Console
 
     from emotion.checks import Check
+    from emotion.checks.findings import Finding
+    from emotion.reports.runs import Run
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -27,6 +33,13 @@ def add_check(commands: "argparse._SubParsersAction") -> None:
     )
     parser.add_argument("--html", type=path, metavar="HTML", help="Write a page with figures and players.")
     parser.add_argument("--csv", type=path, metavar="CSV", help="Write the measures of all recordings.")
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        type=path,
+        metavar="DIR",
+        help="Finished runs, whose test predictions show doubtful labels.",
+    )
     add_force(parser)
     parser.set_defaults(call=_check)
 
@@ -35,6 +48,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from emotion.checks import check_corpus
     from emotion.files import write_text
     from emotion.notebook import configure
+    from emotion.reports.runs import find_runs
 
     outputs = [arguments.html, arguments.csv]
     require_free(outputs, [], arguments.force)
@@ -42,7 +56,10 @@ def _check(arguments: argparse.Namespace) -> None:
     corpus, root = config.data.corpus.arguments, config.data.root
     tables = [Path(root or "", corpus["table"])] if corpus.get("table") else []
     require_free(outputs, [*existing_below(root, outputs), *tables], arguments.force)
+    runs = find_runs(arguments.runs) if arguments.runs else []
     found = check_corpus(config.data, config.protocol, config.labels, config.task)
+    if runs:
+        found = replace(found, findings=[*found.findings, *_doubtful_labels(runs, found.table["recording"])])
     _print(found)
     if arguments.csv:
         write_text(arguments.csv, found.table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -54,6 +71,17 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"wrote {written}", file=sys.stderr)
     if not found.is_sound:
         sys.exit(1)
+
+
+def _doubtful_labels(runs: "Sequence[Run]", recordings: "pd.Series") -> "list[Finding]":
+    from emotion.checks.labels import label_findings
+    from emotion.labels import classes
+
+    schemes = {str(run.metrics["labels"]) for run in runs}
+    if len(schemes) > 1:
+        raise EmotionError(f"the runs have different labels ({' and '.join(sorted(schemes))}); give runs of one kind")
+    tested = [run.predictions[run.predictions["split"] == "test"] for run in runs]
+    return list(label_findings(tested, classes(schemes.pop()), recordings))
 
 
 def _overrides(arguments: list[str]) -> list[str]:
