@@ -27,6 +27,7 @@ malloc.use_one_arena()
 
 ROOT = Path(__file__).parent.parent
 TINY_ENCODER = ROOT / "tests" / "tiny_encoder"  # of transformers, without weights
+TINY_VIDEO = ROOT / "tests" / "tiny_video"  # likewise, of video
 CLASSES = 8
 _SHARED = "EMOTION_TESTS_FOLDER"
 _TAKE = "01-03-01-01-01-01"

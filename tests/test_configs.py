@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from conftest import ROOT, TINY_ENCODER, build_classifier, build_datamodule, typed_config
+from conftest import ROOT, TINY_ENCODER, TINY_VIDEO, build_classifier, build_datamodule, typed_config
 from emotion.config.compose import DIRECTORY
 from emotion.config.reference import reference
 from emotion.config.target import Target, instantiate
@@ -79,6 +79,10 @@ REQUIRED_OVERRIDES |= {
 REQUIRED_OVERRIDES |= {
     choice: ["model=svm"] for choice in CHOICES if choice.startswith(("model.vector=", "model/estimator"))
 }
+for place in ("model", "model.branches.audio"):
+    own = [f"{place}.backbone.encoder={TINY_VIDEO}", f"{place}.backbone.weights=none", f"{place}.images.size=32"]
+    choice = f"{place}=face_video"
+    REQUIRED_OVERRIDES[choice] = [*REQUIRED_OVERRIDES.get(choice, []), *own]
 REQUIRED_OVERRIDES["model=speech_encoder"] = [f"model.encoder={TINY_ENCODER}"]
 REQUIRED_OVERRIDES["model.vector=tucker"] = ["model=svm", "features=spline_variants"]
 

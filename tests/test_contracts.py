@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CLASSES, TINY_ENCODER, build_classifier, make_batch
+from conftest import CLASSES, TINY_ENCODER, TINY_VIDEO, build_classifier, make_batch
 from emotion.config.compose import DIRECTORY
 from emotion.errors import EmotionError
 from emotion.models.autoencoder import ErrorHead
@@ -20,6 +20,11 @@ OPTIONS = {
     "vggish": ["features.sets.vggish.postprocess=false"],
     # A ResNet starts with residual branches of weight zero, which get no gradient in the first step.
     "face_backbone": ["model.backbone.architecture=mobilenetv4_conv_small"],
+    "face_video": [
+        f"model.backbone.encoder={TINY_VIDEO}",
+        "model.backbone.weights=none",
+        "model.images.size=32",
+    ],
     "speech_encoder": [f"features.sets.speech_encoder.encoder={TINY_ENCODER}"],
 }
 # Every model, audio models with two feature sets; every feature set with a model that takes any; every fusion.

@@ -1,9 +1,9 @@
-"""Loading and building of speech encoders with the library `transformers`."""
+"""Loading and building of speech and video encoders with the library `transformers`."""
 
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from emotion.errors import EmotionError, error_message
 CONVOLUTIONAL = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 """Kinds of encoders that take waveforms; XLS-R and MMS are of the kind `wav2vec2`."""
 WHISPER = "whisper"
+VIDEO = ("timesformer", "videomae", "vivit")
+"""Kinds of encoders that take video."""
 _LEFT_OUT = ("id2label", "label2id", "_name_or_path", "transformers_version", "torch_dtype", "dtype")
 """Keys of a configuration of `transformers` that do not describe the encoder."""
 
@@ -32,13 +34,23 @@ def describe_encoder(encoder: str | None, revision: str | None = None) -> dict[s
     """
     if encoder is None:
         raise EmotionError("model.encoder is missing: the name of a speech encoder on the Hub, or its folder")
+    return _describe(encoder, revision, (*CONVOLUTIONAL, WHISPER), "AutoFeatureExtractor")
+
+
+def describe_video_encoder(encoder: str | None, revision: str | None = None) -> dict[str, Any]:
+    """Return the configuration of a video encoder, see `describe_encoder`."""
+    if encoder is None:
+        raise EmotionError("model.backbone.encoder is missing: the name of a video encoder on the Hub, or its folder")
+    return _describe(encoder, revision, VIDEO, "AutoImageProcessor")
+
+
+def _describe(encoder: str, revision: str | None, kinds: Sequence[str], processor: str) -> dict[str, Any]:
     config = from_library("AutoConfig", encoder, revision)
-    if config.model_type not in (*CONVOLUTIONAL, WHISPER):
-        known = ", ".join((*CONVOLUTIONAL, WHISPER))
-        raise EmotionError(f"encoder={encoder} is of the kind {config.model_type}; known kinds are {known}")
-    extractor = from_library("AutoFeatureExtractor", encoder, revision)
+    if config.model_type not in kinds:
+        raise EmotionError(f"encoder={encoder} is of the kind {config.model_type}; known kinds are {', '.join(kinds)}")
+    described = from_library(processor, encoder, revision).to_dict()
     commit = getattr(config, "_commit_hash", None)
-    return {"model": _plain(config.to_dict()), "input": _plain(extractor.to_dict()), "commit": commit}
+    return {"model": _plain(config.to_dict()), "input": _plain(described), "commit": commit}
 
 
 def _plain(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def build_network(described: Mapping[str, Any]) -> Any:
             transformers.AutoConfig.for_model(described["model_type"], **options)
         )
     except Exception as error:  # the configuration may be anybody's
-        raise EmotionError(f"the architecture of the speech encoder is not valid: {error_message(error)}") from error
+        raise EmotionError(f"the architecture of the encoder is not valid: {error_message(error)}") from error
     return model.get_encoder() if described["model_type"] == WHISPER else model
 
 

@@ -41,6 +41,8 @@ _CHOICES = (
     (re.compile(rf"\+*(?P<key>{_BRANCH}\.features)=(?P<choice>[\w,\[\]]+)"), "features"),
 )
 """Keys of branches, of vectors in them and of their features, which are chosen in this order, and their groups."""
+_BACKBONE = re.compile(rf"\+*(model|{_BRANCH})\.backbone=([\w.]+)")
+"""A backbone by the name of its architecture, such as `model.backbone=resnet18`."""
 _GROUP_CHOICE = re.compile(r"\+?(model|experiment|data|debug|model/branch@[\w.]+)=[\w/]+")
 _FEATURES_KEY = re.compile(rf"^\+*({_BRANCH}\.features\.(?:{'|'.join((*COMMON, 'deltas'))})=)")
 """The keys of the features of a branch, which may be added to those that the branch has."""
@@ -118,8 +120,8 @@ def choose_branches(
     """Rewrite the choices of branches, and of their features, in Hydra's syntax.
 
     `model.branches.NAME=CHOICE` and `model.vector=CHOICE` choose in the group `model/branch`, and
-    `model.branches.NAME.features=CHOICE` in the group `features`. Choices that add a key get a `+`, and options of the
-    corpora of `data=several` too.
+    `model.branches.NAME.features=CHOICE` in the group `features`; `model.backbone=NAME` names an architecture. Choices
+    that add a key get a `+`, and options of the corpora of `data=several` too.
 
     Args:
         arguments: Arguments of the command line.
@@ -134,6 +136,7 @@ def choose_branches(
     """
     arguments = [_FEATURES_KEY.sub(r"++\1", argument) for argument in arguments]
     arguments = [re.sub(r"^\+*(data\.options\.)", r"++\1", argument) for argument in arguments]
+    arguments = [_BACKBONE.sub(r"\1.backbone.architecture=\2", argument) for argument in arguments]
     for pattern, group in _CHOICES:
         arguments = _choose(pattern, group, arguments, config_name, directories)
     return arguments

@@ -1,7 +1,7 @@
 """Base classes of backbones and encoders, and the classifier of an encoder and a head."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,11 @@ from emotion.models.pooling import StatisticsPooling
 
 class Backbone(nn.Module):
     """Base class of the trainable part of an encoder."""
+
+    @classmethod
+    def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return further arguments to save with a run, so that it is loaded without their source."""
+        return {}
 
     def load_pretrained(self) -> None:
         """Load published weights; most backbones have none."""

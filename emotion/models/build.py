@@ -53,6 +53,7 @@ from emotion.models.base import (
 from emotion.models.estimator import EstimatorHead
 from emotion.models.estimator_encoder import EstimatorEncoder
 from emotion.models.late_fusion import Fusion
+from emotion.models.video_backbone import ClipEncoder, VideoBackbone
 from emotion.prepare.action_units import unit_names
 
 
@@ -196,10 +197,12 @@ def _features_encoder(branch: FeaturesBranchConfig, inputs: InputConfig) -> Feat
     return _feature_encoder(branch, build_front_end(features, inputs.augment, inputs.sample_rate))
 
 
-def _images_encoder(branch: ImagesBranchConfig, inputs: InputConfig) -> FrameEncoder:
+def _images_encoder(branch: ImagesBranchConfig, inputs: InputConfig) -> FrameEncoder | ClipEncoder:
     augment = _augmentations(inputs.augment, inputs.sample_rate)
     front_end = ImageFrontEnd(**asdict(branch.images), augment=augment)
     image = {"num_channels": front_end.channels, "image_size": front_end.size}
+    if issubclass(branch.backbone.resolve(), VideoBackbone):
+        return ClipEncoder(front_end, instantiate(branch.backbone, VideoBackbone, **image), **_learning(branch))
     network = instantiate(branch.backbone, ImageBackbone, **image)
     return FrameEncoder(front_end, network, branch.pooling, **_learning(branch))
 

@@ -7,12 +7,14 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from emotion import runs, warm_start
+from emotion.config.branch import NetworkBranchConfig
 from emotion.config.compose import key_of
 from emotion.config.schema import TrainConfig
 from emotion.config.target import require_arguments
 from emotion.config.validate import validate
 from emotion.errors import EmotionError
 from emotion.features.base import AcousticFeatures
+from emotion.models.base import Backbone
 from emotion.pipelines.run_config import DECIDE_SPLITS, merge_run_config
 from emotion.training.process import process_rank
 
@@ -60,15 +62,19 @@ def prepare_job(composed: DictConfig, run_dir: Path, overrides: list[str]) -> Jo
             "run_dir"
         )
     merged, starts = warm_start.merge_initial_runs(composed, overrides)
-    return Job(run_dir, merged, _complete_features(merged), overrides, starts)
+    return Job(run_dir, merged, _complete(merged), overrides, starts)
 
 
-def _complete_features(composed: DictConfig) -> TrainConfig:
-    """Add to a configuration what the features need when the run is loaded; return it validated."""
+def _complete(composed: DictConfig) -> TrainConfig:
+    """Add to a configuration what features and backbones need when the run is loaded; return it validated."""
     config, found = validate(composed), {}
-    if "audio" not in config.model.modalities:
-        return config
-    groups = {"features": config.features} | {f"model.{key}": own for key, own in config.model.own_features.items()}
+    for name, branch in config.model.encoders.items():
+        if isinstance(branch, NetworkBranchConfig):
+            added = require_arguments(branch.backbone, Backbone).complete(branch.backbone.arguments)
+            prefix = f"model.{name}.backbone".replace("..", ".")
+            found |= {f"{prefix}.{argument}": value for argument, value in added.items()}
+    groups = {"features": config.features} if "audio" in config.model.modalities else {}
+    groups |= {f"model.{key}": own for key, own in config.model.own_features.items()}
     for key, features in groups.items():
         for name, target in features.sets.items():
             added = require_arguments(target, AcousticFeatures).complete(target.arguments)
