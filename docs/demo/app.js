@@ -16,6 +16,7 @@ let model;
 let recorder;
 let stopRecording = null;
 let timer;
+let isBusy = false; // controls are not disabled then, since they would lose the focus of the keyboard
 
 async function start() {
   try {
@@ -27,7 +28,9 @@ async function start() {
   }
   showStatus("The model is loaded.");
   element("about").textContent = `Model: ${model.description.name}, trained on ${model.description.data}.`;
-  setBusy(false);
+  file.disabled = false;
+  recordButton.disabled = !recorder;
+  if (!recorder) recordButton.title = "This browser cannot record here; a page needs https or localhost for it.";
 }
 
 function showProgress(loaded, total) {
@@ -44,26 +47,25 @@ function showError(text) {
   element("error").hidden = !text;
 }
 
-function setBusy(isBusy) {
-  file.disabled = isBusy;
-  recordButton.disabled = isBusy || !recorder;
-  recordButton.title = recorder ? "" : "This browser cannot record here; a page needs https or localhost for it.";
+function setBusy(value) {
+  isBusy = value;
+  input.setAttribute("aria-busy", isBusy);
 }
 
-/** Predict what a function returns, and show the answer or the error. */
+/** Predict the audio that a function returns, and show the answer or the error. */
 async function predict(name, read) {
   setBusy(true);
   showError("");
   clearAnswer();
   showStatus(`Predicting ${name} …`);
   await new Promise((resolve) => setTimeout(resolve, 50)); // lets the browser show the line above
+  const before = performance.now();
   try {
     const audio = await read();
     const seconds = audio.channels[0].length / audio.rate;
     if (seconds > MAX_DURATION_S) {
-      throw new Error(`is ${(seconds / 60).toFixed(1)} minutes long; at most ${MAX_DURATION_S / 60} are allowed here`);
+      throw new Error(`it is ${(seconds / 60).toFixed(1)} minutes long; at most ${MAX_DURATION_S / 60} are allowed here`);
     }
-    const before = performance.now();
     const answer = await model.predict(audio);
     showAnswer(name, answer, (performance.now() - before) / 1000);
   } catch (error) {
@@ -75,7 +77,7 @@ async function predict(name, read) {
 
 function predictFile(chosen) {
   return predict(chosen.name, async () => {
-    if (chosen.size > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES / 1e6} MB; cut it`);
+    if (chosen.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES / 1e6} MB; cut it`);
     return decode(await chosen.arrayBuffer());
   });
 }
@@ -90,11 +92,12 @@ function showAnswer(name, answer, elapsed) {
   const confidence = Math.max(...answer.probabilities);
   const headline = paragraph("emotion", answer.emotion);
   const details = [`${name}: ${answer.seconds.toFixed(1)} s`];
-  if (answer.speechSeconds) details.push(`${answer.speechSeconds.toFixed(1)} s of it speech`);
+  if (answer.speechSeconds) details.push(`of which ${answer.speechSeconds.toFixed(1)} s are speech`);
   if (answer.distance !== undefined) {
-    details.push(`distance from the training recordings ${answer.distance.toFixed(2)} (their average is 1)`);
+    details.push(`distance ${answer.distance.toFixed(2)} (1 on average in training)`);
   }
   details.push(`predicted in ${elapsed.toFixed(2)} s`);
+  element("answer").dataset.seconds = elapsed;
   const lines = [headline, paragraph("details", `${details.join(", ")}.`)];
   lines.push(...answer.notes.map((note) => paragraph("details", `Note: ${note}.`)));
   if (answer.probabilities.length) {
@@ -102,7 +105,7 @@ function showAnswer(name, answer, elapsed) {
     share.textContent = ` ${percent(confidence)}`;
     headline.append(share);
     if (minConfidence !== null && confidence < minConfidence) {
-      const text = `Uncertain: two thirds of the recordings of the dev split reach ${percent(minConfidence)}.`;
+      const text = `Uncertain: in two thirds of its validation recordings, the model reaches ${percent(minConfidence)}.`;
       lines.splice(1, 0, paragraph("details", text));
     }
   }
@@ -143,13 +146,14 @@ function percent(probability) {
 }
 
 async function toggleRecording() {
+  if (isBusy && !stopRecording) return undefined;
   if (stopRecording) {
     clearInterval(timer);
     const audio = stopRecording();
     stopRecording = null;
     recordButton.textContent = "Record";
     recordButton.classList.remove("recording");
-    return predict("the recording", () => audio);
+    return predict("Your recording", () => audio);
   }
   showError("");
   setBusy(true);
@@ -161,7 +165,6 @@ async function toggleRecording() {
     return undefined;
   }
   clearAnswer();
-  recordButton.disabled = false;
   recordButton.textContent = "Stop";
   recordButton.classList.add("recording");
   showStatus("Recording …");
@@ -174,6 +177,9 @@ async function toggleRecording() {
   return undefined;
 }
 
+file.addEventListener("click", (event) => {
+  if (isBusy) event.preventDefault();
+});
 file.addEventListener("change", async () => {
   const [chosen] = file.files;
   if (chosen) await predictFile(chosen);
@@ -186,7 +192,7 @@ document.addEventListener("dragover", () => input.classList.add("dragged"));
 for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => input.classList.remove("dragged"));
 document.addEventListener("drop", (event) => {
   const [dropped] = event.dataTransfer.files;
-  if (dropped && !file.disabled) predictFile(dropped);
+  if (dropped && !file.disabled && !isBusy) predictFile(dropped);
 });
 
 start();

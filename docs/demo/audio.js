@@ -40,7 +40,7 @@ export function round(x) {
  * @returns {{samples: Int16Array, notes: string[]}} The samples, and messages about unused channels.
  */
 export function prepare(audio, sampleRate) {
-  if (!audio.channels[0]?.length) throw new Error("holds no samples");
+  if (!audio.channels[0]?.length) throw new Error("it holds no samples");
   const { mono, notes } = downmix(audio);
   return { samples: toInt16(resample(highPass(mono, audio.rate), audio.rate, sampleRate)), notes };
 }
@@ -51,7 +51,7 @@ export function downmix({ rate, channels, isFloat }) {
   let scale = 1;
   if (isFloat) {
     const peak = Math.max(...channels.map(peakOf));
-    if (!Number.isFinite(peak)) throw new Error("holds NaN or infinite samples");
+    if (!Number.isFinite(peak)) throw new Error("it holds NaN or infinite samples");
     scale = fullScale(peak);
     if (scale > 1) notes.push(`its floats reach ${peak} and are read as integers of ${Math.log2(scale) + 1} bits`);
   }

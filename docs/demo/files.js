@@ -14,7 +14,7 @@ const BROWSER_RATE = 48000; // the rate of Opus; the browser converts others to 
 export async function decode(buffer) {
   const audio = decodeWav(buffer) ?? (await decodeInBrowser(buffer));
   if (audio.rate < RATES[0] || audio.rate > RATES[1]) {
-    throw new Error(`has a sampling rate of ${audio.rate} Hz; ${RATES[0]} to ${RATES[1]} Hz are supported`);
+    throw new Error(`it has a sampling rate of ${audio.rate} Hz; ${RATES[0]} to ${RATES[1]} Hz are supported`);
   }
   return audio;
 }
@@ -25,7 +25,7 @@ async function decodeInBrowser(buffer) {
     const context = new OfflineAudioContext(1, 1, rateOfFlac(buffer) ?? BROWSER_RATE);
     decoded = await context.decodeAudioData(buffer.slice(0)); // a copy, since the buffer is detached
   } catch {
-    throw new Error("is not a sound file that this browser can read; try WAV, FLAC, MP3 or Ogg");
+    throw new Error("it is not a sound file that this browser can read; try WAV, FLAC, MP3 or Ogg");
   }
   const channels = Array.from({ length: decoded.numberOfChannels }, (_, number) => decoded.getChannelData(number));
   return { rate: decoded.sampleRate, channels, isFloat: false, notes: [] };

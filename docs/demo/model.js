@@ -50,7 +50,7 @@ async function predict(ort, sessions, description, audio) {
   const { samples, notes } = prepare(audio, description.sample_rate);
   const answer = { seconds: samples.length / description.sample_rate, notes: [...audio.notes, ...notes] };
   const silent = !isAudible(samples);
-  if (silent && !description.speech_only) throw new Error("is silent");
+  if (silent && !description.speech_only) throw new Error("it is silent");
   let used = samples;
   if (description.speech_only) {
     const detect = detector(ort, sessions["speech.onnx"]);

@@ -30,7 +30,7 @@ def add_demo_page(commands: "argparse._SubParsersAction") -> None:
         "--onnxruntime-web",
         type=path,
         metavar="PATH",
-        help="Package onnxruntime-web, a folder or the file of npm pack, to copy (default: the page loads it from a CDN).",
+        help="Package onnxruntime-web to copy: a folder, or the file of npm pack (default: the page uses a CDN).",
     )
     parser.set_defaults(call=_demo_page)
 

@@ -19,7 +19,7 @@ _INSTALLED = Path(__file__).parents[1] / "demo_page"
 SOURCE = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "docs" / "demo"
 """The files of the page: in the package once it is built, in `docs/demo` of a checkout."""
 MODEL, SPEECH, DESCRIPTION, RUNTIME = "model.onnx", "speech.onnx", "model.json", "onnxruntime-web/"
-"""Files that are added to them: the model, the detector of speech, their description, and the folder of ONNX Runtime."""
+"""Files that are added to them: a model, the detector of speech, their description, and the folder of ONNX Runtime."""
 _CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/onnxruntime-web@([\d.]+)/dist/")
 _PINNED = re.compile(r'="https://[^"]*/dist/([\w.-]+)"\s+(?:data-wasm-)?integrity="(sha384-[^"]+)"')
 

@@ -36,8 +36,8 @@ def quantized(model: "ModelProto") -> "ModelProto":
 def computed_in_float(model: "ModelProto") -> "ModelProto":
     """Return a model with the weights of `quantized` whose products of matrices are computed in 32 bits.
 
-    Their other factors are then not rounded. Rounding makes an answer depend on the last bits of all computations before
-    it, which differ between processors, and between Python and a browser.
+    Their other factors are then not rounded. Rounding makes an answer depend on the last bits of all computations
+    before it, which differ between processors, and between Python and a browser.
 
     Args:
         model: Model that `quantized` returned, or one with weights of 32 bits; it is left as it is.
