@@ -15,12 +15,13 @@ from conftest import ROOT, make_once
 from emotion.errors import EmotionError
 from emotion.inference import Predictor
 from emotion.inference.browser import SOURCE, write_page
+from emotion.inference.export import export
 from emotion.inference.predictions import NO_SPEECH
 from emotion.inference.shipped import DIRECTORY
 from emotion.media.audio import read_audio, to_waveform
 from emotion.media.int16 import to_int16
 from emotion.prepare.speech import speech_parts
-from pages import VERSION, answer_of, download_runtime, open_page, predict, served
+from pages import VERSION, WAIT, answer_of, download_runtime, open_page, predict, served
 
 RATE = 16_000
 TOLERANCE = 1e-3
@@ -178,6 +179,53 @@ def test_missing_microphone_is_reported(view):
     view.wait_for_selector("#error:not([hidden])")
     assert "Recording failed: " in view.inner_text("#error")
     assert view.locator("#input").get_attribute("aria-busy") == "false"
+
+
+@pytest.mark.slow
+def test_page_loads_the_runtime_from_the_cdn_if_its_hash_is_right(browser, site, recordings, predictor, tmp_path):
+    write_page(tmp_path / "page")
+
+    def answer(route, change):
+        content = (site / "onnxruntime-web" / route.request.url.rsplit("/", 1)[1]).read_bytes()
+        kind = "application/wasm" if route.request.url.endswith("wasm") else "text/javascript"
+        route.fulfill(body=content + change, headers={"access-control-allow-origin": "*", "content-type": kind})
+
+    with served(tmp_path / "page") as address:
+        tab = browser.new_page()
+        tab.route(f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/*", lambda route: answer(route, b""))
+        open_page(tab, address)
+        probabilities = predict(tab, recordings["TESS"])[1]
+        assert probabilities == pytest.approx(predictor.predict(recordings["TESS"]).probabilities, abs=TOLERANCE)
+        tab.close()
+        for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+            tab = browser.new_page()
+            tab.route("https://cdn.jsdelivr.net/**", lambda route: answer(route, b""))
+            tab.route(f"https://cdn.jsdelivr.net/**/{name}", lambda route: answer(route, b" "))
+            tab.goto(address)
+            tab.wait_for_selector("#error:not([hidden])", timeout=20_000)
+            assert "The model could not be loaded" in tab.inner_text("#error")
+            assert tab.locator("#file").is_disabled()
+            tab.close()
+
+
+@pytest.mark.slow
+def test_page_with_an_own_model_answers_as_python(browser, runtime, trained, demo_root, tmp_path):
+    export(trained, tmp_path / "model.onnx", "onnx")
+    write_page(tmp_path / "page", tmp_path / "model.onnx", runtime)
+    predictor = Predictor.from_file(tmp_path / "model.onnx")
+    assert not predictor.reader.speech_only
+    with served(tmp_path / "page") as address:
+        tab = browser.new_page()
+        open_page(tab, address)
+        for clip in sorted(demo_root.glob("Actor_01/03-*.wav"))[:3]:
+            expected = predictor.predict(clip)
+            emotion, probabilities, text = predict(tab, clip)
+            assert probabilities == pytest.approx(expected.probabilities, abs=TOLERANCE)
+            assert emotion == expected.emotion
+            assert "speech" not in text
+        soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+        assert "it is silent" in predict(tab, tmp_path / "silence.wav")[2]
+        tab.close()
 
 
 @pytest.mark.slow

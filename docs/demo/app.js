@@ -39,6 +39,7 @@ function showProgress(loaded, total) {
 }
 
 function showStatus(text) {
+  element("status").setAttribute("aria-busy", "false"); // while the model was loaded, screen readers kept quiet
   element("status").replaceChildren(text);
 }
 

@@ -20,7 +20,7 @@ export async function loadModel(runtime, report) {
   const load = (address, options) => fetchBytes(address, options, (bytes) => report((loaded += bytes), total));
   const names = Object.keys(description.files);
   const [ort, binary, ...models] = await Promise.all([
-    import(runtime.src),
+    importVerified(runtime),
     load(wasm, { integrity }),
     ...names.map((name) => load(name)),
   ]);
@@ -31,6 +31,17 @@ export async function loadModel(runtime, report) {
     sessions[name] = await ort.InferenceSession.create(models[number], { executionProviders: ["wasm"] });
   }
   return { description, predict: (audio) => predict(ort, sessions, description, audio) };
+}
+
+/** Import a module whose hash the browser verifies; a failed script element alone would not keep import() from loading it. */
+async function importVerified({ src, integrity }) {
+  const script = Object.assign(document.createElement("script"), { type: "module", crossOrigin: "anonymous", integrity, src });
+  await new Promise((resolve, reject) => {
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(`${src} cannot be loaded, or has another hash`));
+    document.head.append(script);
+  });
+  return import(src); // the module that was verified
 }
 
 async function fetchBytes(address, options, report) {
