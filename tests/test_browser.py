@@ -21,7 +21,7 @@ from emotion.inference.shipped import DIRECTORY
 from emotion.media.audio import read_audio, to_waveform
 from emotion.media.int16 import to_int16
 from emotion.prepare.speech import speech_parts
-from pages import VERSION, WAIT, answer_of, download_runtime, open_page, predict, served
+from pages import VERSION, answer_of, download_runtime, open_page, predict, served
 
 RATE = 16_000
 TOLERANCE = 1e-3
