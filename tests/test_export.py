@@ -135,9 +135,21 @@ assert names == ["waveform", "waveform_length", "faces", "face_count"], names
 faces = torch.zeros(2, 3, 3, 112, 112, dtype=torch.uint8)
 (probabilities,) = program(torch.zeros(2, 20_000), torch.tensor([20_000, 9_000]), faces, torch.tensor([3, 0]))
 assert probabilities.shape == (2, 8) and torch.allclose(probabilities.sum(dim=1), torch.ones(2))
+(probabilities,) = program(torch.zeros(1, 20_000), torch.tensor([20_000]), faces[:1, :1], torch.tensor([1]))
+assert probabilities.shape == (1, 8)
 assert "emotion" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "pattern"),
+    [("audio", "ravdess/Audio_Speech*/Actor_02/*.flac"), ("face", "ravdess_faces/actor_stills/*.png")],
+)
+def test_shipped_models_are_exported_as_programs(real_data, tmp_path, part, pattern):
+    files = [str(file) for file in sorted(real_data.glob(pattern))[:3]]
+    assert export.export(DIRECTORY / part, tmp_path / "model.pt2", "pt2", files).difference < 1e-5
 
 
 @pytest.mark.slow

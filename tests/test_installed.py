@@ -102,3 +102,6 @@ def test_an_installed_wheel_trains_and_evaluates(tmp_path, demo_root):
     shutil.copyfile(ROOT / "train.py", elsewhere / "train.py")
     result = run(sys.executable, "train.py", *TINY, "run_dir=s", cwd=elsewhere, PYTHONPATH=str(site))
     assert result.returncode == 0, result.stderr
+    result = run(sys.executable, site / "bin" / "emotion", "demo-page", "page", cwd=elsewhere, PYTHONPATH=str(site))
+    assert result.returncode == 0, result.stderr
+    assert (elsewhere / "page" / "index.html").is_file()

@@ -21,6 +21,7 @@ _COMMANDS = (
     predict.add_predict,
     embed.add_embed,
     demo.add_demo,
+    demo.add_demo_page,
     demo.add_live,
     serve.add_serve,
     adapt.add_adapt,

@@ -1,6 +1,7 @@
-"""`emotion demo` and `emotion live`."""
+"""`emotion demo`, `emotion demo-page` and `emotion live`."""
 
 import argparse
+import shlex
 
 from emotion.cli.outputs import path
 from emotion.cli.predictor import add_address, add_model, load_predictor
@@ -18,6 +19,29 @@ def _demo(arguments: argparse.Namespace) -> None:
     from emotion.inference import page
 
     page.serve(load_predictor(arguments), arguments.host, arguments.port)
+
+
+def add_demo_page(commands: "argparse._SubParsersAction") -> None:
+    """Add `emotion demo-page`."""
+    parser = commands.add_parser("demo-page", help="Write a static web page that predicts in the browser.")
+    parser.add_argument("directory", type=path, metavar="DIR", help="New or empty folder for the page.")
+    parser.add_argument("--model", type=path, metavar="ONNX", help="Exported audio model (default: the shipped one).")
+    parser.add_argument(
+        "--onnxruntime-web",
+        type=path,
+        metavar="PATH",
+        help="Package onnxruntime-web to copy: a folder, or the file of npm pack (default: the page uses a CDN).",
+    )
+    parser.set_defaults(call=_demo_page)
+
+
+def _demo_page(arguments: argparse.Namespace) -> None:
+    from emotion.inference import browser
+
+    browser.write_page(arguments.directory, arguments.model, arguments.onnxruntime_web)
+    size = sum(file.stat().st_size for file in arguments.directory.rglob("*") if file.is_file())
+    print(f"wrote {arguments.directory}, {size / 1e6:.1f} MB; to open it on this machine:")
+    print(f"python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(arguments.directory))}")
 
 
 def add_live(commands: "argparse._SubParsersAction") -> None:

@@ -10,6 +10,8 @@ from emotion.inference.shipped import DIRECTORY, PARTS
 _UNSEEN, _ROBUSTNESS, _SOUNDS = "unseen_corpora.csv", "robustness_of_folds.csv", "other_sounds.json"
 """Tables of `emotion report results/unseen_corpora/* --group-by protocol.fold --csv` and of `emotion robustness
 results/whisper_luna5 --csv`, and the result of `benchmarks/other_sounds.py`."""
+_INT8 = "int8.csv"
+"""The result of `benchmarks/int8.py`."""
 _CORRUPTIONS = (
     ("none", 0.0),
     ("white noise", 20.0),
@@ -30,6 +32,7 @@ def card() -> str:
     sounds = json.loads((DIRECTORY / "audio" / _SOUNDS).read_text(encoding="utf-8"))
     for key, value in sounds.items():
         text = text.replace(f"{{{key}}}", f"{value:.1%}" if key == "called_speech" else str(value))
+    text = text.replace("{int8_table}", "\n".join(_int8()))
     head = ["| modality | evaluated on | UAR | accuracy |", "|---|---|---|---|"]
     return text.replace("{table}", "\n".join([*head, *_audio(DIRECTORY / "audio"), *_face(DIRECTORY / "face")]))
 
@@ -60,6 +63,21 @@ def _face(part: Path) -> list[str]:
     return [
         _row("face", "FER2013, its test split", own, "test/"),
         _row("face", "the same without duplicates", unique, "test/"),
+    ]
+
+
+def _int8() -> list[str]:
+    return [
+        "| modality | recordings | size, 32 → 8 bits | UAR, 32 → 8 bits | changed answers | Δ probability | time |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {row['modality']} | {int(row['recordings']):,} | {row['float32_mb']} → {row['int8_mb']} MB "
+            f"| {float(row['float32_uar']):.3f} → {float(row['int8_uar']):.3f} "
+            f"| {int(row['changed_answers']) / int(row['recordings']):.1%} "
+            f"| {float(row['mean_difference']):.3f}, {float(row['max_difference']):.2f} "
+            f"| {row['float32_ms']} → {row['int8_ms']} ms, {row['time_ratio']} |"
+            for row in _rows(DIRECTORY / _INT8)
+        ),
     ]
 
 

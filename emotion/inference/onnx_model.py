@@ -72,6 +72,9 @@ class OnnxModel:
     Args:
         path: ONNX file.
 
+    Attributes:
+        description: Metadata of the file, see `emotion.inference.export.describe`.
+
     Raises:
         EmotionError: the file cannot be used.
     """
@@ -103,6 +106,7 @@ class OnnxModel:
     def _read_metadata(self, described: dict[str, Any]) -> None:
         if described["format"] != FORMAT:
             raise ValueError(f"format {described['format']}")
+        self.description = described
         self.labels, self.sample_rate = tuple(described["labels"]), int(described["sample_rate"])
         self.ratings = tuple(described.get("ratings", ()))
         confidence = described.get("min_confidence")

@@ -33,6 +33,48 @@ def quantized(model: "ModelProto") -> "ModelProto":
     return smaller
 
 
+def computed_in_float(model: "ModelProto") -> "ModelProto":
+    """Return a model with the weights of `quantized` whose products of matrices are computed in 32 bits.
+
+    Their other factors are then not rounded. Rounding makes an answer depend on the last bits of all computations
+    before it, which differ between processors, and between Python and a browser.
+
+    Args:
+        model: Model that `quantized` returned, or one with weights of 32 bits; it is left as it is.
+    """
+    from onnx import ModelProto, TensorProto, helper
+
+    copy = ModelProto.FromString(model.SerializeToString())
+    nodes = list(copy.graph.node)
+    maker = {name: node for node in nodes for name in node.output}
+    user = {name: node for node in nodes for name in node.input}
+    weights, products, replaced = [], {}, []
+    for product in nodes:
+        if product.op_type != "MatMulInteger":
+            continue
+        # quantize_dynamic writes: float(MatMulInteger(rounded, weight)) * (scale of rounded * scale of weight).
+        rounding, converted = maker[product.input[0]], user[product.output[0]]
+        scaled = user[converted.output[0]]
+        (scale,) = (maker[name] for name in scaled.input if name != converted.output[0])
+        (weight_scale,) = (name for name in scale.input if name != rounding.output[1])
+        weight = product.input[1]
+        weights.append(helper.make_node("Cast", [weight], [f"{weight}.converted"], to=TensorProto.FLOAT))
+        weights.append(helper.make_node("Mul", [f"{weight}.converted", weight_scale], [f"{weight}.float"]))
+        products[scaled.output[0]] = helper.make_node(
+            "MatMul", [rounding.input[0], f"{weight}.float"], list(scaled.output)
+        )
+        replaced += [rounding, product, converted, scale]
+    kept = [products.get(node.output[0], node) for node in nodes if node not in replaced]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in (*weights, *kept)]  # not views of the graph
+    used = {name for node in nodes for name in node.input}
+    constants = [tensor for tensor in copy.graph.initializer if tensor.name in used]
+    constants = [type(tensor).FromString(tensor.SerializeToString()) for tensor in constants]
+    del copy.graph.node[:], copy.graph.initializer[:]
+    copy.graph.node.extend(nodes)
+    copy.graph.initializer.extend(constants)
+    return copy
+
+
 def _shrink_constants(model: "ModelProto") -> None:
     """Store large constants in fewer bits, with nodes behind them that ONNX Runtime evaluates once, when it loads."""
     from onnx import TensorProto, helper, numpy_helper

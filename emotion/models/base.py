@@ -220,10 +220,11 @@ class FrameEncoder(BackboneEncoder[ImageFrontEnd, ImageBackbone]):
         embedded = self.backbone(images)
         if self.mirror and not self.training:
             embedded = (embedded + self.backbone(images.flip(3))) / 2
-        _, mask = get_faces(batch)
+        faces, mask = get_faces(batch)
         if torch.compiler.is_exporting():
             counts = mask.sum(dim=1).clamp(min=1)
-            return embedded.unflatten(0, mask.shape).transpose(1, 2), counts
+            # With the shape of the mask, which has the same values, the program would refuse recordings of one image.
+            return embedded.unflatten(0, faces.shape[:2]).transpose(1, 2), counts
         counts = item.bincount(minlength=len(mask))
         padded = embedded.new_zeros(len(counts), int(counts.max()), embedded.shape[1])
         return padded.index_put((item, place_in_clip(item)), embedded).transpose(1, 2), counts

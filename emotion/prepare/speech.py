@@ -84,16 +84,25 @@ def speech_only(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate(parts) if parts else samples[:0]
 
 
-@functools.cache
-def _detector() -> Any:
-    import onnxruntime
+def detector_path() -> Path:
+    """Return the path of the detector's ONNX file.
 
+    Raises:
+        EmotionError: the package silero-vad is damaged or too old.
+    """
     spec = find_spec("silero_vad")  # importing it would import torch
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / "data" / "silero_vad_16k_sequence.onnx" if folders else None
     if not path or not path.is_file():
         raise EmotionError("the model of silero-vad is not installed: pip install 'silero-vad>=6.2.2'")
+    return path
+
+
+@functools.cache
+def _detector() -> Any:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 1))  # recordings are read in parallel
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(detector_path()), options, providers=["CPUExecutionProvider"])
