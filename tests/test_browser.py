@@ -359,7 +359,7 @@ def test_documentation_has_the_measured_differences():
 
 
 def test_other_models_and_packages_are_refused(tmp_path):
-    with pytest.raises(EmotionError, match="is not a model of emotions from audio at 16000 Hz, which alone runs in the page"):
+    with pytest.raises(EmotionError, match="is not a model of emotions from audio at 16000 Hz, which alone"):
         write_page(tmp_path / "site", DIRECTORY / "face" / "model.onnx")
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "ort.wasm.bundle.min.mjs").write_text("other")
