@@ -362,3 +362,9 @@ def _recalls(seeds, speaker):
     for rows in seeds:
         part = rows[rows["speaker"] == speaker]
         yield sklearn.metrics.recall_score(part["emotion"], part["predicted"], average="macro")
+
+
+def test_sizes_of_an_installation_are_those_of_the_stored_table():
+    page = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8").replace("`", "")
+    for row in pd.read_csv(ROOT / "results" / "install_size.csv").itertuples():
+        assert f"| {row.installed} | {row.megabytes:,.1f} |" in page
