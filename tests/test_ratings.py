@@ -313,12 +313,15 @@ def test_a_model_learns_the_ratings_of_its_training_recordings(rated_overrides, 
 
 
 @pytest.mark.slow
-def test_a_model_of_distributions_is_trained_on_votes(rated, train_in_process):
+def test_a_model_of_distributions_is_trained_on_votes(rated, command, train_in_process):
     run_dir = train_in_process(*overrides(rated, "votes.csv"), "task=distribution", "trainer.max_epochs=2")
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert {"test/uar", "test/kl_divergence", "test/js_divergence", "test/cosine_similarity"} <= set(metrics)
     assert metrics["test/kl_divergence"] > 0
     assert metrics["task"] == "distribution"
+    other = command("evaluate", f"run={run_dir}", "data=demo", "protocol=actor6")  # which has no votes
+    assert other.returncode == 0, other.stderr
+    assert "test/kl_divergence" not in json.loads(next(run_dir.glob("evaluations/demo-*/metrics.json")).read_text())
 
 
 def test_votes_are_targets_of_distributions_only(rated, compose):
@@ -351,10 +354,17 @@ def test_ratings_are_not_losses_of_classes(compose):
         validate(compose("training.loss=mse"))
 
 
-@pytest.mark.parametrize(("task", "error"), [("regression", "has no ratings"), ("distribution", "has no votes")])
-def test_a_corpus_without_ratings_or_votes_is_refused(compose, demo_root, task, error):
-    with pytest.raises(EmotionError, match=f"task={task}: the demo corpus {error}"):
-        build_datamodule(compose(f"task={task}")).setup()
+def test_a_corpus_without_ratings_or_votes_is_refused(compose, demo_root, train_in_process):
+    with pytest.raises(EmotionError, match="task=regression: the demo corpus has no ratings"):
+        build_datamodule(compose("task=regression"))
+    with pytest.raises(EmotionError, match="task=distribution: the demo corpus has no votes"):
+        train_in_process("task=distribution")
+
+
+@pytest.mark.parametrize("targets", ["[speaker]", "[valence,valence]", "['a,b']"])
+def test_names_of_ratings_are_those_of_columns_of_results(compose, targets):
+    with pytest.raises(EmotionError, match=r"task\.targets: .* cannot name a rating"):
+        validate(compose("task=regression", f"task.targets={targets}"))
 
 
 @pytest.mark.slow

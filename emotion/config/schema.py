@@ -140,6 +140,15 @@ class TaskConfig:
     targets: Annotated[list[str], Len(1)] | None = None
     """Columns of the rated values; null for those of valence, arousal and dominance that the corpus has."""
 
+    def __post_init__(self) -> None:
+        names = self.targets or []
+        for name in names:
+            if name in ("split", "recording", "speaker") or {",", "/"} & set(name) or names.count(name) > 1:
+                raise EmotionError(
+                    f"task.targets: {name!r} cannot name a rating: names are given once, without commas and slashes, "
+                    "and split, recording and speaker are columns of other things"
+                )
+
     @property
     def is_regression(self) -> bool:
         """True if rated values are predicted."""

@@ -50,7 +50,7 @@ class EmotionDataModule(pl.LightningDataModule):
         modalities: Modalities of the model, in `MODALITIES`, and how they are prepared (default: audio only).
         train_label: Label to which the train split is restricted, or None.
         sampling_temperature: Balance of the training batches, see `emotion.data.table.sampling_weights` (default: 1).
-        soft_labels: True to train on the votes of annotators (default: False).
+        soft_labels: True to serve the votes of annotators, if the corpus has any (default: False).
         ratings: Names of the ratings that are predicted in place of labels (default: none).
 
     Attributes:
@@ -143,12 +143,8 @@ class EmotionDataModule(pl.LightningDataModule):
         table = add_labels(table, self.labels, self.classes, self.label_scheme, self.train_label)
         if self.soft_labels:
             votes = self.corpus.label_distributions(directory)
-            if votes is None:
-                raise EmotionError(
-                    f"task=distribution: the {self.corpus.name} corpus has no votes of annotators; use "
-                    "task=classification"
-                )
-            table, self.targets = soft_targets(table, votes, self.labels, self.classes)
+            if votes is not None:
+                table, self.targets = soft_targets(table, votes, self.labels, self.classes)
         self._table = table
 
     def cache_features(

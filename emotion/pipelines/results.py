@@ -92,8 +92,13 @@ def fit_statistics(classifier: Classifier, encoders: Iterable[Encoder], datamodu
         datamodule: Set up already.
 
     Raises:
-        EmotionError: a rating is unknown for the whole train split.
+        EmotionError: a rating is unknown for the whole train split, or there are no votes to train on.
     """
+    if datamodule.soft_labels and datamodule.targets is None:
+        raise EmotionError(
+            f"task=distribution: the {datamodule.corpus.name} corpus has no votes of annotators; use "
+            "task=classification"
+        )
     for encoder in encoders:
         malloc.trim()
         encoder.fit(lambda: datamodule.batches("train"))
