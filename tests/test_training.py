@@ -302,6 +302,7 @@ def test_results_depend_only_on_the_seed(train_in_process):
 RECIPES = {
     "one cycle": (),
     "averaged": ("scheduler=cosine", "training.ema_decay=0.9", "features.cache=false"),
+    "averaged equally": ("scheduler=constant", "training.swa_first_epoch=2"),
     "augmented": ("model=audio_lstm", "augment=[speed,noise,vtlp,spec_augment,mixup]"),
     "patient": ("scheduler=constant", "optimizer=sgd", "optimizer.lr=0.1", "training.patience=2"),
 }
@@ -325,6 +326,24 @@ def test_resumed_training_equals_uninterrupted_training(train_in_process, monkey
     assert epoch_of(uninterrupted.parent / "broken", "last") == 1  # also if another epoch is the best
     resumed = train_in_process(f"resume={uninterrupted.parent / 'broken'}", name="broken")
     assert_same_run(uninterrupted, resumed)
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_the_mean_of_those_after_each_epoch(train_in_process, monkeypatch):
+    kept = []
+
+    def keep(self, trainer, pl_module, *_):
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            kept.append({name: value.clone() for name, value in pl_module.classifier.named_parameters()})
+
+    monkeypatch.setattr("emotion.training.callbacks.ReseedEachEpoch.on_train_batch_end", keep, raising=False)
+    changes = ("scheduler=constant", "trainer.max_epochs=4", "training.swa_first_epoch=2", "training.calibrate=false")
+    run_dir = train_in_process(*QUICK, *changes, "training.monitor=dev/loss")
+    found, epoch = runs.load_weights(run_dir), epoch_of(run_dir, "best")
+    used = kept[1 : epoch + 1] if epoch else kept[:1]  # of epochs 2 to the best one
+    for name, value in kept[0].items():
+        expected = torch.stack([own[name] for own in used]).mean(dim=0)
+        torch.testing.assert_close(found[name], expected, atol=1e-6, rtol=1e-5, msg=f"{name} {value.shape}")
 
 
 @pytest.mark.slow

@@ -171,6 +171,8 @@ class TrainingConfig:
     """Label smoothing of the loss."""
     ema_decay: OpenFraction | None
     """Decay of an exponential moving average of the weights, which is then evaluated; null for none."""
+    swa_first_epoch: Count | None = None
+    """First epoch, from 1, of those whose weights are averaged equally and then evaluated (SWA); null for none."""
     calibrate: bool = True
     """Fit the temperature of the softmax on dev, after the best epoch was selected."""
     temperature_factor: Positive = 1.0
@@ -179,6 +181,13 @@ class TrainingConfig:
     """Train anew on train and dev after selection on dev: a network for the selected number of epochs."""
     compile: bool = False
     """Compile the networks with torch.compile."""
+
+    def __post_init__(self) -> None:
+        if self.ema_decay and self.swa_first_epoch:
+            raise EmotionError(
+                f"training.ema_decay={self.ema_decay:g} and training.swa_first_epoch={self.swa_first_epoch} are two "
+                "averages of the weights; set one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,20 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
 
 from emotion.data.sampler import epoch_seed
 from emotion.files import atomic_path
@@ -43,6 +49,36 @@ class StagedLearning(pl.Callback):
         for encoder in cast("EmotionModule", pl_module).classifier.encoders:
             encoder.start_epoch(trainer.current_epoch)
         pl_module.train()
+
+
+class StochasticWeightAveraging(WeightAveraging):
+    """A callback that averages the weights of the last epochs equally (Izmailov et al., 2018).
+
+    https://arxiv.org/abs/1803.05407. Statistics of batch normalisation are averaged too. Before the first of these
+    epochs, the weights are those of the latest epoch.
+
+    Args:
+        first_epoch: Number of the first averaged epoch, from 1.
+    """
+
+    def __init__(self, first_epoch: int) -> None:
+        super().__init__()
+        self.first_epoch = first_epoch
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the weights after the last batch of an epoch, before dev is predicted with the mean."""
+        average = self._average_model
+        if average is None or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        if trainer.current_epoch + 1 <= self.first_epoch:
+            average.n_averaged.zero_()  # the next update copies the weights
+        average.update_parameters(pl_module)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Return False, since updates follow the last batch of an epoch."""
+        return False
 
 
 class GradientNorm(pl.Callback):
@@ -123,8 +159,25 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict | moved)
 
 
+def weight_averaging(ema_decay: float | None, swa_first_epoch: int | None) -> list[pl.Callback]:
+    """Return the callback that averages the weights, which are then evaluated and kept; empty for none.
+
+    Args:
+        ema_decay: Decay of an exponential moving average, or None.
+        swa_first_epoch: See `StochasticWeightAveraging`, or None.
+    """
+    if ema_decay:
+        return [EMAWeightAveraging(decay=ema_decay)]
+    return [StochasticWeightAveraging(swa_first_epoch)] if swa_first_epoch else []
+
+
 def build_callbacks(
-    checkpoints: Path, seed: int, monitor: str, patience: int | None, ema_decay: float | None, show_progress: bool
+    checkpoints: Path,
+    seed: int,
+    monitor: str,
+    patience: int | None,
+    averaging: Sequence[pl.Callback],
+    show_progress: bool,
 ) -> list[pl.Callback]:
     """Return the callbacks of a fit, in the order in which they depend on each other.
 
@@ -133,13 +186,11 @@ def build_callbacks(
         seed: Seed of the run.
         monitor: Dev metric that selects the best epoch.
         patience: Number of epochs without improvement after which training stops, or None.
-        ema_decay: Decay of the moving average of the weights that is evaluated and kept, or None.
+        averaging: Callback that averages the weights, see `weight_averaging`; empty for none.
         show_progress: True to show a progress bar.
     """
     best = RunCheckpoint(checkpoints, "best", monitor)
-    callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning()]
-    if ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=ema_decay))
+    callbacks: list[pl.Callback] = [ReseedEachEpoch(seed), StagedLearning(), *averaging]
     if patience:
         callbacks.append(EarlyStopping(monitor, mode=best.mode, patience=patience, check_on_train_epoch_end=True))
     if show_progress:

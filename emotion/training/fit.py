@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import EMAWeightAveraging, Timer
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 from torch import distributed
 
@@ -27,7 +27,14 @@ from emotion.models.base import Classifier
 from emotion.models.build import checkpoint_state, checkpoint_weights
 from emotion.training.build import build_module
 from emotion.training.calibration import calibrate
-from emotion.training.callbacks import AtomicCheckpoints, FirstEpoch, ReseedEachEpoch, StagedLearning, build_callbacks
+from emotion.training.callbacks import (
+    AtomicCheckpoints,
+    FirstEpoch,
+    ReseedEachEpoch,
+    StagedLearning,
+    build_callbacks,
+    weight_averaging,
+)
 from emotion.training.module import EmotionModule
 from emotion.training.process import process_rank
 from emotion.training.refit import keep_initial_weights, refit, restore_selected
@@ -163,9 +170,8 @@ def _explained(run_dir: Path) -> Iterator[None]:
 def _train_on_both(settings: FitSettings, classifier: Classifier, datamodule: EmotionDataModule, epochs: int) -> None:
     """Train on train and dev for a number of epochs, without an evaluation."""
     joined = datamodule.with_dev_in_train()
-    callbacks: list[pl.Callback] = [ReseedEachEpoch(settings.seed), StagedLearning()]
-    if settings.training.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=settings.training.ema_decay))
+    averaging = weight_averaging(settings.training.ema_decay, settings.training.swa_first_epoch)
+    callbacks = [ReseedEachEpoch(settings.seed), StagedLearning(), *averaging]
     arguments: dict[str, Any] = settings.trainer.arguments() | {"max_epochs": epochs, "limit_val_batches": 0}
     trainer = pl.Trainer(
         **arguments,
@@ -198,7 +204,7 @@ def _trainer(settings: FitSettings, timer: Timer) -> pl.Trainer:
         settings.seed,
         training.monitor,
         training.patience,
-        training.ema_decay,
+        weight_averaging(training.ema_decay, training.swa_first_epoch),
         sys.stderr.isatty(),
     )
     if settings.on_first_epoch:
