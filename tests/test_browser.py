@@ -263,7 +263,9 @@ def run_javascript(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize(
+    "rate", [8_000, 16_000, *(pytest.param(rate, marks=pytest.mark.slow) for rate in (44_100, 48_000))]
+)
 def test_preparation_equals_that_of_python(run_javascript, rate):
     random = np.random.default_rng(rate)
     smooth = np.convolve(random.standard_normal(rate // 2 + 13), np.hanning(15) / 7, "same").astype(np.float32)
@@ -282,6 +284,7 @@ def test_preparation_equals_that_of_python(run_javascript, rate):
         assert [f"waveform: {note}" for note in noted] == notes
 
 
+@pytest.mark.slow
 def test_parts_of_speech_equal_those_of_python(run_javascript, monkeypatch):
     from emotion.prepare import speech
 

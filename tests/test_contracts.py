@@ -35,7 +35,7 @@ OTHER_FEATURES = [f for f in FEATURES if f not in ("mfcc", "log_mel", *MODELS)]
 PAIRS += [("vggish" if "one vector" in TEXTS[f] else "audio_lstm", f) for f in OTHER_FEATURES]
 PAIRS += [("audio_lstm", "[mfcc,chroma,rms,deltas]")]
 SLOW = {"face_cnn_s4", "face_facenet", "face_vgg16", "hubert", "vggish", "wav2vec2", "wavlm"}
-SLOW |= {"face_backbone", "random_forest", "speech_encoder", "spline_variants", "xgboost"}
+SLOW |= {"face_backbone", "face_video", "random_forest", "speech_encoder", "spline_variants", "xgboost"}
 EACH_PAIR = pytest.mark.parametrize(
     ("model", "features"), [pytest.param(*pair, marks=[pytest.mark.slow] if SLOW & {*pair} else []) for pair in PAIRS]
 )

@@ -11,6 +11,7 @@ from emotion.errors import EmotionError
 SHORT = ("trainer.max_epochs=2", "features=rms", "model=audio_lstm")
 
 
+@pytest.mark.slow
 def test_loggers_get_the_same_figures(train_in_process, demo_root, tmp_path):
     from mlflow.tracking import MlflowClient
 
@@ -68,6 +69,7 @@ def test_missing_libraries_are_named(train_in_process, demo_root, monkeypatch, n
         train_in_process(f"logger={name}", *SHORT)
 
 
+@pytest.mark.slow
 def test_callbacks_log_learning_rates_and_gradients(train_in_process, demo_root):
     run = train_in_process("logger=csv", "callbacks=[learning_rate,gradient_norm]", *SHORT)
     curves = pd.read_csv(run / "csv" / "metrics.csv")

@@ -354,6 +354,7 @@ def test_ratings_are_not_losses_of_classes(compose):
         validate(compose("training.loss=mse"))
 
 
+@pytest.mark.slow
 def test_a_corpus_without_ratings_or_votes_is_refused(compose, demo_root, train_in_process):
     with pytest.raises(EmotionError, match="task=regression: the demo corpus has no ratings"):
         build_datamodule(compose("task=regression"))

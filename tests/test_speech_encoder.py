@@ -139,6 +139,7 @@ def test_checkpointing_gives_the_same_gradients(encoder):
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*found, strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_needs_its_encoder_for_training_only(encoder, tmp_path, train_in_process, demo_root):
     folder = shutil.copytree(encoder("wavlm"), tmp_path / "my encoder")
     run = train_in_process("model=speech_encoder", f"model.encoder='{folder}'", "trainer.max_epochs=1")
