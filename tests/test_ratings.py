@@ -155,6 +155,22 @@ def test_votes_are_read_from_columns_named_after_emotions(tmp_path, caplog):
     assert votes.loc["folder/a/1"].to_dict() == {"angry": 3.0, "happy": 1.0}
 
 
+def test_wrong_cells_and_columns_are_named(tmp_path):
+    start = "path,angry,happy,valence\n"
+    for rows, settings, error in (
+        ("a/1.wav,-1,2,3\n", {}, r"ratings\.csv line 2, angry: '-1' is not a number of votes"),
+        ("a/1.wav,many,2,3\n", {}, r"ratings\.csv line 2, angry: 'many' is not a number"),
+        ("a/1.wav,1,2,3\na/2.wav,0,,3\n", {}, r"line 3 has no votes; 1 rows are left out with data\.on_error=skip"),
+        ("a/1.wav,1,2,3\n", {"columns": {"valence": "Foo"}}, r"ratings\.csv lacks the column foo; its columns"),
+        ("a/1.wav,1,2,3\n", {"columns": {"valence": "happy"}}, r"columns\.valence=happy: .* has a column valence too"),
+    ):
+        root = write_table(tmp_path, start + rows)
+        with pytest.raises(EmotionError, match=error):
+            Folder("ratings.csv", **settings).scan(root)
+    with pytest.raises(EmotionError, match="task=regression needs ratings: name a table"):
+        Folder(needs_emotions=False).scan(root)
+
+
 def test_votes_and_ratings_of_a_data_set_of_the_hub(cache, tmp_path):
     datasets = pytest.importorskip("datasets")
     from pyarrow import Table, parquet
@@ -285,6 +301,10 @@ def test_a_model_of_ratings_is_trained_evaluated_and_used(rated, rated_overrides
         (("predict", "--run", run_dir, file, "--min-confidence=0.5"), "--min-confidence is of emotions"),
         (("robustness", run_dir), "predicts valence,arousal; give runs of models of emotions"),
         (("figures", run_dir), "predicts valence, arousal; name the run of a model of emotions"),
+        (("live", file, "--run", run_dir), "emotion live shows emotions, and this model predicts valence, arousal"),
+        (("demo", "--run", run_dir), "emotion demo shows emotions"),
+        (("export-dataset", *rated_overrides, "--output", tmp_path / "set"), "writes one emotion for each recording"),
+        (("report", run_dir, "--group-by", "model"), "model is a group of keys; name one of them, such as model.name"),
         (("report", run_dir, "--ensemble"), "--ensemble is of models of emotions"),
     ):
         ended = command(*arguments)
@@ -347,6 +367,30 @@ def test_votes_are_targets_of_distributions_only(rated, compose):
 def test_what_only_classes_have_is_refused(compose, arguments, error):
     with pytest.raises(EmotionError, match=error):
         validate(compose("task=regression", *arguments))
+
+
+def test_estimators_are_not_trained_on_votes(compose):
+    with pytest.raises(EmotionError, match="task=distribution needs a model that is trained by gradient"):
+        validate(compose("task=distribution", "model=svm"))
+
+
+@pytest.mark.slow
+def test_ratings_that_cannot_be_learnt_or_measured_are_reported(rated, train_in_process, caplog):
+    table = pd.read_csv(rated / "ratings.csv")
+    table.assign(valence=3.0).to_csv(rated / "constant.csv", index=False)
+    changes = ("task=regression", "trainer.max_epochs=1")
+    with pytest.raises(EmotionError, match="the train split has no two different ratings of valence"):
+        train_in_process(*overrides(rated, "constant.csv"), *changes, name="constant")
+    with pytest.raises(EmotionError, match="labels are of models of emotions"):
+        train_in_process(*overrides(rated), *changes, "labels=[happy,sad]", name="labels")
+    run_dir = train_in_process(*overrides(rated), *changes, name="whole")
+    splits = pd.read_csv(run_dir / "splits.csv")
+    of_dev = set(splits.loc[splits["split"] == "dev", "recording"].str.removeprefix("folder/"))
+    stems = table["file"].str.rpartition(".")[0]
+    table.assign(valence=table["valence"].where(~stems.isin(of_dev))).to_csv(rated / "no_dev.csv", index=False)
+    run_dir = train_in_process(*overrides(rated, "no_dev.csv"), *changes, name="no_dev")
+    assert "dev has no rating of valence" in caplog.text
+    assert "dev/ccc/valence" not in json.loads((run_dir / "metrics.json").read_text())
 
 
 def test_ratings_are_not_losses_of_classes(compose):

@@ -141,6 +141,8 @@ def refuses(server):
         httpx.get(server.address + "/health")
     except httpx.ConnectError:
         return True
+    except httpx.RemoteProtocolError:  # it stopped between the connection and the request
+        pass
     return False
 
 

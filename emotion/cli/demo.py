@@ -4,7 +4,7 @@ import argparse
 import shlex
 
 from emotion.cli.outputs import path
-from emotion.cli.predictor import add_address, add_model, load_predictor
+from emotion.cli.predictor import add_address, add_model, load_predictor, require_emotions
 
 
 def add_demo(commands: "argparse._SubParsersAction") -> None:
@@ -18,7 +18,9 @@ def add_demo(commands: "argparse._SubParsersAction") -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from emotion.inference import page
 
-    page.serve(load_predictor(arguments), arguments.host, arguments.port)
+    predictor = load_predictor(arguments)
+    require_emotions(predictor, "demo")
+    page.serve(predictor, arguments.host, arguments.port)
 
 
 def add_demo_page(commands: "argparse._SubParsersAction") -> None:
@@ -63,6 +65,7 @@ def _live(arguments: argparse.Namespace) -> None:
     from emotion.inference import live
 
     predictor = load_predictor(arguments)
+    require_emotions(predictor, "live")
     if arguments.file:
         estimates = live.follow_file(predictor, arguments.file, arguments.window, arguments.hop)
     else:

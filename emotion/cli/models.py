@@ -53,7 +53,7 @@ def _export(arguments: argparse.Namespace) -> None:
     shown = f"wrote {output}, {size / 1e6:.1f} MB"
     if checked:
         shown += (
-            f": on {counted(checked.recordings, 'recording')} its probabilities differ by at most "
+            f": on {counted(checked.recordings, 'recording')} its outputs differ by at most "
             f"{checked.difference:.0e} from those of the run"
         )
     print(shown)

@@ -166,8 +166,8 @@ def _refuse_outputs_of_emotions(
     options |= {str(figure): True for figure in figures}
     for option in (name for name, given in options.items() if given):
         raise EmotionError(
-            f"{option} is of emotions, and this model predicts {', '.join(ratings)}; use --format json, jsonl, csv or "
-            "parquet"
+            f"{option} is of emotions, and this model predicts {', '.join(ratings)}; leave it out, or use --format "
+            "table, json, jsonl, csv or parquet"
         )
 
 

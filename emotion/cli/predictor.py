@@ -36,6 +36,18 @@ def load_predictor(arguments: argparse.Namespace) -> "Predictor":
     return Predictor.from_run(arguments.run) if arguments.run else Predictor.shipped()
 
 
+def require_emotions(predictor: "Predictor", command: str) -> None:
+    """Refuse a model of ratings.
+
+    Raises:
+        EmotionError: the model predicts ratings.
+    """
+    if ratings := predictor.model.ratings:
+        raise EmotionError(
+            f"emotion {command} shows emotions, and this model predicts {', '.join(ratings)}; use emotion predict"
+        )
+
+
 def add_address(parser: argparse.ArgumentParser, port: int) -> None:
     """Add `--host` and `--port` to a command that serves.
 

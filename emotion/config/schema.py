@@ -326,6 +326,11 @@ class TrainConfig:
         own = {f"model.{key}": features for key, features in self.model.own_features.items()}
         for key, features in {"features": self.features, **own}.items():
             features.check(key, self.data.sample_rate)
+        if self.task.name == "distribution" and self.model.kind not in ("neural", "fusion"):
+            raise EmotionError(
+                "task=distribution needs a model that is trained by gradient, such as model=mfcc_cnn; "
+                f"{self.model.name} is of kind {self.model.kind}"
+            )
         if self.task.is_regression:
             self._check_regression()
         elif self.training.loss != "cross_entropy" or self.training.monitor == "dev/ccc":

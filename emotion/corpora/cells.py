@@ -99,6 +99,18 @@ def to_number(cell: str, place: str) -> float:
     return value
 
 
+def to_votes(cell: str, place: str) -> float:
+    """Return a cell as a number of votes, see `to_number`.
+
+    Raises:
+        EmotionError: the cell is not a number, or a negative one.
+    """
+    count = to_number(cell, place)
+    if count < 0:
+        raise EmotionError(f"{place}: {cell!r} is not a number of votes, which is at least 0")
+    return count
+
+
 def ratings_table(
     cells: Sequence[tuple[str, Mapping[str, str]]], targets: Sequence[str] | None, place: str
 ) -> pd.DataFrame:
@@ -144,7 +156,7 @@ def votes_table(cells: Sequence[tuple[str, Mapping[str, str]]], place: str) -> p
     columns = {name: emotion for _, own in cells for name in own if (emotion := known_emotion(name))}
     if not columns:
         return None
-    rows = [[to_number(own.get(name, ""), f"{place}, {name} of {key}") for name in columns] for key, own in cells]
+    rows = [[to_votes(own.get(name, ""), f"{place}, {name} of {key}") for name in columns] for key, own in cells]
     table = pd.DataFrame(rows, index=pd.Index([key for key, _ in cells]), columns=pd.Index(columns), dtype=float)
     votes = table.fillna(0.0).groupby(level=0).sum().T.groupby(columns.get).sum().T
     return votes[votes.sum(axis=1) > 0]

@@ -17,7 +17,7 @@ from emotion.corpora.cells import (
     part_of_file,
     path_below,
     ratings_table,
-    to_number,
+    to_votes,
     votes_table,
 )
 from emotion.corpora.tables import normalized, read_table
@@ -27,6 +27,12 @@ from emotion.media.suffixes import MEDIA_SUFFIXES, SILENT_SUFFIXES, media_kind
 
 log = logging.getLogger(__name__)
 
+_NO_RATINGS = (
+    "task=regression needs ratings: name a table that has a column for each, such as valence, with "
+    "data.corpus.table=CSV, a path below data.root or an absolute one"
+)
+_SYNONYMS = {"file": "path", "file_name": "path", "activation": "arousal"}
+"""Names of columns by other names for them."""
 _OWN_COLUMNS = ("path", "emotion", "speaker", "gender", "start", "end")
 _NO_SPEAKER = ("", "nan", "#n/a", "n/a", "na", "none", "null", "unknown", "?", "-", "–", "—")
 
@@ -132,10 +138,7 @@ class Folder(Corpus):
     def annotations(self, directory: Path, targets: Sequence[str] | None) -> pd.DataFrame:
         """See `Corpus.annotations`: columns of the table, which may list a recording once for each annotator."""
         if not self.table:
-            raise EmotionError(
-                "task=regression needs ratings: name a table that has a column for each, such as valence, with "
-                "data.corpus.table=CSV"
-            )
+            raise EmotionError(_NO_RATINGS)
         return ratings_table(self._cells(directory), targets, str(directory / Path(self.table).expanduser()))
 
     def _cells(self, directory: Path) -> list[tuple[str, dict[str, str]]]:
@@ -154,6 +157,8 @@ class Folder(Corpus):
 
     def _listed(self, directory: Path) -> list[tuple[str, _ListedFile]]:
         """Return the files with the keys of their recordings."""
+        if not self.table and not self.needs_emotions:
+            raise EmotionError(_NO_RATINGS)
         listed = self._from_csv(directory, self.table) if self.table else self._from_folders(directory)
         keys = _keys(list(dict.fromkeys(file.path for file in listed)))
         return [(f"{self.name}/{keys[file.path]}{file.suffix}", file) for file in self._consistent(listed, keys)]
@@ -185,9 +190,12 @@ class Folder(Corpus):
 
     def _from_csv(self, directory: Path, name: str) -> list[_ListedFile]:
         path = directory / Path(name).expanduser()
-        table = read_table(
-            path, ("path",), {"file": "path", "file_name": "path", "activation": "arousal"} | self.columns
-        )
+        if self.columns:
+            given = read_table(path, tuple(self.columns))
+            for theirs, own in self.columns.items():
+                if own != theirs and own in given:
+                    raise EmotionError(f"data.corpus.columns.{own}={theirs}: {path} has a column {own} too; remove one")
+        table = read_table(path, ("path",), _SYNONYMS | self.columns)
         if table.empty:
             raise EmotionError(f"{path} lists no recordings: it has no line after its header")
         numbers = [str(column) for column in table if column not in _OWN_COLUMNS]
@@ -222,9 +230,21 @@ class Folder(Corpus):
         names = list(map(str, table))
         columns = [name for name in names if known_emotion(name)]
         if columns:
-            votes = table[columns].map(lambda cell: to_number(cell, str(path)))
+            votes = pd.DataFrame(
+                {
+                    name: [to_votes(cell, f"{path} line {line}, {name}") for line, cell in table[name].items()]
+                    for name in columns
+                },
+                index=table.index,
+            )
             most = votes.max(axis=1)
-            if ties := int((votes.eq(most, axis=0).sum(axis=1) > 1).sum()):
+            voted = most > 0
+            if not voted.all() and self.on_error == "raise" and self.needs_emotions:
+                raise EmotionError(
+                    f"{path} line {most.index[~voted][0]} has no votes; {(~voted).sum():,} rows are left out with "
+                    "data.on_error=skip"
+                )
+            if ties := int((votes[voted].eq(most[voted], axis=0).sum(axis=1) > 1).sum()):
                 self._report(f"{path}: {ties:,} rows have a tie of votes, of which the first emotion counts")
             chosen = votes.fillna(-1.0).to_numpy().argmax(axis=1)
             return [columns[index] if count > 0 else "" for index, count in zip(chosen, most, strict=True)]

@@ -43,7 +43,8 @@ def read_table(path: Path, needed: Sequence[str], synonyms: Mapping[str, str] | 
     except ImportError as error:
         raise EmotionError(f"{path} needs pyarrow: pip install 'emotion[parquet]'") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise EmotionError(f"cannot read {path}: {error_message(error)}") from error
+        reason = getattr(error, "strerror", None) or error_message(error)
+        raise EmotionError(f"cannot read {path}: {reason}") from error
     header = [name.lower() for name in header]
     header = [own if (own := (synonyms or {}).get(name)) and own not in header else name for name in header]
     while header and not header[-1]:  # a separator at the end of lines makes an empty column

@@ -203,6 +203,8 @@ def _write_breakdown_of_ratings(folder: Path, predictions: pd.DataFrame, datamod
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     shown = breakdown.drop_speaker_groups(groups)
     log.info("\n%s\n\n%s\n", breakdown.format_metrics(ratings), breakdown.format_metrics(shown))
+    if 1 < groups["speakers"][0] < MIN_SPEAKERS:
+        log.info("ccc_low and ccc_high are rough estimates: there are only %d speakers", groups["speakers"][0])
 
 
 def _by_group(predictions: pd.DataFrame, datamodule: EmotionDataModule, lost: str | None) -> pd.DataFrame:

@@ -40,6 +40,11 @@ def export_dataset(config: TrainConfig, output: Path, form: str, without: str | 
     Raises:
         EmotionError: the corpus or the protocol cannot be used, the folder is not empty, or datasets is not installed.
     """
+    if config.task.name != "classification":
+        raise EmotionError(
+            f"task={config.task.name}: emotion export-dataset writes one emotion for each recording; use "
+            "task=classification"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise EmotionError(f"{output} is not an empty folder; choose another one")
     try:

@@ -105,9 +105,10 @@ def fit_statistics(classifier: Classifier, encoders: Iterable[Encoder], datamodu
     if isinstance(classifier, Regressor):
         ratings = datamodule.true_ratings("train")
         for name, values in zip(datamodule.ratings, ratings.T, strict=True):
-            if np.isnan(values).all():
+            if len(np.unique(values[~np.isnan(values)])) < 2:
                 raise EmotionError(
-                    f"no recording of the train split has the rating {name}; leave it out of task.targets"
+                    f"the train split has no two different ratings of {name}; leave it out with task.targets, or "
+                    "choose another protocol"
                 )
         classifier.head.fit(torch.from_numpy(ratings))
 
@@ -262,8 +263,11 @@ def headline(results: dict[str, Any], split: str) -> str:
         single = {key.removeprefix(prefix): value for key, value in results.items() if key.startswith(prefix)}
         each = ", ".join(f"{name} {value:.3f}" for name, value in single.items())
         return f"CCC {results[f'{split}/ccc']:.3f} ({each})"
+    votes = ""
+    if f"{split}/kl_divergence" in results:
+        votes = f", Kullback-Leibler divergence from the votes {results[f'{split}/kl_divergence']:.3f}"
     chance = f" (chance {results['test/chance']:.3f})" if split == "test" else ""
-    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}{chance}"
+    return f"UAR {results[f'{split}/uar']:.3f}, accuracy {results[f'{split}/war']:.3f}{votes}{chance}"
 
 
 def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = SPLITS) -> None:
@@ -288,6 +292,15 @@ def report_small_splits(datamodule: EmotionDataModule, splits: Sequence[str] = S
             for split, own in few.items()
         )
         log.warning("fewer than %d recordings of a class (%s): UAR is uncertain", _FEW, counted)
+
+
+def report_missing_ratings(datamodule: EmotionDataModule) -> None:
+    """Warn where dev or test lacks a rating, which then does not count in its metrics."""
+    for split in ("dev", "test"):
+        known = ~np.isnan(datamodule.true_ratings(split))
+        missing = [name for name, own in zip(datamodule.ratings, known.T, strict=True) if not own.any()]
+        if missing:
+            log.warning("%s has no rating of %s, which does not count in its CCC", split, ", ".join(missing))
 
 
 def _and_others(count: int) -> str:

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from emotion import malloc, runs, warm_start
 from emotion.composition import datamodule_of, kind_of
+from emotion.config.compose import key_of
 from emotion.config.schema import TrainConfig
 from emotion.config.target import require_arguments
 from emotion.config.validate import validate
@@ -35,6 +36,7 @@ from emotion.pipelines.results import (
     label_metrics,
     provenance,
     rating_metrics,
+    report_missing_ratings,
     report_small_splits,
     write_results,
 )
@@ -122,6 +124,8 @@ def _set_up_data(job: Job) -> EmotionDataModule:
     datamodule.setup()
     # Everything that loads the run later needs the names of the outputs.
     if datamodule.ratings:
+        if any(key_of(override) == "labels" for override in job.overrides):
+            raise EmotionError("labels are of models of emotions; leave the key out with task=regression")
         job.composed.task.targets = list(datamodule.ratings)
         job.config = validate(job.composed)
     elif config.labels == FROM_DATA:
@@ -187,6 +191,7 @@ def _report_start(config: TrainConfig, kind: ModelKind, classifier: Classifier, 
     log.info("protocol %s, fold %s (%s): %s recordings", protocol.name, protocol.fold, independent, counts)
     if datamodule.ratings:
         log.info("ratings: %s", ", ".join(datamodule.ratings))
+        report_missing_ratings(datamodule)
     else:
         report_small_splits(datamodule)
     if kind.is_neural:

@@ -88,6 +88,8 @@ class Run:
         value = OmegaConf.select(self.config, key)
         if value is None:
             raise EmotionError(f"the configuration of {self.directory} has no {key}")
+        if isinstance(value, DictConfig):
+            raise EmotionError(f"{key} is a group of keys; name one of them, such as {key}.name")
         return value if isinstance(value, int | float) else str(value)
 
 
