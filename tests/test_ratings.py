@@ -13,6 +13,7 @@ from scipy.stats import entropy
 
 from conftest import build_datamodule
 from emotion.checks import check_corpus
+from emotion.checks.page import render
 from emotion.config.validate import validate
 from emotion.corpora.folder import Folder
 from emotion.corpora.huggingface import HuggingFace
@@ -425,3 +426,7 @@ def test_a_check_reports_ratings_and_agreement(rated, compose):
     assert any("agree on arousal with Krippendorff's alpha 1.00" in text for text in texts)
     assert list(found.counts.index) == ["valence", "arousal"]
     assert found.counts.loc["valence"].sum() == len(annotated)
+    assert found.table["rated_valence"].notna().all()
+    page = render(found)
+    assert "Histogram of valence" in page
+    assert "<th>arousal</th>" in page and "<th>emotion</th>" not in page

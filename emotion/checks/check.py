@@ -37,6 +37,8 @@ from emotion.prepare.waveforms import parts_of
 from emotion.progress import track
 from emotion.protocols import SPLITS
 
+RATED = "rated_"
+"""Start of the names of columns of ratings."""
 _FIELDS = [name for name in Measures.__dataclass_fields__ if name not in ("digest", "fingerprint")]
 
 
@@ -48,7 +50,8 @@ class Check:
         title: What was checked, in one line.
         directory: Directory of the corpus, to which the paths of `table` are relative.
         table: The recordings: the columns of the corpus, `split` (empty outside of the protocol) and the numbers of
-            `Measures` (NaN for a file without audio, or one that cannot be read), and `problem`, what is wrong with it.
+            `Measures` (NaN for a file without audio, or one that cannot be read), `problem`, what is wrong with it, and
+            with `task=regression` its ratings, such as `rated_valence`.
         counts: Number of recordings of each emotion, or with each rating (rows), in each split (columns); None if there
             are no splits.
         speakers: Number of speakers of each split in words; None likewise.
@@ -87,14 +90,13 @@ def check_corpus(
     directory = corpus.locate(data.root)
     scanned = corpus.scan(directory, data.channel if data.train_channel in (None, data.channel) else "both")
     title = f"{corpus.name}: {counted(len(scanned), 'recording')} in {directory}"
-    used, counts, speakers = scanned.assign(split=""), None, None
+    used, counts, speakers, annotations = scanned.assign(split=""), None, None, None
     try:
         module = build_datamodule(replace(data, download=False), protocol, labels, {}, seed=0, task=task)
         if module.ratings:
             annotations = corpus.annotations(directory, module.ratings)
             used, counts, findings = _rated(scanned, module, annotations)
         else:
-            annotations = None
             used, findings = _in_splits(scanned, module)
             classes = [label for label in module.classes if label in set(used["emotion"])]
             counts = class_counts(used).reindex(classes)
@@ -111,6 +113,8 @@ def check_corpus(
     table = scanned.assign(split=scanned["recording"].map(used.set_index("recording")["split"]).fillna(""))
     table["problem"] = [problems.get(key, "") for key in table["recording"]]
     table = table.join(measures.reindex(columns=_FIELDS), on="recording")
+    if annotations is not None:
+        table = table.join(annotations.groupby(level=0).mean().add_prefix(RATED), on="recording")
     return Check(title, directory, table, counts, speakers, sorted(findings, key=lambda one: LEVELS.index(one.level)))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from emotion.checks.check import Check
+from emotion.checks.check import RATED, Check
 from emotion.checks.findings import Finding
 from emotion.checks.measures import RATE, SHOWN, Part, read_waveform
 from emotion.errors import counted
@@ -101,12 +101,12 @@ def _figures(table: pd.DataFrame) -> Iterator[str]:
         axes.set(title="Recordings of each emotion", xlabel="recordings")
         axes.invert_yaxis()
         yield _image(figure, "Recordings of each emotion")
-    measured = table.dropna(subset="duration_s")
-    if measured.empty:
-        return
-    for column in ("duration_s", "level_db"):
-        title, _, factor = SHOWN[column]
-        values = measured[column].astype(float) * factor
+    shown = {name: (name.removeprefix(RATED), 1.0) for name in map(str, table) if name.startswith(RATED)}
+    shown |= {column: (SHOWN[column][0], SHOWN[column][2]) for column in ("duration_s", "level_db")}
+    for column, (title, factor) in shown.items():
+        values = table[column].dropna().astype(float) * factor
+        if values.empty:
+            continue
         figure, axes = new_figure(8, 2.6)
         axes.hist(values[np.isfinite(values)], bins=40, color=SERIES_STYLES[0][0])
         axes.set(title=f"Distribution of {title.partition(' (')[0]}", xlabel=title, ylabel="recordings")
@@ -155,7 +155,9 @@ def _audio(path: Path, part: Part | None) -> str:
 
 def _all_recordings(table: pd.DataFrame) -> str:
     shown = table.head(_ROWS)
-    columns = {name: shown[name].tolist() for name in ("recording", "split", "emotion", "speaker")}
+    ratings = [str(name) for name in shown if str(name).startswith(RATED)]
+    described = ("recording", "split", *(ratings or ["emotion"]), "speaker")
+    columns = {name.removeprefix(RATED): shown[name].tolist() for name in described}
     for column, (title, form, factor) in SHOWN.items():
         columns[title] = [
             "" if pd.isna(value) else format(float(value) * factor, form) for value in shown[column].tolist()
