@@ -24,7 +24,7 @@ from emotion.inference.predictor import Predictor
 from emotion.metrics.agreement import alpha_of_ratings, alpha_of_votes
 from emotion.metrics.distribution import distribution_metrics
 from emotion.metrics.regression import concordance_correlation, regression_metrics
-from emotion.models.base import MlpHead, RatingHead
+from emotion.models.heads import MlpHead, RatingHead
 from emotion.training.regression import ccc_loss, squared_loss
 
 # Four annotators of twelve units (Krippendorff, 2011, "Computing Krippendorff's Alpha-Reliability"); 0 is unknown.

@@ -46,6 +46,11 @@ class ModelConfig(ABC):
         """The label to which the train split is restricted, or None."""
         return None
 
+    @property
+    def has_other_tasks(self) -> bool:
+        """True if it can be trained on votes and on ratings too."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class SingleEncoderConfig(ModelConfig):
@@ -83,6 +88,11 @@ class NeuralModelConfig(SingleEncoderConfig):
     encoder: str | None = None
     """Name or folder of a pretrained speech encoder, to which the features refer."""
 
+    @property
+    def has_other_tasks(self) -> bool:
+        """See `ModelConfig.has_other_tasks`."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderModelConfig(SingleEncoderConfig):
@@ -104,6 +114,11 @@ class FusionModelConfig(BranchedConfig):
 
     kind: Literal["fusion"]
     head: HeadConfig
+
+    @property
+    def has_other_tasks(self) -> bool:
+        """See `ModelConfig.has_other_tasks`."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

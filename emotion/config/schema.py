@@ -9,7 +9,6 @@ from annotated_types import Ge, Interval, Len
 from emotion.config.features import FeaturesConfig
 from emotion.config.fields import (
     Count,
-    Dropout,
     NonNegative,
     NonNegativeInt,
     Only,
@@ -21,6 +20,7 @@ from emotion.config.fields import (
 )
 from emotion.config.model import ModelConfig
 from emotion.config.target import Target
+from emotion.config.training import TaskConfig, TrainingConfig
 from emotion.errors import EmotionError
 
 Channel = Literal["speech", "song", "both"]
@@ -129,65 +129,6 @@ class ActionUnitsConfig:
     """Use the mean over a clip, or each frame."""
     normalize: Literal["train", "speaker", "none"]
     """Standardise by statistics of the train split, by those of each speaker (transductive), or not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-    """The outputs of a model: emotions or ratings."""
-
-    name: Literal["classification", "distribution", "regression"] = "classification"
-    """One emotion, the shares of the emotions in the votes of annotators, or rated values such as valence."""
-    targets: Annotated[list[str], Len(1)] | None = None
-    """Columns of the rated values; null for those of valence, arousal and dominance that the corpus has."""
-
-    def __post_init__(self) -> None:
-        names = self.targets or []
-        for name in names:
-            if name in ("split", "recording", "speaker") or {",", "/"} & set(name) or names.count(name) > 1:
-                raise EmotionError(
-                    f"task.targets: {name!r} cannot name a rating: names are given once, without commas and slashes, "
-                    "and split, recording and speaker are columns of other things"
-                )
-
-    @property
-    def is_regression(self) -> bool:
-        """True if rated values are predicted."""
-        return self.name == "regression"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """The loss, and the selection of the best epoch."""
-
-    loss: Literal["cross_entropy", "ccc", "mse"] = "cross_entropy"
-    """Loss: of `task=regression` 1 - CCC of a batch, or the mean squared error of standardised ratings."""
-    monitor: Literal["dev/uar", "dev/war", "dev/macro_f1", "dev/loss", "dev/ccc"]
-    """Metric that selects the best epoch."""
-    patience: Count | None
-    """Number of epochs without improvement after which training stops; null for never."""
-    class_weights: bool
-    """Weight classes equally in the loss."""
-    label_smoothing: Dropout
-    """Label smoothing of the loss."""
-    ema_decay: OpenFraction | None
-    """Decay of an exponential moving average of the weights, which is then evaluated; null for none."""
-    swa_first_epoch: Count | None = None
-    """First epoch, from 1, of those whose weights are averaged equally and then evaluated (SWA); null for none."""
-    calibrate: bool = True
-    """Fit the temperature of the softmax on dev, after the best epoch was selected."""
-    temperature_factor: Positive = 1.0
-    """Factor of the temperature, if it is fitted; above 1 for recordings unlike those of dev: `emotion temperature`."""
-    refit: bool = False
-    """Train anew on train and dev after selection on dev: a network for the selected number of epochs."""
-    compile: bool = False
-    """Compile the networks with torch.compile."""
-
-    def __post_init__(self) -> None:
-        if self.ema_decay and self.swa_first_epoch:
-            raise EmotionError(
-                f"training.ema_decay={self.ema_decay:g} and training.swa_first_epoch={self.swa_first_epoch} are two "
-                "averages of the weights; set one of them"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,9 +267,9 @@ class TrainConfig:
         own = {f"model.{key}": features for key, features in self.model.own_features.items()}
         for key, features in {"features": self.features, **own}.items():
             features.check(key, self.data.sample_rate)
-        if self.task.name == "distribution" and self.model.kind not in ("neural", "fusion"):
+        if self.task.name != "classification" and not self.model.has_other_tasks:
             raise EmotionError(
-                "task=distribution needs a model that is trained by gradient, such as model=mfcc_cnn; "
+                f"task={self.task.name} needs a model that is trained by gradient, such as model=mfcc_cnn; "
                 f"{self.model.name} is of kind {self.model.kind}"
             )
         if self.task.is_regression:
@@ -339,17 +280,11 @@ class TrainConfig:
 
     def _check_regression(self) -> None:
         """Refuse what only models of classes have."""
-        if self.model.kind not in ("neural", "fusion"):
-            raise EmotionError(
-                f"task=regression needs a model that is trained by gradient, such as model=mfcc_cnn; {self.model.name} "
-                f"is of kind {self.model.kind}"
-            )
         training, allowed = self.training, {"loss": ("ccc", "mse"), "monitor": ("dev/ccc", "dev/loss")}
         for key, values in allowed.items():
             if (value := getattr(training, key)) not in values:
                 raise EmotionError(f"training.{key}={value}: task=regression has {' and '.join(values)}")
         of_classes = ("class_weights", "label_smoothing", "calibrate")
-        for key in [f"training.{name}" for name in of_classes if getattr(training, name)] + ["metrics"] * bool(
-            self.metrics
-        ):
+        values = {"metrics": self.metrics} | {f"training.{name}": getattr(training, name) for name in of_classes}
+        for key in (key for key, value in values.items() if value):
             raise EmotionError(f"{key} is of models of classes; leave it out with task=regression")

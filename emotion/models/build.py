@@ -46,12 +46,11 @@ from emotion.models.base import (
     FeatureEncoder,
     FrameEncoder,
     ImageBackbone,
-    MlpHead,
-    RatingHead,
     Regressor,
 )
 from emotion.models.estimator import EstimatorHead
 from emotion.models.estimator_encoder import EstimatorEncoder
+from emotion.models.heads import MlpHead, RatingHead
 from emotion.models.late_fusion import Fusion
 from emotion.models.video_backbone import ClipEncoder, VideoBackbone
 from emotion.prepare.action_units import unit_names

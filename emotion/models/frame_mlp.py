@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from emotion.config.fields import Counts, Dropout
-from emotion.models.base import FeatureBackbone, hidden_layers
+from emotion.models.base import FeatureBackbone
+from emotion.models.heads import hidden_layers
 
 
 class FrameMlp(FeatureBackbone):

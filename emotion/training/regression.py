@@ -6,7 +6,7 @@ from torch import Tensor
 
 from emotion.batch import Batch
 from emotion.metrics.regression import regression_metrics
-from emotion.models.base import RatingHead
+from emotion.models.heads import RatingHead
 from emotion.training.module import EmotionModule
 
 _TINY = 1e-8  # added to the denominator of the CCC, which is 0 where all values are equal
